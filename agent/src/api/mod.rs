@@ -1,0 +1,1 @@
+//! Floor 4: the management API on the admin socket (axum).

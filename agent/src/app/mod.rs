@@ -1,0 +1,1 @@
+//! Floor 5: builds the agent, binds, says READY=1, drains.

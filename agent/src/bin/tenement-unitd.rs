@@ -1,0 +1,2 @@
+//! tenement-unitd: the privileged helper.
+fn main() {}

@@ -1,0 +1,2 @@
+//! tenementd: the unprivileged agent.
+fn main() {}

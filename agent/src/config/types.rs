@@ -1,0 +1,193 @@
+//! What a valid config is. Every field has been checked; nothing here can be half right.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenement_wire::{InstanceName, ProcessName};
+
+/// The whole validated config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[settings]`.
+    pub settings: Settings,
+    /// `[process.NAME]`, by name.
+    pub processes: BTreeMap<ProcessName, Arc<Definition>>,
+    /// `[instances]`: those that exist from boot.
+    pub instances: Vec<InstanceName>,
+    /// The files that it was read from, in order.
+    pub files: Vec<String>,
+}
+
+/// `[settings]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Instances are `{id}.{process}.{domain}`; lower case, without trailing dot.
+    pub domain: String,
+    /// Port that the proxy listens on.
+    pub port: u16,
+    /// Parent of the data directories.
+    pub data_dir: PathBuf,
+    /// TCP ports handed to instances that listen on one, inclusive.
+    pub port_range: (u16, u16),
+    /// How many unit pairs stay loaded in systemd; the longest idle ones beyond it become dormant.
+    pub loaded_max: usize,
+    /// How long open requests may go on when the agent stops.
+    pub drain_timeout: Duration,
+    /// Limits of the proxy.
+    pub limits: Limits,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// An address range such as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    /// Network address.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether `ip` lies in the range. An IPv4-mapped IPv6 address counts as its IPv4 address.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32 - u32::from(self.prefix.min(32));
+                shift == 32 || (u32::from(net) >> shift) == (u32::from(ip) >> shift)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128 - u32::from(self.prefix.min(128));
+                shift == 128 || (u128::from(net) >> shift) == (u128::from(ip) >> shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Limits of the proxy, each with a safe default; 0 turns a limit off where it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head (request line and header fields).
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub header_count: usize,
+    /// From the first byte of a request (or the accept) to the end of its head.
+    pub header_timeout: Duration,
+    /// How long a keep-alive connection may idle between requests.
+    pub keepalive_timeout: Duration,
+    /// From the end of the request's head to the first byte of the response; 0 = none.
+    pub response_timeout: Duration,
+    /// The longest pause between two pieces of a body, either way; 0 = none.
+    pub body_timeout: Duration,
+    /// Bytes of a request's body; 0 = no limit (the default).
+    pub body_bytes: u64,
+    /// Client connections in total.
+    pub connections: usize,
+    /// Client connections from one address.
+    pub connections_per_client: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 32 * 1024,
+            header_count: 100,
+            header_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(75),
+            response_timeout: Duration::from_secs(120),
+            body_timeout: Duration::from_secs(60),
+            body_bytes: 0,
+            connections: 20_000,
+            connections_per_client: 2_000,
+        }
+    }
+}
+
+/// How an instance listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// systemd listens, the app takes `LISTEN_FDS` (socket activation proper).
+    Fd,
+    /// The app binds its own unix socket at `{socket}`.
+    Socket,
+    /// The app binds TCP `127.0.0.1:{port}`.
+    Port,
+    /// The app binds either `{socket}` (`$SOCKET`) or `{port}` (`$PORT`): whichever answers first is
+    /// used. Inferred only, when the config names a socket or a port without handing it to the app.
+    Own,
+}
+
+impl Listen {
+    /// The word of the config.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fd => "fd",
+            Self::Socket => "socket",
+            Self::Port => "port",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// Whom an instance runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunAs {
+    /// A user id of its own for each instance (the default).
+    PerInstance,
+    /// systemd's `DynamicUser=`.
+    Dynamic,
+    /// A named user of the host.
+    Named(String),
+}
+
+/// When systemd starts a crashed instance again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Never: the next request does.
+    No,
+    /// After an unclean exit (the default).
+    OnFailure,
+    /// After any exit.
+    Always,
+}
+
+/// `[process.NAME]`: a template for instances. Templates are still to be interpolated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// Its name.
+    pub name: ProcessName,
+    /// `command` split into words, then `args`; never empty.
+    pub command: Vec<String>,
+    /// Working directory; the instance's data directory if absent.
+    pub directory: Option<String>,
+    /// How instances listen.
+    pub listen: Listen,
+    /// `socket`, where given.
+    pub socket: Option<String>,
+    /// `env`.
+    pub env: BTreeMap<String, String>,
+    /// `env_file`: absolute paths, read by us, later ones win.
+    pub env_file: Vec<PathBuf>,
+    /// `health`.
+    pub health: Option<String>,
+    /// How many `ten spawn` without an id makes.
+    pub instances: u32,
+    /// Idleness until sleep; `None` = never.
+    pub idle_timeout: Option<Duration>,
+    /// How long a wake may take.
+    pub startup_timeout: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub stop_timeout: Duration,
+    /// Whom it runs as.
+    pub user: RunAs,
+    /// Restart policy.
+    pub restart: Restart,
+    /// Whether a request for an unknown id registers it.
+    pub spawn_on_request: bool,
+}

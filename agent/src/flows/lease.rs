@@ -1,0 +1,120 @@
+//! Leases: the in-flight count of an instance, with a gate that a stop closes.
+//!
+//! One atomic word holds both, so that "nobody is using it" and "nobody may begin" are one step: an
+//! idle stop succeeds only by swapping *zero leases, gate open* for *zero leases, gate closed*. A
+//! request therefore either has its lease before the stop (and the stop is off) or finds the gate
+//! closed (and waits for the stop to end); there is no moment in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::Instance;
+
+const CLOSED: u32 = 1 << 31;
+
+/// Lease count and gate in one word.
+#[derive(Debug, Default)]
+pub struct Gate(AtomicU32);
+
+impl Gate {
+    /// Counts one more lease, unless the gate is closed.
+    pub fn enter(&self) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSED != 0 {
+                return false;
+            }
+            match self.0.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Counts one lease less and says how many are left.
+    pub fn leave(&self) -> u32 {
+        (self.0.fetch_sub(1, Ordering::AcqRel) & !CLOSED) - 1
+    }
+
+    /// Closes the gate if there is no lease and it is open.
+    pub fn close_if_idle(&self) -> bool {
+        self.0.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Closes the gate whatever is in flight. `false` if it was closed already.
+    pub fn close(&self) -> bool {
+        self.0.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
+    }
+
+    /// Opens the gate.
+    pub fn open(&self) {
+        self.0.fetch_and(!CLOSED, Ordering::AcqRel);
+    }
+
+    /// Leases now.
+    pub fn leases(&self) -> u32 {
+        self.0.load(Ordering::Acquire) & !CLOSED
+    }
+
+    /// Whether a stop has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CLOSED != 0
+    }
+}
+
+/// Keeps an instance awake until dropped. It belongs to the response *body* (or the upgraded
+/// stream), so that a long download, SSE or WebSocket holds its instance to its end.
+#[derive(Debug)]
+pub struct Lease(Arc<Instance>);
+
+impl Lease {
+    /// Takes a lease, or `None` while a stop is under way.
+    #[must_use]
+    pub fn take(instance: &Arc<Instance>) -> Option<Self> {
+        instance.gate.enter().then(|| Self(instance.clone()))
+    }
+
+    /// The instance that it holds.
+    #[must_use]
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.touch();
+        if self.0.gate.leave() == 0 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_stop_and_a_lease_exclude_each_other() {
+        let gate = Gate::default();
+        assert!(gate.enter());
+        assert!(!gate.close_if_idle(), "stopped under a lease");
+        assert_eq!(gate.leave(), 0);
+        assert!(gate.close_if_idle());
+        assert!(!gate.enter(), "a lease was given during a stop");
+        gate.open();
+        assert!(gate.enter());
+    }
+
+    #[test]
+    fn a_forced_stop_keeps_counting_the_leases_that_were_there() {
+        let gate = Gate::default();
+        assert!(gate.enter() && gate.enter());
+        assert!(gate.close());
+        assert!(!gate.close());
+        assert_eq!(gate.leave(), 1);
+        assert_eq!(gate.leases(), 1);
+        assert!(gate.is_closed());
+    }
+}

@@ -1,0 +1,83 @@
+//! Floor 3: wake, sleep, reconcile.
+
+pub mod instance;
+pub mod lease;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenement_wire::InstanceName;
+
+pub use instance::{Instance, Phase};
+pub use lease::Lease;
+
+use crate::routes::Route;
+
+/// How a request found its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// It was running.
+    Hot,
+    /// It was asleep (or just starting): this request wakes it or joins its wake.
+    Cold,
+}
+
+/// Why an instance could not be woken. Display is for the log; the door shows clients less.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WakeError {
+    /// The start failed.
+    #[error("{name} did not start: {reason}")]
+    Failed {
+        /// Which instance.
+        name: InstanceName,
+        /// What systemd or the unit helper said.
+        reason: String,
+        /// When a new try makes sense.
+        retry_after: Duration,
+    },
+    /// It did not listen in time.
+    #[error("{name} was not ready within {after:?}")]
+    TimedOut {
+        /// Which instance.
+        name: InstanceName,
+        /// Its `startup_timeout`.
+        after: Duration,
+    },
+    /// It was removed meanwhile.
+    #[error("{name} is not registered any more")]
+    Gone {
+        /// Which instance.
+        name: InstanceName,
+    },
+}
+
+/// What the doors need of the flows. The proxy is generic over it, so that it can be tested against
+/// a plain server without systemd.
+pub trait Tenants: Send + Sync + 'static {
+    /// What `host` (normalized) stands for.
+    fn route(&self, host: &str) -> Route<Arc<Instance>>;
+
+    /// Registers an instance because a request asked for it (`spawn_on_request`).
+    fn spawn(
+        &self,
+        name: &InstanceName,
+    ) -> impl Future<Output = Result<Arc<Instance>, WakeError>> + Send;
+
+    /// Takes a lease, waiting out a stop that is under way, and makes the instance reachable: when it
+    /// returns, a connection to [`Instance::target`] is answered by it. Hot path: no await, no lock.
+    fn ensure(
+        &self,
+        instance: &Arc<Instance>,
+    ) -> impl Future<Output = Result<(Lease, Served), WakeError>> + Send;
+
+    /// A connection broke before any response byte: look at systemd again, and return when a fresh
+    /// connection makes sense. The caller keeps its lease.
+    fn suspect(
+        &self,
+        instance: &Arc<Instance>,
+    ) -> impl Future<Output = Result<Served, WakeError>> + Send;
+
+    /// The response's first byte came `took` after the request that found the instance asleep.
+    fn woke(&self, instance: &Arc<Instance>, took: Duration);
+}

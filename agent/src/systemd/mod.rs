@@ -1,0 +1,1 @@
+//! Floor 2: D-Bus to systemd.

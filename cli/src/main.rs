@@ -1,0 +1,2 @@
+//! ten: the command line of tenement.
+fn main() {}

@@ -1,0 +1,181 @@
+//! What the management API sends and takes, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::InstanceName;
+
+/// What an instance is doing, in the words of this project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Registered, with no unit loaded: its pair of units is made by the first request.
+    Dormant,
+    /// Its socket is loaded and its service is not running: a request wakes it.
+    Asleep,
+    /// Its service is being started.
+    Starting,
+    /// Its service runs.
+    Running,
+    /// Its service is being stopped.
+    Stopping,
+    /// Its last start failed; the next request tries again after the back-off.
+    Failed,
+}
+
+impl State {
+    /// The word that `ten ps` shows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dormant => "dormant",
+            Self::Asleep => "asleep",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// `process:id`.
+    pub name: InstanceName,
+    /// Never changes until the instance is removed.
+    pub uuid: String,
+    /// What it is doing.
+    pub state: State,
+    /// When it came into this state, as far as this agent saw it.
+    pub since_ms: u64,
+    /// Main process id while it runs.
+    pub pid: Option<u32>,
+    /// Where it is reached: `http://{id}.{process}.{domain}[:port]/`.
+    pub url: String,
+    /// Its service unit.
+    pub unit: String,
+    /// How it listens: `fd`, `socket`, `port` or `own`.
+    pub listen: String,
+    /// Where the agent reaches it: a socket path or `127.0.0.1:port`.
+    pub address: String,
+    /// Its data directory.
+    pub data_dir: String,
+    /// Requests and streams open now.
+    pub in_flight: u32,
+    /// When its last request ended, if it had one since the agent started.
+    pub last_used_ms: Option<u64>,
+    /// Seconds of idleness after which it sleeps; 0 means never.
+    pub idle_timeout_s: u64,
+    /// Memory that its cgroup uses, in bytes, while it runs and where the host accounts it.
+    pub memory_bytes: Option<u64>,
+    /// How often this agent woke it.
+    pub wakes: u64,
+    /// How long the last wake took, in milliseconds.
+    pub last_wake_ms: Option<f64>,
+    /// Why the last start failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// Answer of `GET /api/v1/instances`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceList {
+    /// In order of name.
+    pub instances: Vec<InstanceView>,
+}
+
+/// Body of `POST /api/v1/instances`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpawnRequest {
+    /// The process to spawn.
+    pub process: String,
+    /// The ids to register; empty means ids `1..=instances` of the config.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// Start them now, or only register them (asleep until the first request).
+    #[serde(default = "yes")]
+    pub start: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Answer of `GET /api/v1/instances/{name}/why`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The instance itself.
+    pub instance: InstanceView,
+    /// One sentence: why it is awake or asleep.
+    pub reason: String,
+    /// What keeps it awake now, such as `2 open requests`.
+    pub holds: Vec<String>,
+    /// Seconds until it sleeps, if nothing else happens.
+    pub sleeps_in_s: Option<u64>,
+    /// What the next request would do.
+    pub next_request: String,
+}
+
+/// Answer of `GET /api/v1/version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Version of the agent.
+    pub version: String,
+    /// Version of systemd that it talks to, such as `252`.
+    pub systemd: Option<u32>,
+    /// `system` or `user`.
+    pub mode: String,
+}
+
+/// Answer of `GET /api/v1/config` and of a check or reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// Domain whose subdomains are instances.
+    pub domain: String,
+    /// Port of the proxy.
+    pub port: u16,
+    /// Parent of the instances' data directories.
+    pub data_dir: String,
+    /// The config files read, in order.
+    pub files: Vec<String>,
+    /// The processes, in order of name.
+    pub processes: Vec<ProcessView>,
+    /// Errors of the newest files, if the agent runs on an older config than what is on disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<ConfigProblem>,
+}
+
+/// One process of the config, as understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// Its name.
+    pub name: String,
+    /// The command as words, before interpolation.
+    pub command: Vec<String>,
+    /// `fd`, `socket`, `port` or `own`.
+    pub listen: String,
+    /// Seconds of idleness until an instance sleeps; 0 means never.
+    pub idle_timeout_s: u64,
+    /// How many `ten spawn` without an id makes.
+    pub instances: u32,
+    /// Whether a request for an unknown id creates it.
+    pub spawn_on_request: bool,
+}
+
+/// One error of the config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigProblem {
+    /// File, as given.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// The offending text.
+    pub text: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub fix: String,
+}

@@ -1,0 +1,10 @@
+//! Floor 0: the names, data transfer objects and errors that the agent, `ten` and `slum` share.
+//!
+//! Nothing here does I/O, reads a clock or knows an async runtime.
+
+pub mod dto;
+pub mod error;
+pub mod names;
+
+pub use error::{ApiError, FieldError};
+pub use names::{InstanceId, InstanceName, NameError, ProcessName};
