@@ -1,8 +1,18 @@
 //! Floor 3: wake, sleep, reconcile.
 
+pub mod agent;
+pub mod edge;
+pub mod host;
+pub mod idle;
 pub mod instance;
 pub mod lease;
+pub mod manage;
 pub mod management;
+pub mod observe;
+pub mod sleep;
+pub mod tenants;
+mod view;
+mod wake;
 
 use std::future::Future;
 use std::sync::Arc;
