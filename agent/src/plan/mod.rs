@@ -41,8 +41,8 @@ pub enum Mode {
 pub struct Account {
     /// For `User=`.
     pub user: String,
-    /// For `Group=`.
-    pub group: String,
+    /// For `Group=`; without it systemd takes the user's own group, and has one record less to find.
+    pub group: Option<String>,
 }
 
 /// What the plan must know of the host.

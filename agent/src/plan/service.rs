@@ -101,7 +101,7 @@ fn account(job: &Job, list: &mut Vec<Property>) -> Result<(), PlanError> {
         (RunAs::Named(user), _) => list.push(p("User", Value::Str(user.clone()))),
         (RunAs::PerInstance, Some(account)) => {
             list.push(p("User", Value::Str(account.user.clone())));
-            list.push(p("Group", Value::Str(account.group.clone())));
+            list.extend(account.group.clone().map(|group| p("Group", Value::Str(group))));
             // The id is its own, so what it leaves in System V and POSIX IPC is nobody else's.
             list.push(p("RemoveIPC", Value::Bool(true)));
         }
