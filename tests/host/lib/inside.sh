@@ -140,6 +140,9 @@ init() {
   mount_devices "$root"
   mount_cgroups "$root"
   [ "$(own net)" = host ] || ip link set lo up
+  # A real PID 1 starts with the kernel's own limit on open files; a caller in a container may be held
+  # to far less, and then neither the bus nor a thousand sockets would fit.
+  ulimit -Hn "$(cat /proc/sys/fs/nr_open)" 2>/dev/null || true
   cd "$root"
   pivot_root . .
   umount -l .
