@@ -9,6 +9,11 @@ RUN="${TENEMENT_TEST_RUN:-/run/tenement-test}"
 say() { printf 'tenhost: %s\n' "$*" >&2; }
 die() { printf 'tenhost: %s\n' "$*" >&2; exit 1; }
 
+# A host is root on this machine's kernel, and has no business with its clock, modules or hardware.
+# Everything that enters a host goes through this, also `tenhost exec`: what nsenter starts would else
+# have all the powers of its caller, and a test that sets the date would set the machine's.
+CONFINED="setpriv --bounding-set -sys_module,-sys_rawio,-sys_time,-wake_alarm,-sys_boot,-syslog"
+
 need_root() { [ "$(id -u)" -eq 0 ] || die "this needs root (namespaces, mounts, cgroups): try sudo"; }
 
 # A host's name becomes a directory, a hostname and a cgroup, so it is held to what all three allow.

@@ -44,8 +44,9 @@ in_host() {
   # host have just gone away, then nsenter says so better.
   cgroup=$(awk -F'\t' '$1 == "-" { print $2 }' "$RUN/$name/cgroups")
   { echo $BASHPID >"$cgroup/payload/tenhost.exec/cgroup.procs"; } 2>/dev/null || true
+  # shellcheck disable=SC2086 # CONFINED is a list of words.
   exec nsenter --target "$pid" --mount --uts --ipc --net --pid --cgroup --root --wd -- \
-    /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    $CONFINED /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
