@@ -35,8 +35,8 @@ make_store() {
   cp -a --reflink=auto "$lower" "$store/copy"
 }
 
-# Runs a command in the host with a clean environment, as `tenhost exec` does.
-in_host() {
+# Becomes a command in the host, with a clean environment.
+enter_host() {
   local name=$1 pid cgroup
   shift
   pid=$(init_pid "$name") || die "host $name is not running"
@@ -49,6 +49,7 @@ in_host() {
     $CONFINED /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
+in_host() { (enter_host "$@"); }
 
 # Before the pivot the first process still is a shell in the machine's own root, and asking *that*
 # systemd would be a mistake.
@@ -172,7 +173,7 @@ ns_exec() {
   [ "${1:-}" != -- ] || shift
   [ $# -gt 0 ] || die "usage: tenhost exec NAME [--] COMMAND..."
   need_running "$name"
-  in_host "$name" "$@"
+  enter_host "$name" "$@"
 }
 
 # cp goes through the host's own eyes, so that a tmpfs on /run or /tmp is met and not what it hides.
