@@ -14,8 +14,6 @@ use super::manager::Bus;
 use super::proxy::SystemdManagerProxy;
 use super::watch::{Decoder, Watchers};
 
-/// No call to systemd takes longer, not even behind a daemon-reload of ten thousand units (14 s).
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for the draining task, which only ever decodes and hands on.
 const QUEUED: NonZeroUsize = NonZeroUsize::new(8192).expect("8192 is not zero");
@@ -51,8 +49,7 @@ impl Link {
                 Bus::System => connection::Builder::system(),
                 Bus::Session => connection::Builder::session(),
             };
-            let connection =
-                builder.method_timeout(CALL_TIMEOUT).max_queued(QUEUED).build().await?;
+            let connection = builder.max_queued(QUEUED).build().await?;
             // The stream exists before the first match rule, so that nothing is missed; nothing
             // but replies can arrive until it is drained.
             let stream = MessageStream::from(&connection);

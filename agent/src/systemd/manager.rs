@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use zbus::OwnedObjectPath;
-use zbus::wire::OwnedVariant;
 
 use super::encode;
-use super::escape::unit_path;
 use super::link::{Incoming, Link, drain};
 use super::state::ours;
-use super::watch::{Watchers, or_default};
-use super::{ActiveState, SystemdError, UnitEvent, UnitKind, UnitListing, UnitState};
+use super::watch::Watchers;
+use super::{ActiveState, SystemdError, UnitEvent, UnitListing};
 use crate::plan::UnitPlan;
 
+/// No call to systemd takes longer, not even behind a daemon-reload of ten thousand units (14 s).
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// dbus-daemon refuses the 129th call of a connection that waits for a reply
+/// (`max_replies_per_connection`), and the client of unitd shares this connection.
+const CALLS: usize = 40;
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,7 @@ struct Inner {
     link: ArcSwapOption<Link>,
     watchers: Watchers,
     watching: AtomicBool,
+    calls: Semaphore,
 }
 
 impl Manager {
@@ -86,15 +90,54 @@ impl Manager {
             link: ArcSwapOption::from(Some(link.clone())),
             watchers: Watchers::default(),
             watching: AtomicBool::new(false),
+            calls: Semaphore::new(CALLS),
         });
         let keeper = tokio::spawn(keep_up(inner.clone(), link, incoming));
         Ok(Self(Arc::new(Handle { inner, keeper })))
     }
 
-    fn link(&self) -> Result<Arc<Link>, SystemdError> {
+    pub(super) fn link(&self) -> Result<Arc<Link>, SystemdError> {
         self.0.inner.link.load_full().ok_or_else(|| {
             SystemdError::Unreachable("the connection to the bus is down; reconnecting".into())
         })
+    }
+
+    /// The connection of now, for calls to other services on the same bus.
+    pub(crate) fn connection(&self) -> Result<zbus::Connection, SystemdError> {
+        Ok(self.link()?.connection.clone())
+    }
+
+    /// One call: bounded in time and in how many are under way.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, SystemdError> {
+        let _permit = self.0.inner.calls.acquire().await;
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(SystemdError::Timeout("no answer to the call".into())),
+        }
+    }
+
+    /// Sends a call that makes a job and waits for that job's end.
+    async fn job(
+        &self,
+        link: &Link,
+        call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
+        unit: &str,
+        bound: Duration,
+    ) -> Result<JobResult, SystemdError> {
+        let expected = link.jobs.expect();
+        let path = self.call(call).await?;
+        let end = expected.wait_for(path.as_str());
+        drop(expected);
+        match tokio::time::timeout(bound, end).await {
+            Ok(Ok(result)) => Ok(JobResult::parse(result)),
+            Ok(Err(_)) => Err(SystemdError::Unreachable("the bus went away during the job".into())),
+            Err(_) => {
+                Err(SystemdError::Timeout(format!("the job of {unit} goes on after {bound:?}")))
+            }
+        }
     }
 
     /// systemd's major version, such as 252.
@@ -102,7 +145,7 @@ impl Manager {
     /// # Errors
     /// [`SystemdError::Unreachable`], or `Other` if the version can't be read as a number.
     pub async fn version(&self) -> Result<u32, SystemdError> {
-        let text = self.link()?.manager.version().await?;
+        let text = self.call(self.link()?.manager.version()).await?;
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().map_err(|_| SystemdError::Other(format!("its version is `{text}`")))
     }
@@ -136,7 +179,7 @@ impl Manager {
         let aux = [(plan.service.name.as_str(), encode::properties(&plan.service)?)];
         let link = self.link()?;
         let call = link.manager.start_transient_unit(&plan.socket.name, "replace", &socket, &aux);
-        job(&link, call, &plan.socket.name, bound).await
+        self.job(&link, call, &plan.socket.name, bound).await
     }
 
     /// Starts a unit and waits for the job's end.
@@ -145,7 +188,7 @@ impl Manager {
     /// [`SystemdError::Absent`] if it isn't loaded, [`SystemdError::Timeout`] after `bound`.
     pub async fn start_unit(&self, unit: &str, bound: Duration) -> Result<JobResult, SystemdError> {
         let link = self.link()?;
-        job(&link, link.manager.start_unit(unit, "replace"), unit, bound).await
+        self.job(&link, link.manager.start_unit(unit, "replace"), unit, bound).await
     }
 
     /// Stops a unit and waits for the job's end.
@@ -154,7 +197,7 @@ impl Manager {
     /// [`SystemdError::Absent`] if it isn't loaded, [`SystemdError::Timeout`] after `bound`.
     pub async fn stop_unit(&self, unit: &str, bound: Duration) -> Result<JobResult, SystemdError> {
         let link = self.link()?;
-        job(&link, link.manager.stop_unit(unit, "replace"), unit, bound).await
+        self.job(&link, link.manager.stop_unit(unit, "replace"), unit, bound).await
     }
 
     /// Restarts a unit (starts it if it is down) and waits for the job's end.
@@ -167,7 +210,7 @@ impl Manager {
         bound: Duration,
     ) -> Result<JobResult, SystemdError> {
         let link = self.link()?;
-        job(&link, link.manager.restart_unit(unit, "replace"), unit, bound).await
+        self.job(&link, link.manager.restart_unit(unit, "replace"), unit, bound).await
     }
 
     /// Forgets that a unit failed. It is no error if it has not, or isn't loaded.
@@ -175,7 +218,7 @@ impl Manager {
     /// # Errors
     /// All but [`SystemdError::Absent`].
     pub async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
-        match self.link()?.manager.reset_failed_unit(unit).await.map_err(SystemdError::from) {
+        match self.call(self.link()?.manager.reset_failed_unit(unit)).await {
             Err(SystemdError::Absent(_)) => Ok(()),
             other => other,
         }
@@ -186,27 +229,10 @@ impl Manager {
     /// # Errors
     /// All but [`SystemdError::Absent`].
     pub async fn is_loaded(&self, unit: &str) -> Result<bool, SystemdError> {
-        match self.link()?.manager.get_unit(unit).await.map_err(SystemdError::from) {
+        match self.call(self.link()?.manager.get_unit(unit)).await {
             Ok(_) => Ok(true),
             Err(SystemdError::Absent(_)) => Ok(false),
             Err(error) => Err(error),
-        }
-    }
-
-    /// What systemd says of a service or socket, or `None` if it isn't loaded.
-    ///
-    /// # Errors
-    /// All but [`SystemdError::Absent`].
-    pub async fn unit_state(&self, unit: &str) -> Result<Option<UnitState>, SystemdError> {
-        let link = self.link()?;
-        // Asking for a property of a unit that isn't loaded would load it; GetUnit never does.
-        if !self.is_loaded(unit).await? {
-            return Ok(None);
-        }
-        match read_state(&link, unit).await {
-            // Collected between the two questions.
-            Err(SystemdError::Absent(_)) => Ok(None),
-            other => other.map(Some),
         }
     }
 
@@ -215,99 +241,13 @@ impl Manager {
     /// # Errors
     /// [`SystemdError::Unreachable`] and the like.
     pub async fn list(&self, patterns: &[&str]) -> Result<Vec<UnitListing>, SystemdError> {
-        let rows = self.link()?.manager.list_units_by_patterns(&[], patterns).await?;
+        let rows = self.call(self.link()?.manager.list_units_by_patterns(&[], patterns)).await?;
         let listing = |(unit, _, load, active, sub, ..): super::proxy::UnitRow| {
             let (name, kind) = ours(&unit).filter(|_| load == "loaded")?;
             Some(UnitListing { name, kind, active: ActiveState::parse(&active), sub })
         };
         Ok(rows.into_iter().filter_map(listing).collect())
     }
-}
-
-/// Sends a call that makes a job and waits for that job's end.
-async fn job(
-    link: &Link,
-    call: impl Future<Output = zbus::Result<OwnedObjectPath>>,
-    unit: &str,
-    bound: Duration,
-) -> Result<JobResult, SystemdError> {
-    let expected = link.jobs.expect();
-    let path = call.await?;
-    let end = expected.wait_for(path.as_str());
-    drop(expected);
-    match tokio::time::timeout(bound, end).await {
-        Ok(Ok(result)) => Ok(JobResult::parse(result)),
-        Ok(Err(_)) => Err(SystemdError::Unreachable("the bus went away during the job".into())),
-        Err(_) => Err(SystemdError::Timeout(format!("the job of {unit} goes on after {bound:?}"))),
-    }
-}
-
-async fn get(
-    link: &Link,
-    path: &str,
-    kind: &str,
-    name: &str,
-) -> Result<OwnedVariant, SystemdError> {
-    let interface = format!("org.freedesktop.systemd1.{kind}");
-    let reply = link
-        .connection
-        .call_method(
-            Some("org.freedesktop.systemd1"),
-            path,
-            Some("org.freedesktop.DBus.Properties"),
-            "Get",
-            &(interface.as_str(), name),
-        )
-        .await?;
-    Ok(reply.body().deserialize::<OwnedVariant>()?)
-}
-
-/// Reads single properties, pipelined: `GetAll` of a service is 300 of them and reads cgroup files.
-async fn read_state(link: &Link, unit: &str) -> Result<UnitState, SystemdError> {
-    let path = unit_path(unit);
-    let (path, service) =
-        (path.as_str(), ours(unit).map(|(_, kind)| kind) == Some(UnitKind::Service));
-    let kind = if service { "Service" } else { "Socket" };
-    let (active, sub, invocation, since, result, group, memory) = tokio::try_join!(
-        get(link, path, "Unit", "ActiveState"),
-        get(link, path, "Unit", "SubState"),
-        get(link, path, "Unit", "InvocationID"),
-        get(link, path, "Unit", "StateChangeTimestamp"),
-        get(link, path, kind, "Result"),
-        get(link, path, kind, "ControlGroup"),
-        get(link, path, kind, "MemoryCurrent"),
-    )?;
-    let id: Vec<u8> = or_default(invocation);
-    let mut state = UnitState {
-        active: ActiveState::parse(&or_default::<String>(active)),
-        sub: or_default(sub),
-        result: or_default(result),
-        main_pid: 0,
-        exec_main_code: 0,
-        exec_main_status: 0,
-        invocation_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        n_restarts: 0,
-        memory_current: Some(or_default(memory))
-            .filter(|bytes| !matches!(*bytes, 0_u64 | u64::MAX)),
-        control_group: or_default(group),
-        since_us: or_default(since),
-        environment: Vec::new(),
-    };
-    if service {
-        let (pid, code, status, restarts, environment) = tokio::try_join!(
-            get(link, path, kind, "MainPID"),
-            get(link, path, kind, "ExecMainCode"),
-            get(link, path, kind, "ExecMainStatus"),
-            get(link, path, kind, "NRestarts"),
-            get(link, path, kind, "Environment"),
-        )?;
-        state.main_pid = or_default(pid);
-        state.exec_main_code = or_default(code);
-        state.exec_main_status = or_default(status);
-        state.n_restarts = or_default(restarts);
-        state.environment = or_default(environment);
-    }
-    Ok(state)
 }
 
 /// Drains the connection; when it ends, makes another, for ever.

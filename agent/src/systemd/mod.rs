@@ -20,9 +20,11 @@ mod jobs;
 mod link;
 mod manager;
 mod proxy;
+mod read;
 mod state;
 mod watch;
 
 pub use error::SystemdError;
 pub use manager::{Bus, JobResult, Manager};
+pub use read::Brief;
 pub use state::{ActiveState, UnitEvent, UnitKind, UnitListing, UnitState};

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use zbus::message::{Message, Type};
-use zbus::wire::{OwnedVariant, Variant};
+use zbus::wire::Variant;
 
 use super::escape::unit_of_path;
 use super::jobs::Jobs;
@@ -150,14 +150,6 @@ impl Watchers {
         }
         watchers.iter().any(|watcher| watcher.lost)
     }
-}
-
-/// A variant's inner value, or the default if it has another type.
-pub(super) fn or_default<T>(variant: OwnedVariant) -> T
-where
-    T: Default + TryFrom<OwnedVariant>,
-{
-    T::try_from(variant).unwrap_or_default()
 }
 
 #[cfg(test)]
