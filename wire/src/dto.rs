@@ -174,6 +174,9 @@ pub struct ConfigProblem {
     pub column: u32,
     /// The offending text.
     pub text: String,
+    /// The whole line that it stands in.
+    #[serde(default)]
+    pub source: String,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
