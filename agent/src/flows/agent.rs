@@ -1,7 +1,7 @@
 //! The registry of instances and what the flows share.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::host::Host;
 use super::instance::{Instance, Setup};
-use crate::config::{Config, Definition, Listen, RunAs, Settings};
-use crate::plan::paths;
+use crate::config::{Config, Definition, Settings};
+use crate::plan::{self, Address, PlanError};
 use crate::routes::{Route, RouteTable};
 use crate::store::{Registered, Store};
 use crate::upstream::Target;
@@ -83,9 +83,16 @@ impl<H: Host> Agent<H> {
                 self.orphans.lock().expect("no panic while held").push(one);
                 continue;
             };
-            let setup = setup(&self.run_dir, &config.settings, definition, &one.name, one.port);
-            let instance = Instance::new(one.name.clone(), one.uuid, one.port, setup);
-            instances.entry(one.name).or_insert_with(|| Arc::new(instance));
+            match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
+                Ok(setup) => {
+                    let instance = Instance::new(one.name.clone(), one.uuid, one.port, setup);
+                    instances.entry(one.name).or_insert_with(|| Arc::new(instance));
+                }
+                Err(error) => {
+                    log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
+                    self.orphans.lock().expect("no panic while held").push(one);
+                }
+            }
         }
     }
 
@@ -120,8 +127,14 @@ impl<H: Host> Agent<H> {
                 return false;
             };
             if instance.setup().definition != *definition || old.settings != config.settings {
-                let port = instance.port;
-                instance.set_setup(setup(&self.run_dir, &config.settings, definition, name, port));
+                match setup(&self.run_dir, &config.settings, definition, name, instance.port) {
+                    Ok(setup) => instance.set_setup(setup),
+                    Err(error) => {
+                        log::error!("{name} gets no requests: {error}");
+                        homeless.push(Registered::of(name.clone(), instance.uuid, instance.port));
+                        return false;
+                    }
+                }
                 instance.stale.store(true, Ordering::Release);
             }
             true
@@ -133,23 +146,25 @@ impl<H: Host> Agent<H> {
     }
 }
 
-/// Where an instance is reached, from the same functions that plan its units.
+/// Where an instance is reached, from the same function that plans its units.
 fn setup(
-    run_dir: &std::path::Path,
+    run_dir: &Path,
     settings: &Settings,
     definition: &Arc<Definition>,
     name: &InstanceName,
     port: u16,
-) -> Setup {
-    let paths = paths::of(name, definition, settings, run_dir);
-    let unix = |path: PathBuf| Target::Unix(path.into());
-    let tcp = Target::Tcp(([127, 0, 0, 1], port).into());
-    let _ = RunAs::PerInstance;
-    let (target, alternative) = match definition.listen {
-        Listen::Fd => (unix(paths.trigger.clone()), None),
-        Listen::Socket => (unix(paths.app_socket), None),
-        Listen::Port => (tcp, None),
-        Listen::Own => (tcp, Some(unix(paths.app_socket))),
-    };
-    Setup { definition: definition.clone(), target, alternative, trigger: unix(paths.trigger) }
+) -> Result<Setup, PlanError> {
+    let paths = plan::paths(name, definition, settings, run_dir)?;
+    let mut targets = paths.targets.into_iter().map(|address| match address {
+        Address::Unix(path) => Target::Unix(path.into()),
+        Address::Port => Target::Tcp(([127, 0, 0, 1], port).into()),
+    });
+    let trigger = Target::Unix(paths.trigger.into());
+    Ok(Setup {
+        definition: definition.clone(),
+        target: targets.next().unwrap_or_else(|| trigger.clone()),
+        alternative: targets.next(),
+        trigger,
+        data_dir: paths.data_dir.into(),
+    })
 }

@@ -48,6 +48,8 @@ pub struct Setup {
     /// The socket that systemd listens on and whose first connection starts the service. In
     /// `Listen::Fd` it is the target itself.
     pub trigger: Target,
+    /// Its own directory.
+    pub data_dir: Arc<std::path::Path>,
 }
 
 /// Why and when it last failed to start.

@@ -100,8 +100,9 @@ impl<H: Host> Manager<H> {
             names
         };
         for name in &names {
-            crate::plan::paths::check(name, definition, &config.settings, &self.agent.run_dir)
-                .map_err(|message| ManageError::Invalid { field: "ids", message })?;
+            crate::plan::paths(name, definition, &config.settings, &self.agent.run_dir).map_err(
+                |error| ManageError::Invalid { field: "ids", message: error.to_string() },
+            )?;
         }
         let range = config.settings.port_range;
         let new: Vec<_> =

@@ -9,7 +9,6 @@ use super::agent::Agent;
 use super::host::{Details, Host};
 use super::instance::{Instance, Phase, mono_ms, now_ms};
 use crate::config::{Config, Definition};
-use crate::plan::paths;
 use crate::routes::host_of;
 use crate::store::Registered;
 
@@ -28,7 +27,6 @@ impl<H: Host> Agent<H> {
     pub(super) fn view_with(&self, instance: &Instance, details: &Details) -> InstanceView {
         let config = self.config.load();
         let setup = instance.setup().clone();
-        let paths = paths::of(&instance.name, &setup.definition, &config.settings, &self.run_dir);
         let last_used = instance.last_used_ms();
         let last_wake_us = instance.last_wake_us.load(Ordering::Relaxed);
         let failure = instance.failure();
@@ -51,7 +49,7 @@ impl<H: Host> Agent<H> {
             unit: instance.name.service_unit(),
             listen: setup.definition.listen.as_str().into(),
             address: setup.target.to_string(),
-            data_dir: paths.data.display().to_string(),
+            data_dir: setup.data_dir.display().to_string(),
             in_flight: instance.gate.leases(),
             last_used_ms: (last_used > 0)
                 .then(|| now_ms().saturating_sub(mono_ms().saturating_sub(last_used))),
