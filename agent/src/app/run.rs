@@ -96,7 +96,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(signals::watchdog());
     tokio::spawn(reload_on_hangup(manager));
     let preloading = agent.clone();
-    tokio::spawn(async move { preloading.preload().await });
+    tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
     signals::terminated().await;
     signals::tell(&[NotifyState::Stopping]);

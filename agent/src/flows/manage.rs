@@ -136,18 +136,19 @@ impl<H: Host> Management for Manager<H> {
 
     async fn spawn(&self, spawn: Spawn) -> Result<Vec<InstanceView>, ManageError> {
         let instances = self.register(&spawn).await?;
-        let mut first_error = None;
+        let (mut first_error, mut asleep) = (None, Vec::new());
         for instance in &instances {
             if spawn.start {
                 if let Err(error) = self.start(instance).await {
                     first_error.get_or_insert(error);
                 }
             } else {
-                let (agent, instance) = (self.agent.clone(), instance.clone());
-                // A registered instance is loaded beside the answer: `systemctl start` finds it.
-                tokio::spawn(async move { agent.preload_one(&instance).await });
+                asleep.push(instance.clone());
             }
         }
+        let agent = self.agent.clone();
+        // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
+        tokio::spawn(async move { agent.preload(asleep).await });
         if let Some(error) = first_error {
             return Err(error);
         }
@@ -260,6 +261,8 @@ impl<H: Host> Management for Manager<H> {
                 let new = self.agent.store.register_many(named, Source::Config, range).await?;
                 self.agent.admit(new);
                 self.agent.publish();
+                let agent = self.agent.clone();
+                tokio::spawn(async move { agent.preload(agent.all()).await });
                 Ok(self.agent.config_view())
             }
             Err(problems) => {

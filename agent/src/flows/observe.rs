@@ -121,11 +121,10 @@ impl<H: Host> Agent<H> {
     /// Loads pairs of dormant instances in the background, up to the limit, so that their first
     /// request finds a socket and `systemctl start` finds a unit; and has those checked that were
     /// loaded from an older config.
-    pub async fn preload(self: &Arc<Self>) {
+    pub async fn preload(self: &Arc<Self>, instances: Vec<Arc<Instance>>) {
         let max = self.config.load().settings.loaded_max;
-        let all = self.all();
-        let mut loaded = all.iter().filter(|one| one.phase() != Phase::Dormant).count();
-        for instance in all {
+        let mut loaded = self.all().iter().filter(|one| one.phase() != Phase::Dormant).count();
+        for instance in instances {
             let dormant = instance.phase() == Phase::Dormant;
             if dormant && loaded >= max {
                 continue;
