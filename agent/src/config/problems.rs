@@ -82,8 +82,8 @@ impl<'a> Problems<'a> {
             file: file.name.clone(),
             line: count(&text[..line_start].replace(|c| c != '\n', "")) + 1,
             column: count(&text[line_start..start]) + 1,
-            text: text[start..end.max(start)].trim_end().chars().take(QUOTE_MAX).collect(),
-            source: text[line_start..line_end].trim_end().chars().take(LINE_MAX).collect(),
+            text: printable(text[start..end.max(start)].trim_end(), QUOTE_MAX),
+            source: printable(text[line_start..line_end].trim_end(), LINE_MAX),
             message: String::new(),
             fix: String::new(),
         }
@@ -103,6 +103,15 @@ impl<'a> Problems<'a> {
     }
 }
 
+/// At most `max` characters, and none that a terminal would act on.
+fn printable(text: &str, max: usize) -> String {
+    let safe = |c: char| {
+        let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() && c != '\t') || hides { char::REPLACEMENT_CHARACTER } else { c }
+    };
+    text.chars().take(max).map(safe).collect()
+}
+
 fn floor_boundary(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -114,7 +123,8 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 /// The known word that is nearest to `word`, if it is near enough to be meant.
 pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let near = |candidate: &&'w str| {
-        let distance = strsim::damerau_levenshtein(&word.to_lowercase().replace('-', "_"), candidate);
+        let distance =
+            strsim::damerau_levenshtein(&word.to_lowercase().replace('-', "_"), candidate);
         (distance <= 1 + candidate.len() / 4).then_some((distance, *candidate))
     };
     known.iter().filter_map(near).min().map(|(_, candidate)| candidate)
@@ -135,8 +145,12 @@ pub fn render(problems: &[ConfigProblem]) -> String {
     for problem in problems {
         let gutter = problem.line.to_string().len();
         let column = problem.column as usize;
-        let before: String =
-            problem.source.chars().take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let before: String = problem
+            .source
+            .chars()
+            .take(column - 1)
+            .map(|c| if c == '\t' { c } else { ' ' })
+            .collect();
         let carets = "^".repeat(problem.text.chars().count().max(1));
         // Writing to a String cannot fail.
         let _ = write!(

@@ -122,6 +122,9 @@ fn command_words(
     problems: &mut Problems,
 ) -> Vec<Text> {
     let Some(command) = fields.get("command") else {
+        if !matches!(node.value, toml::de::DeValue::Table(_)) {
+            return Vec::new();
+        }
         let fix = format!("add to [process.{name}]: command = \"node server.js\"");
         problems.add(&node.key, format!("process `{name}` has no command"), fix);
         return Vec::new();
@@ -168,6 +171,9 @@ fn check_placeholders(text: &Text, known: &[&str], problems: &mut Problems) {
         };
         let list = known.iter().map(|k| format!("{{{k}}}")).collect::<Vec<_>>().join(", ");
         let fix = match super::problems::nearest(word, known) {
+            None if known.is_empty() => {
+                format!("no placeholder is; write {{{{{word}}}}} for the text itself")
+            }
             Some(near) => format!("did you mean `{{{near}}}`? Known: {list}"),
             None => format!("known: {list}; write {{{{{word}}}}} for the text itself"),
         };
@@ -267,7 +273,10 @@ fn health(node: &Node, problems: &mut Problems) -> Option<String> {
         Some(rest) => {
             let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
             let host = authority.strip_suffix(":{port}").unwrap_or(authority);
-            let host = host.rsplit_once(':').filter(|(_, p)| p.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
+            let host = host
+                .rsplit_once(':')
+                .filter(|(_, p)| p.parse::<u16>().is_ok())
+                .map_or(host, |(h, _)| h);
             if !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
                 let message = "`health` is asked of the instance itself, not of another host";
                 problems.add(&text.at, message, fix);
@@ -334,15 +343,23 @@ impl Mentions {
         env: &BTreeMap<String, Text>,
         problems: &mut Problems,
     ) {
-        if listen == Listen::Port && self.socket && let Some(node) = fields.get("listen") {
+        if listen == Listen::Port
+            && self.socket
+            && let Some(node) = fields.get("listen")
+        {
             let message = "`listen` is \"port\", but {socket} is handed to the app";
             problems.add(&node.at, message, "write listen = \"socket\", or remove {socket}");
         }
-        if listen == Listen::Port && let Some(node) = fields.get("socket") {
+        if listen == Listen::Port
+            && let Some(node) = fields.get("socket")
+        {
             let message = "`socket` has no meaning where the app listens on a port";
             problems.add(&node.key, message, "remove `socket`, or write listen = \"socket\"");
         }
-        if listen == Listen::Port && !self.port && let Some(port) = env.get("PORT") {
+        if listen == Listen::Port
+            && !self.port
+            && let Some(port) = env.get("PORT")
+        {
             let message = "every instance gets a port of its own, and PORT is set to one for all";
             problems.add(&port.at, message, "write PORT = \"{port}\", or leave it out");
         }
