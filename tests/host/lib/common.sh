@@ -29,7 +29,7 @@ check_suite() {
   esac
 }
 
-# Nanosecond clock in milliseconds, for bounds and for the times that are reported.
+# The clock in milliseconds, for bounds and for the times that are reported.
 now_ms() { local t=$EPOCHREALTIME; t=${t/[.,]/}; echo $((t / 1000)); }
 
 # wait_until LIMIT_MS COMMAND...: polls the command in short intervals; fails when the time is up.

@@ -29,7 +29,9 @@ vm_settle() {
 Description=Command channel of the test host
 # Early and late: it must answer while the boot is still under way, and until the very end of it.
 DefaultDependencies=no
-After=systemd-remount-fs.service
+Requires=dev-virtio\x2dports-tenhost.device
+After=systemd-remount-fs.service dev-virtio\x2dports-tenhost.device
+StartLimitIntervalSec=0
 [Service]
 ExecStart=/usr/local/sbin/tenhost-agent serve /dev/virtio-ports/tenhost
 Restart=always
@@ -81,7 +83,7 @@ vm_call() {
 
 vm_boot_is_over() {
   running "$1" || { system_state=dead; return 0; }
-  system_state=$(vm_call "$1" 10 systemctl is-system-running 2>/dev/null </dev/null 9>&-) || true
+  system_state=$(vm_call "$1" 5 systemctl is-system-running 2>/dev/null </dev/null 9>&-) || true
   case "$system_state" in running | degraded | maintenance) ;; *) return 1 ;; esac
 }
 
@@ -95,7 +97,7 @@ vm_qemu() {
   exec setsid "$qemu" "${machine[@]}" -accel tcg,thread=multi -m 1024 -smp 2 -nographic -no-reboot \
     -nodefaults -serial "file:$dir/console.log" \
     -kernel "$image/kernel" -initrd "$image/initrd" \
-    -append "root=/dev/vda rw console=$console quiet systemd.hostname=$1" \
+    -append "root=/dev/vda rw console=$console systemd.hostname=$1" \
     -drive "file=$dir/disk.img,if=virtio,format=raw,cache=writeback" \
     -device virtio-rng-pci -device virtio-serial-pci \
     -chardev "socket,id=channel,path=$dir/channel,server=on,wait=off" \
