@@ -64,7 +64,7 @@ vm_prepare() {
       cp -L "$temp"/root/boot/vmlinuz-* "$temp/kernel"
       cp -L "$temp"/root/boot/initrd.img-* "$temp/initrd"
       rm -f "$temp"/root/boot/initrd.img-*
-      mke2fs -q -t ext4 -d "$temp/root" "$temp/disk.img" "$VM_DISK"
+      mke2fs -q -t ext4 -d "$temp/root" "$temp/disk.img" "$VM_DISK" >&2
       rm -rf --one-file-system "$temp/root"
       mv -T "$temp" "$path"
       say "built $path ($(du -sh "$path" | cut -f1))"
@@ -126,15 +126,6 @@ vm_start() {
   say "$name is $system_state after $(($(now_ms) - begun)) ms: VM, $(get "$name" suite), qemu pid $(init_pid "$name")"
 }
 
-vm_install_deb() {
-  local name=$1 inside
-  inside="/var/tmp/$(basename "$2")"
-  say "installing $(basename "$2") in $name"
-  vm_call "$name" "$VM_CALL_SECONDS" sh -c "cat >'$inside'" <"$2"
-  vm_call "$name" "$VM_CALL_SECONDS" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-    --no-install-recommends -o Dpkg::Use-Pty=0 "$inside" >&2 </dev/null
-}
-
 vm_boot() {
   local name=${1:-} suite='' deb='' image
   [ $# -ge 1 ] || die "usage: tenhost vm-boot NAME [SUITE] [--deb FILE]"
@@ -168,7 +159,7 @@ vm_boot() {
     mv "$RUN/$name/disk.part" "$RUN/$name/disk.img"
   fi
   vm_start "$name"
-  [ -z "$deb" ] || vm_install_deb "$name" "$deb"
+  [ -z "$deb" ] || install_deb "$deb" vm_call "$name" "$VM_CALL_SECONDS"
 }
 
 vm_exec() {
@@ -183,12 +174,7 @@ vm_exec() {
 vm_cp() {
   [ $# -eq 3 ] || die "usage: tenhost vm-cp NAME SOURCE DESTINATION"
   need_running "$1"
-  # A tar carries modes and directories, and stripping its first component renames what it carries.
-  if [ -d "$2" ]; then
-    tar -C "$2" -c . | vm_call "$1" "$VM_CALL_SECONDS" sh -c 'mkdir -p "$0" && tar -C "$0" -x --no-same-owner' "$3"
-  else
-    vm_call "$1" "$VM_CALL_SECONDS" sh -c 'cat >"$0" && chmod "$1" "$0"' "$3" "$(stat -c %a "$2")" <"$2"
-  fi
+  copy_into "$2" "$3" vm_call "$1" "$VM_CALL_SECONDS"
 }
 
 vm_remove() {
