@@ -26,7 +26,9 @@ cgroup_mounts() {
   }' /proc/self/mountinfo
 }
 
-v2_mount() { cgroup_mounts | awk -F'\t' '$1 == "cgroup2" { print $3; exit }'; }
+# A reader that leaves early would end the writer by SIGPIPE, and with pipefail that is an error; so
+# here as everywhere, the reader reads to the end.
+v2_mount() { cgroup_mounts | awk -F'\t' '$1 == "cgroup2" && !seen++ { print $3 }'; }
 
 # v1_cgroups: "OPTIONS<tab>DIRECTORY" for each v1 hierarchy that a systemd of the hybrid layout uses,
 # DIRECTORY being this process's own cgroup there, so that limits set on the caller hold for the host.
@@ -56,7 +58,7 @@ choose_layout() {
     v2) echo v2 ;;
     limits) if grep -qw memory "$v2/cgroup.controllers"; then echo v2; else choose_layout hybrid; fi ;;
     hybrid)
-      v1_cgroups | grep -q '^name=systemd' \
+      v1_cgroups | grep '^name=systemd' >/dev/null \
         || die "no hybrid layout here: the machine has no cgroup v1 hierarchy name=systemd"
       echo hybrid ;;
     *) die "unknown layout '$1': use v2, hybrid or limits" ;;

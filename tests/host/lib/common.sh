@@ -29,7 +29,7 @@ check_suite() {
   esac
 }
 
-# Nanosecond clock in milliseconds, for bounds and for the times that are reported.
+# The clock in milliseconds, for bounds and for the times that are reported.
 now_ms() { local t=$EPOCHREALTIME; t=${t/[.,]/}; echo $((t / 1000)); }
 
 # wait_until LIMIT_MS COMMAND...: polls the command in short intervals; fails when the time is up.
@@ -84,4 +84,31 @@ lock_host() {
   mkdir -p "$RUN"
   exec 9>"$RUN/.$1.lock"
   flock -w 120 9 || die "host $1 is being changed by another tenhost"
+}
+
+# copy_into SOURCE DESTINATION RUNNER...: copies a file, or the contents of a directory, with a runner
+# that executes a command inside of a host. It goes through the host's own eyes on purpose: below
+# /proc/PID/root an absolute symlink such as /var/run would lead back into the machine itself.
+copy_into() {
+  local source=$1 destination=$2
+  shift 2
+  # The $ in single quotes are for the shell inside.
+  # shellcheck disable=SC2016
+  if [ -d "$source" ]; then
+    tar -C "$source" -c . | "$@" sh -c 'mkdir -p "$0" && tar -C "$0" -x --no-same-owner' "$destination"
+  else
+    "$@" sh -c 'to=$0; [ ! -d "$to" ] || to=$to/$2; cat >"$to" && chmod "$1" "$to"' \
+      "$destination" "$(stat -L -c %a "$source")" "$(basename "$source")" <"$source"
+  fi
+}
+
+# install_deb FILE RUNNER...: as a user does it, but without a network and without package lists.
+install_deb() {
+  local file=$1 inside
+  inside="/var/tmp/$(basename "$file")"
+  shift
+  say "installing $(basename "$file")"
+  copy_into "$file" "$inside" "$@" 9>&-
+  "$@" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+    -o Dpkg::Use-Pty=0 "$inside" >&2 </dev/null 9>&-
 }

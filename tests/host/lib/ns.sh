@@ -89,16 +89,6 @@ start_host() {
     "cgroups $(get "$name" layout), net $(get "$name" net), pid $(init_pid "$name")"
 }
 
-# install_deb NAME FILE: as a user does it, without a network and without package lists.
-install_deb() {
-  local name=$1 file=$2 inside
-  inside="/var/tmp/$(basename "$file")"
-  say "installing $(basename "$file") in $name"
-  in_host "$name" sh -c "cat >'$inside'" <"$file" 9>&-
-  in_host "$name" DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-    -o Dpkg::Use-Pty=0 "$inside" >&2 9>&-
-}
-
 ns_boot() {
   local name=${1:-} suite=${2:-} net=own layout=v2 deb='' persistent=no lower
   [ $# -ge 2 ] || die "usage: tenhost boot NAME SUITE [--net host|own] [--layout v2|hybrid|limits] [--deb FILE] [--persistent]"
@@ -133,7 +123,7 @@ ns_boot() {
   put "$name" persistent "$persistent"
   make_store "$name" "$lower"
   start_host "$name"
-  [ -z "$deb" ] || install_deb "$name" "$deb"
+  [ -z "$deb" ] || install_deb "$deb" in_host "$name"
 }
 
 # halt_host NAME: ends the processes and removes the cgroups; the files stay. A systemd in working
@@ -176,9 +166,8 @@ ns_exec() {
   enter_host "$name" "$@"
 }
 
-# cp goes through the host's own eyes, so that a tmpfs on /run or /tmp is met and not what it hides.
 ns_cp() {
   [ $# -eq 3 ] || die "usage: tenhost cp NAME SOURCE DESTINATION"
   need_running "$1"
-  cp -a --no-preserve=ownership "$2" "/proc/$(init_pid "$1")/root$3"
+  copy_into "$2" "$3" in_host "$1"
 }

@@ -16,7 +16,7 @@ root_path() { echo "$CACHE/$1-$(root_key "$1")"; }
 # own apt uses another Debian mirror (an offline site, a company) has a reason to, so use the same.
 local_mirror() {
   apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null \
-    | awk '$1 == "Debian" && $2 !~ /-security|debug/ { sub("/$", "", $2); print $2; exit }'
+    | awk '$1 == "Debian" && $2 !~ /-security|debug/ && !seen++ { sub("/$", "", $2); print $2 }'
 }
 
 # Likewise a proxy that the machine's apt was told about.

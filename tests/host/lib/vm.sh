@@ -29,7 +29,9 @@ vm_settle() {
 Description=Command channel of the test host
 # Early and late: it must answer while the boot is still under way, and until the very end of it.
 DefaultDependencies=no
-After=systemd-remount-fs.service
+Requires=dev-virtio\x2dports-tenhost.device
+After=systemd-remount-fs.service dev-virtio\x2dports-tenhost.device
+StartLimitIntervalSec=0
 [Service]
 ExecStart=/usr/local/sbin/tenhost-agent serve /dev/virtio-ports/tenhost
 Restart=always
@@ -62,7 +64,7 @@ vm_prepare() {
       cp -L "$temp"/root/boot/vmlinuz-* "$temp/kernel"
       cp -L "$temp"/root/boot/initrd.img-* "$temp/initrd"
       rm -f "$temp"/root/boot/initrd.img-*
-      mke2fs -q -t ext4 -d "$temp/root" "$temp/disk.img" "$VM_DISK"
+      mke2fs -q -t ext4 -d "$temp/root" "$temp/disk.img" "$VM_DISK" >&2
       rm -rf --one-file-system "$temp/root"
       mv -T "$temp" "$path"
       say "built $path ($(du -sh "$path" | cut -f1))"
@@ -81,7 +83,7 @@ vm_call() {
 
 vm_boot_is_over() {
   running "$1" || { system_state=dead; return 0; }
-  system_state=$(vm_call "$1" 10 systemctl is-system-running 2>/dev/null </dev/null 9>&-) || true
+  system_state=$(vm_call "$1" 5 systemctl is-system-running 2>/dev/null </dev/null 9>&-) || true
   case "$system_state" in running | degraded | maintenance) ;; *) return 1 ;; esac
 }
 
@@ -95,7 +97,7 @@ vm_qemu() {
   exec setsid "$qemu" "${machine[@]}" -accel tcg,thread=multi -m 1024 -smp 2 -nographic -no-reboot \
     -nodefaults -serial "file:$dir/console.log" \
     -kernel "$image/kernel" -initrd "$image/initrd" \
-    -append "root=/dev/vda rw console=$console quiet systemd.hostname=$1" \
+    -append "root=/dev/vda rw console=$console systemd.hostname=$1" \
     -drive "file=$dir/disk.img,if=virtio,format=raw,cache=writeback" \
     -device virtio-rng-pci -device virtio-serial-pci \
     -chardev "socket,id=channel,path=$dir/channel,server=on,wait=off" \
@@ -122,15 +124,6 @@ vm_start() {
       die "$name did not boot: its last state was '$system_state' (tenhost stop $name removes it)" ;;
   esac
   say "$name is $system_state after $(($(now_ms) - begun)) ms: VM, $(get "$name" suite), qemu pid $(init_pid "$name")"
-}
-
-vm_install_deb() {
-  local name=$1 inside
-  inside="/var/tmp/$(basename "$2")"
-  say "installing $(basename "$2") in $name"
-  vm_call "$name" "$VM_CALL_SECONDS" sh -c "cat >'$inside'" <"$2"
-  vm_call "$name" "$VM_CALL_SECONDS" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-    --no-install-recommends -o Dpkg::Use-Pty=0 "$inside" >&2 </dev/null
 }
 
 vm_boot() {
@@ -166,7 +159,7 @@ vm_boot() {
     mv "$RUN/$name/disk.part" "$RUN/$name/disk.img"
   fi
   vm_start "$name"
-  [ -z "$deb" ] || vm_install_deb "$name" "$deb"
+  [ -z "$deb" ] || install_deb "$deb" vm_call "$name" "$VM_CALL_SECONDS"
 }
 
 vm_exec() {
@@ -181,12 +174,7 @@ vm_exec() {
 vm_cp() {
   [ $# -eq 3 ] || die "usage: tenhost vm-cp NAME SOURCE DESTINATION"
   need_running "$1"
-  # A tar carries modes and directories, and stripping its first component renames what it carries.
-  if [ -d "$2" ]; then
-    tar -C "$2" -c . | vm_call "$1" "$VM_CALL_SECONDS" sh -c 'mkdir -p "$0" && tar -C "$0" -x --no-same-owner' "$3"
-  else
-    vm_call "$1" "$VM_CALL_SECONDS" sh -c 'cat >"$0" && chmod "$1" "$0"' "$3" "$(stat -c %a "$2")" <"$2"
-  fi
+  copy_into "$2" "$3" vm_call "$1" "$VM_CALL_SECONDS"
 }
 
 vm_remove() {
