@@ -37,6 +37,25 @@ impl State {
     }
 }
 
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const ALL: [State; 6] = [
+            State::Dormant,
+            State::Asleep,
+            State::Starting,
+            State::Running,
+            State::Stopping,
+            State::Failed,
+        ];
+        ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            let words = ALL.map(State::as_str).join(", ");
+            format!("must be one of {words}")
+        })
+    }
+}
+
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceView {
