@@ -1,6 +1,5 @@
 //! Cold wake through the agent, beside a bare connect to the same unit's socket.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
