@@ -37,6 +37,25 @@ impl State {
     }
 }
 
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const ALL: [State; 6] = [
+            State::Dormant,
+            State::Asleep,
+            State::Starting,
+            State::Running,
+            State::Stopping,
+            State::Failed,
+        ];
+        ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            let words = ALL.map(State::as_str).join(", ");
+            format!("must be one of {words}")
+        })
+    }
+}
+
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceView {
@@ -102,6 +121,17 @@ fn yes() -> bool {
     true
 }
 
+/// Answer of `DELETE /api/v1/instances/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The instance that was removed.
+    pub name: InstanceName,
+    /// Where its data is, or was.
+    pub data_dir: String,
+    /// Whether its data was deleted.
+    pub purged: bool,
+}
+
 /// Answer of `GET /api/v1/instances/{name}/why`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {
@@ -163,6 +193,43 @@ pub struct ProcessView {
     pub spawn_on_request: bool,
 }
 
+/// Body of `POST /api/v1/config/check`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// The files to check, in order; empty means those that the agent reads.
+    #[serde(default)]
+    pub files: Vec<ConfigFile>,
+}
+
+/// One config file handed over as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// What errors call it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Answer of `POST /api/v1/config/check`, and what `tenementd check --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigCheck {
+    /// Whether the agent would take it.
+    pub valid: bool,
+    /// The config files read, in order.
+    pub files: Vec<String>,
+    /// Every error, in order of file and line.
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// Answer of `GET /api/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
+
 /// One error of the config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigProblem {
@@ -174,6 +241,9 @@ pub struct ConfigProblem {
     pub column: u32,
     /// The offending text.
     pub text: String,
+    /// The whole line that it stands in.
+    #[serde(default)]
+    pub source: String,
     /// What is wrong.
     pub message: String,
     /// What to write instead.

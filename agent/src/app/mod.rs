@@ -1,1 +1,20 @@
 //! Floor 5: builds the agent, binds, says READY=1, drains.
+//!
+//! ```text
+//! listeners (systemd's) → config → store → bus → adopt what runs → READY=1 → serve → drain
+//! ```
+//! Whatever happens here, no instance is touched: units and their sockets belong to systemd.
+
+mod check;
+mod listeners;
+pub mod logging;
+mod paths;
+mod run;
+mod signals;
+
+pub use check::check;
+pub use paths::Places;
+pub use run::run;
+
+/// Exit status for a config that can't be used (sysexits.h `EX_CONFIG`).
+pub const EXIT_CONFIG: u8 = 78;

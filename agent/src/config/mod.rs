@@ -1,5 +1,54 @@
 //! Floor 1: text of config files to validated definitions, every error at once.
+//!
+//! ```text
+//! SourceFile… ─ toml, with spans ─► merged tables ─ settings, process, instances ─► Config
+//!                    └──────────────── every problem found on the way ────────────► Vec<ConfigProblem>
+//! ```
+//!
+//! It reads no file and asks no clock: [`check_paths`] is told what exists.
 
+mod command;
+mod domain;
+mod instances;
+mod merge;
+mod node;
+mod paths;
+mod problems;
+mod process;
+mod quantity;
+mod settings;
+pub mod template;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
-pub use types::{Cidr, Config, Definition, Limits, Listen, Restart, RunAs, Settings};
+pub use paths::{PathState, check_paths};
+pub use problems::{SourceFile, render};
+pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
+
+use tenement_wire::dto::ConfigProblem;
+
+use problems::Problems;
+
+/// Reads all config files as one config: `tenement.toml` first, then `conf.d/*.toml` in order of name.
+///
+/// # Errors
+/// Every problem of every file, in order of place. Only what depends on a file whose syntax is broken
+/// goes unreported until that is mended.
+pub fn parse(files: &[SourceFile]) -> Result<Config, Vec<ConfigProblem>> {
+    let mut problems = Problems::new(files);
+    let documents = merge::documents(files, &mut problems);
+    let merged = merge::merge(&documents, &mut problems);
+    let (settings, defaults) = settings::read(&merged, &mut problems);
+    let mut origins = Vec::new();
+    let processes = process::read_all(&merged, &defaults, &mut origins, &mut problems);
+    let instances = instances::read(&merged, &processes, &settings, &mut problems);
+    problems.finish()?;
+    Ok(Config {
+        settings,
+        processes: processes.into_iter().filter_map(|(n, d)| Some((n, d?))).collect(),
+        instances,
+        files: files.iter().map(|file| file.name.clone()).collect(),
+        origins: Origins(origins),
+    })
+}

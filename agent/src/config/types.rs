@@ -19,6 +19,35 @@ pub struct Config {
     pub instances: Vec<InstanceName>,
     /// The files that it was read from, in order.
     pub files: Vec<String>,
+    /// Where the paths were written, for [`super::check_paths`].
+    pub origins: Origins,
+}
+
+/// Where values were written. It never makes two configs differ: moving a line is not a change.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(pub(super) Vec<Origin>);
+
+impl PartialEq for Origins {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// One path of the config that can be looked up before any instance exists.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) role: PathRole,
+    pub(super) path: PathBuf,
+    /// A problem of it, complete but for message and fix.
+    pub(super) at: tenement_wire::dto::ConfigProblem,
+}
+
+/// What a path of the config is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PathRole {
+    Directory,
+    EnvFile,
+    Command,
 }
 
 /// `[settings]`.
@@ -40,6 +69,21 @@ pub struct Settings {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Cidr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            domain: "localhost".to_owned(),
+            port: 8080,
+            data_dir: PathBuf::from("/var/lib/tenement"),
+            port_range: (20_000, 32_767),
+            loaded_max: 1_000,
+            drain_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+        }
+    }
 }
 
 /// An address range such as `10.0.0.0/8`.

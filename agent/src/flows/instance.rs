@@ -1,50 +1,39 @@
 //! One registered instance, as the agent holds it in memory.
 //!
-//! What only systemd knows (is it running?) is kept here as the last thing that systemd said, in an
-//! atomic, so that the hot path reads it without a lock. Everything per-request is here too.
+//! What only systemd knows (is it running?) is kept here as the last thing that systemd said, in
+//! atomics, so that the hot path reads it without a lock. Everything per-request is here too. The
+//! struct stays small: a host may hold 10,000 of them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tenement_wire::InstanceName;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::WakeError;
+use super::host::{Active, Units};
 use super::lease::Gate;
-use crate::config::Definition;
+use crate::config::{Definition, Listen};
 use crate::upstream::{Pool, Target};
 
-/// What systemd last said of an instance's units.
+/// What an instance is doing, derived from its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Phase {
     /// No unit loaded.
-    Dormant = 0,
+    Dormant,
     /// Socket loaded, service inactive.
-    Asleep = 1,
-    /// Service activating.
-    Starting = 2,
-    /// Service active (and, where it binds its own listener, listening).
-    Running = 3,
+    Asleep,
+    /// Service activating, or active but not listening yet.
+    Starting,
+    /// Service active and, where it binds its own listener, listening.
+    Running,
     /// Service deactivating.
-    Stopping = 4,
-    /// Service failed, or socket failed.
-    Failed = 5,
-}
-
-impl Phase {
-    fn from_u8(value: u8) -> Self {
-        match value {
-            1 => Self::Asleep,
-            2 => Self::Starting,
-            3 => Self::Running,
-            4 => Self::Stopping,
-            5 => Self::Failed,
-            _ => Self::Dormant,
-        }
-    }
+    Stopping,
+    /// The socket failed: systemd gave up on the pair.
+    Failed,
 }
 
 /// What follows from the config for this instance; replaced as a whole on reload.
@@ -54,10 +43,37 @@ pub struct Setup {
     pub definition: Arc<Definition>,
     /// Where requests go now. For `Listen::Own`, what answered last.
     pub target: Target,
+    /// Where else the app may listen (`Listen::Own`).
+    pub alternative: Option<Target>,
     /// The socket that systemd listens on and whose first connection starts the service. In
     /// `Listen::Fd` it is the target itself.
     pub trigger: Target,
+    /// Its own directory.
+    pub data_dir: Arc<std::path::Path>,
 }
+
+/// Why and when it last failed to start.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// For the log and for `ten why`.
+    pub reason: String,
+    /// When.
+    pub at: Instant,
+    /// How often in a row.
+    pub count: u32,
+}
+
+impl Failure {
+    /// How long after a failure the next try waits: 1 s, doubled with each failure in a row, at most
+    /// 30 s. systemd's own start limit is off, because it would fail a healthy instance that naps often.
+    #[must_use]
+    pub fn back_off(&self) -> Duration {
+        Duration::from_secs((1_u64 << self.count.saturating_sub(1).min(5)).min(30))
+    }
+}
+
+/// The end of a wake that requests join.
+pub type Flight = watch::Receiver<Option<Result<(), WakeError>>>;
 
 /// One registered instance.
 #[derive(Debug)]
@@ -69,14 +85,28 @@ pub struct Instance {
     /// Its TCP port, for apps that listen on one.
     pub port: u16,
     setup: ArcSwap<Setup>,
-    phase: AtomicU8,
+    service: AtomicU8,
+    socket: AtomicU8,
     since_ms: AtomicU64,
     last_used_ms: AtomicU64,
+    /// Whether its own listener answered since the service started (not for `Listen::Fd`).
+    pub ready: AtomicBool,
+    /// Whether the loaded units may be of an older config than the agent's.
+    pub stale: AtomicBool,
+    /// Whether it was removed: nobody may wake it any more.
+    pub removed: AtomicBool,
+    /// Whether a sleeper task watches its idleness.
+    pub watched: AtomicBool,
+    /// Whether a request is waiting for its first byte since it was asleep.
+    pub waking: AtomicBool,
+    /// Crashes in a row, and when the last one was.
+    crashes: AtomicU32,
+    crashed_ms: AtomicU64,
     /// Lease count and stop gate.
     pub gate: Gate,
     /// Notified when the last lease ends.
     pub idle: Notify,
-    /// Notified on each change of phase and when the gate opens.
+    /// Notified on each change of its units and when the gate opens.
     pub changed: Notify,
     /// Idle connections to it.
     pub pool: Pool,
@@ -84,6 +114,8 @@ pub struct Instance {
     pub wakes: AtomicU32,
     /// How long the last wake took, in microseconds; 0 = never woken.
     pub last_wake_us: AtomicU64,
+    failure: Mutex<Option<Box<Failure>>>,
+    pub(super) flight: Mutex<Option<Flight>>,
 }
 
 impl Instance {
@@ -95,15 +127,25 @@ impl Instance {
             uuid,
             port,
             setup: ArcSwap::from_pointee(setup),
-            phase: AtomicU8::new(Phase::Dormant as u8),
+            service: AtomicU8::new(Active::Absent as u8),
+            socket: AtomicU8::new(Active::Absent as u8),
             since_ms: AtomicU64::new(now_ms()),
             last_used_ms: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            waking: AtomicBool::new(false),
+            crashes: AtomicU32::new(0),
+            crashed_ms: AtomicU64::new(0),
             gate: Gate::default(),
             idle: Notify::new(),
             changed: Notify::new(),
             pool: Pool::default(),
             wakes: AtomicU32::new(0),
             last_wake_us: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            flight: Mutex::new(None),
         }
     }
 
@@ -123,21 +165,63 @@ impl Instance {
         self.setup.load().target.clone()
     }
 
-    /// What systemd last said.
+    /// What systemd last said of its units.
     #[must_use]
-    pub fn phase(&self) -> Phase {
-        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    pub fn units(&self) -> Units {
+        Units {
+            service: Active::from_u8(self.service.load(Ordering::Acquire)),
+            socket: Active::from_u8(self.socket.load(Ordering::Acquire)),
+        }
     }
 
-    /// Notes what systemd said and wakes those who wait for a change.
-    pub fn set_phase(&self, phase: Phase) {
-        if self.phase.swap(phase as u8, Ordering::AcqRel) != phase as u8 {
+    /// What it is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        let Units { service, socket } = self.units();
+        match service {
+            Active::Active if self.answers() => Phase::Running,
+            Active::Active | Active::Activating => Phase::Starting,
+            Active::Deactivating => Phase::Stopping,
+            Active::Absent | Active::Inactive | Active::Failed => match socket {
+                Active::Active | Active::Activating => Phase::Asleep,
+                Active::Failed => Phase::Failed,
+                Active::Absent | Active::Inactive | Active::Deactivating => Phase::Dormant,
+            },
+        }
+    }
+
+    /// Whether an active service can take requests: with systemd's socket always, with a listener
+    /// of its own once that has answered.
+    fn answers(&self) -> bool {
+        self.ready.load(Ordering::Acquire) || self.setup.load().definition.listen == Listen::Fd
+    }
+
+    /// Notes what systemd said of the service and wakes those who wait for a change.
+    pub fn set_service(&self, state: Active) {
+        if self.service.swap(state as u8, Ordering::AcqRel) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
+            if state != Active::Active {
+                // Connections into a process that is ending must not be used for the next one.
+                self.ready.store(false, Ordering::Release);
+                self.pool.clear();
+            }
         }
         self.changed.notify_waiters();
     }
 
-    /// When it came into its phase, in Unix milliseconds.
+    /// Notes what systemd said of the socket.
+    pub fn set_socket(&self, state: Active) {
+        self.socket.store(state as u8, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Notes what systemd said of both.
+    pub fn set_units(&self, units: Units) {
+        self.set_socket(units.socket);
+        self.set_service(units.service);
+    }
+
+    /// When it came into its state, in Unix milliseconds.
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.since_ms.load(Ordering::Relaxed)
@@ -145,18 +229,61 @@ impl Instance {
 
     /// Notes that it was used now.
     pub fn touch(&self) {
-        self.last_used_ms.store(now_ms(), Ordering::Relaxed);
+        self.last_used_ms.store(mono_ms(), Ordering::Relaxed);
     }
 
-    /// When its last request ended, in Unix milliseconds; 0 = not since the agent started.
+    /// When it was last used, on the clock of [`mono_ms`]; 0 = not since the agent started.
     #[must_use]
     pub fn last_used_ms(&self) -> u64 {
         self.last_used_ms.load(Ordering::Relaxed)
     }
+
+    /// Its last failure to start, if it has not answered since.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure.lock().expect("no panic while held").as_deref().cloned()
+    }
+
+    /// Notes a failed start.
+    pub fn fail(&self, reason: String) -> Failure {
+        let mut slot = self.failure.lock().expect("no panic while held");
+        let count = slot.as_ref().map_or(1, |f| f.count.saturating_add(1));
+        let failure = Failure { reason, at: Instant::now(), count };
+        *slot = Some(Box::new(failure.clone()));
+        failure
+    }
+
+    /// Counts a crash and says how many came in a row, none more than 10 s after the one before.
+    pub fn count_crash(&self) -> u32 {
+        let now = mono_ms();
+        if now.saturating_sub(self.crashed_ms.swap(now, Ordering::Relaxed)) > 10_000 {
+            self.crashes.store(0, Ordering::Relaxed);
+        }
+        self.crashes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Begins counting crashes anew.
+    pub fn forget_crashes(&self) {
+        self.crashes.store(0, Ordering::Relaxed);
+    }
+
+    /// Forgets its failures: it answered, or an operator asked for a new try.
+    pub fn recovered(&self) {
+        self.forget_crashes();
+        *self.failure.lock().expect("no panic while held") = None;
+    }
 }
 
-/// Now, in Unix milliseconds.
+/// Now, in Unix milliseconds, for people.
 #[must_use]
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Milliseconds on a clock that never jumps, from 1 at the first call: idleness must not follow a
+/// wall clock that is set.
+#[must_use]
+pub fn mono_ms() -> u64 {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }

@@ -1,7 +1,18 @@
 //! Floor 3: wake, sleep, reconcile.
 
+pub mod agent;
+pub mod edge;
+pub mod host;
+pub mod idle;
 pub mod instance;
 pub mod lease;
+pub mod manage;
+pub mod management;
+pub mod observe;
+pub mod sleep;
+pub mod tenants;
+mod view;
+mod wake;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +22,7 @@ use tenement_wire::InstanceName;
 
 pub use instance::{Instance, Phase};
 pub use lease::Lease;
+pub use management::{ManageError, Management, Spawn};
 
 use crate::routes::Route;
 

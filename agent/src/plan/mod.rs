@@ -1,5 +1,156 @@
 //! Floor 1: definition + instance to the typed properties of its unit pair.
+//!
+//! ```text
+//! InstanceName + Definition + Settings ─ paths ─► where it lies and listens
+//!            └───── + PlanContext ───── plan ──► UnitPlan ─ systemd::encode ─► StartTransientUnit
+//! ```
+//!
+//! Nothing here looks at the host: what must be known of it is handed in.
 
+mod environment;
+mod error;
+mod exec;
+mod paths;
+mod sandbox;
+mod service;
+mod socket;
 pub mod value;
 
+use std::path::{Path, PathBuf};
+
+use tenement_wire::InstanceName;
+
+pub use environment::{bad_variable, is_control};
+pub use error::PlanError;
+pub use paths::{Address, Paths, RUN_DIR, health_path, paths, slice};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
+
+use crate::config::{Definition, Settings};
+
+/// Which systemd runs the units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// PID 1.
+    System,
+    /// A user's own manager: no other users, no sandbox that needs privileges.
+    User,
+}
+
+/// Whom a per-instance user id belongs to, as `User=` and `Group=` take it: names or numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// For `User=`.
+    pub user: String,
+    /// For `Group=`; without it systemd takes the user's own group, and has one record less to find.
+    pub group: Option<String>,
+}
+
+/// What the plan must know of the host.
+pub struct PlanContext<'a> {
+    /// Version of systemd, such as 252.
+    pub systemd: u32,
+    /// Which manager.
+    pub mode: Mode,
+    /// `/run/tenement` or `$XDG_RUNTIME_DIR/tenement`.
+    pub run_dir: PathBuf,
+    /// The instance's own account, for [`crate::config::RunAs::PerInstance`]; without one the unit gets
+    /// a dynamic user.
+    pub account: Option<Account>,
+    /// The group that may connect to the listening sockets: that of the agent.
+    pub socket_group: Option<String>,
+    /// The instance's TCP port.
+    pub port: u16,
+    /// What the definition's env files hold, in order.
+    pub env_file_vars: Vec<(String, String)>,
+    /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
+    pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
+}
+
+/// Where bare program names are looked for, in order: systemd's own default (systemd.exec(5), `PATH`).
+pub const PROGRAM_DIRS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The unit pair of `name`.
+///
+/// # Errors
+/// [`PlanError`] if the instance cannot be run as the config says on this host.
+pub fn plan(
+    name: &InstanceName,
+    def: &Definition,
+    settings: &Settings,
+    ctx: &PlanContext,
+) -> Result<UnitPlan, PlanError> {
+    let paths = paths(name, def, settings, &ctx.run_dir)?;
+    let job = Job { name, def, settings, ctx, paths };
+    let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
+    let mut service =
+        UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
+    let revision = fingerprint(&[&socket, &service]);
+    for property in &mut service.properties {
+        if let (environment::PROPERTY, Value::Strs(list)) = (property.name, &mut property.value) {
+            list.push(format!("{}={revision}", environment::REVISION));
+        }
+    }
+    let plan = UnitPlan { socket, service, revision };
+    error::refuse_control(&plan)?;
+    Ok(plan)
+}
+
+/// Everything that the parts of a plan look at.
+struct Job<'a> {
+    name: &'a InstanceName,
+    def: &'a Definition,
+    settings: &'a Settings,
+    ctx: &'a PlanContext<'a>,
+    paths: Paths,
+}
+
+impl Job<'_> {
+    fn system(&self) -> bool {
+        self.ctx.mode == Mode::System
+    }
+
+    /// Whether systemd makes up a user: asked for, or nothing else is known.
+    fn dynamic_user(&self) -> bool {
+        match self.def.user {
+            crate::config::RunAs::Dynamic => self.system(),
+            crate::config::RunAs::PerInstance => self.system() && self.ctx.account.is_none(),
+            crate::config::RunAs::Named(_) => false,
+        }
+    }
+
+    /// `text` with its placeholders replaced.
+    fn fill(&self, text: &str) -> String {
+        paths::fill(text, self.name, self.settings, &self.paths, self.ctx.port)
+    }
+}
+
+/// FNV-1a over the printed properties: tells whether loaded units are those that we would make now.
+fn fingerprint(units: &[&UnitSpec]) -> String {
+    let mut hash = fnv::OFFSET;
+    for unit in units {
+        hash = fnv::add(hash, unit.name.as_bytes());
+        for property in &unit.properties {
+            hash = fnv::add(hash, property.to_string().as_bytes());
+            hash = fnv::add(hash, b"\n");
+        }
+    }
+    format!("{hash:016x}")
+}
+
+/// Fowler-Noll-Vo 1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+mod fnv {
+    pub(super) const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+    pub(super) fn add(hash: u64, bytes: &[u8]) -> u64 {
+        bytes.iter().fold(hash, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+}
+
+/// A path as text. Every path here is made of config texts, so none is lossy.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,30 @@
 //! Floor 2: builds unit pairs from root-owned config, and the agent's client for that.
+//!
+//! ```text
+//!   tenementd ── Client::Bus ── D-Bus org.tenement.Units1 ──► tenement-unitd (root) ─► Builder ─► systemd
+//!   tenementd --user ── Client::Local ──────────────────────────────────────────────► Builder ─► systemd --user
+//! ```
+//!
+//! A caller names a process, an id and a port; everything else comes from files that only root can
+//! write. Every verb is idempotent, and one instance's verbs run one after another.
+//!
+//! It does *not* decide when an instance runs, and it keeps no state that systemd or the file system
+//! has: whether a pair is loaded, and of which revision, is asked of systemd each time.
+
+mod accounts;
+mod builder;
+mod client;
+mod dirs;
+mod error;
+mod place;
+mod purge;
+mod recipe;
+mod source;
+mod turns;
+mod uids;
+
+pub use builder::{Builder, Loaded};
+pub use client::{Client, OBJECT_PATH, SERVICE_NAME};
+pub use error::UnitsError;
+pub use place::Place;
+pub use source::Source;

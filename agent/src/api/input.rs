@@ -1,0 +1,187 @@
+//! What a request says: its query and its JSON body, taken field by field.
+//!
+//! A handler takes what it knows, then [`Input::finish`] refuses everything that is left. So every
+//! bad field is named at once, and an unknown one is never silently ignored.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Query, Request};
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value};
+use tenement_wire::FieldError;
+use tenement_wire::dto::ConfigFile;
+
+use super::problem::Problem;
+
+/// Longest body, in bytes.
+pub const BODY_MAX: usize = 1024 * 1024;
+/// Longest list in a body.
+pub const LIST_MAX: usize = 1000;
+/// From the head of a request to the end of its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The fields of a request that nobody has taken yet.
+pub struct Input {
+    query: Vec<(String, String)>,
+    body: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Input {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
+            .map_err(|_| Problem::malformed("the query can't be read"))?;
+        let json = request.headers().get(CONTENT_TYPE).is_some_and(|value| {
+            let kind = value.to_str().unwrap_or("").split(';').next().unwrap_or("");
+            kind.trim().eq_ignore_ascii_case("application/json")
+        });
+        let bytes = read(request).await?;
+        let body = match (bytes.is_empty(), json) {
+            (true, _) => Map::new(),
+            (false, false) => return Err(Problem::not_json()),
+            (false, true) => object(&bytes)?,
+        };
+        Ok(Self { query, body, errors: Vec::new() })
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let body = axum::body::to_bytes(request.into_body(), BODY_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Err(_) => Err(Problem::body_late()),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            let too_long = std::error::Error::source(&error)
+                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            Err(if too_long {
+                Problem::too_large(BODY_MAX)
+            } else {
+                Problem::malformed("the body broke off")
+            })
+        }
+    }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Problem::malformed("the body is JSON, but not an object")),
+        Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
+    }
+}
+
+impl Input {
+    /// An optional parameter of the query.
+    pub fn parameter<T: FromStr<Err: Display>>(&mut self, field: &str) -> Option<T> {
+        let at = self.query.iter().position(|(key, _)| key == field)?;
+        let (_, text) = self.query.remove(at);
+        self.parse(field, &text)
+    }
+
+    /// A yes-or-no parameter of the query; absent means no.
+    pub fn flag(&mut self, field: &str) -> bool {
+        let Some(at) = self.query.iter().position(|(key, _)| key == field) else { return false };
+        match self.query.remove(at).1.as_str() {
+            "true" | "1" | "" => true,
+            "false" | "0" => false,
+            _ => {
+                self.wrong::<()>(field, "must be true or false");
+                false
+            }
+        }
+    }
+
+    /// A required text of the body.
+    pub fn required<T: FromStr<Err: Display>>(&mut self, field: &str) -> Option<T> {
+        match self.body.remove(field) {
+            Some(Value::String(text)) => self.parse(field, &text),
+            Some(_) => self.wrong(field, "must be a string"),
+            None => self.wrong(field, "is missing"),
+        }
+    }
+
+    /// An optional list of texts of the body, each once.
+    pub fn list<T: FromStr<Err: Display> + PartialEq>(&mut self, field: &str) -> Vec<T> {
+        let mut list = Vec::new();
+        for (at, item) in self.array(field).into_iter().enumerate() {
+            let field = format!("{field}[{at}]");
+            let parsed = match item {
+                Value::String(text) => self.parse(&field, &text),
+                _ => self.wrong(&field, "must be a string"),
+            };
+            match parsed {
+                Some(value) if list.contains(&value) => {
+                    self.wrong::<()>(&field, "is there twice");
+                }
+                Some(value) => list.push(value),
+                None => {}
+            }
+        }
+        list
+    }
+
+    /// An optional yes-or-no of the body.
+    pub fn switch(&mut self, field: &str, default: bool) -> bool {
+        match self.body.remove(field) {
+            Some(Value::Bool(value)) => value,
+            None => default,
+            Some(_) => self.wrong(field, "must be true or false").unwrap_or(default),
+        }
+    }
+
+    /// An optional list of config files of the body.
+    pub fn files(&mut self, field: &str) -> Vec<ConfigFile> {
+        let mut files = Vec::new();
+        for (at, item) in self.array(field).into_iter().enumerate() {
+            match serde_json::from_value(item) {
+                Ok(file) => files.push(file),
+                Err(error) => {
+                    self.wrong::<()>(&format!("{field}[{at}]"), &error.to_string());
+                }
+            }
+        }
+        files
+    }
+
+    /// Refuses the fields that are left, with all errors found so far; else hands `value` on.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
+        let query = std::mem::take(&mut self.query).into_iter().map(|(key, _)| key);
+        let body = std::mem::take(&mut self.body).into_iter().map(|(key, _)| key);
+        for field in query.chain(body) {
+            let field: String = field.chars().take(100).collect();
+            self.wrong::<()>(&field, "is not a field of this request");
+        }
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Problem::invalid(self.errors)),
+        }
+    }
+
+    fn array(&mut self, field: &str) -> Vec<Value> {
+        match self.body.remove(field) {
+            None => Vec::new(),
+            Some(Value::Array(items)) if items.len() <= LIST_MAX => items,
+            Some(Value::Array(_)) => {
+                self.wrong(field, &format!("has more than {LIST_MAX} entries")).unwrap_or_default()
+            }
+            Some(_) => self.wrong(field, "must be a list").unwrap_or_default(),
+        }
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => self.wrong(field, &error.to_string()),
+        }
+    }
+
+    fn wrong<T>(&mut self, field: &str, message: &str) -> Option<T> {
+        self.errors.push(FieldError { field: field.to_owned(), message: message.to_owned() });
+        None
+    }
+}

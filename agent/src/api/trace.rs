@@ -1,0 +1,76 @@
+//! What every request gets: an id, an entry in the log if it changed or broke something, and its
+//! error written down.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method};
+
+use super::peer::Peer;
+use super::problem::Problem;
+
+/// Header of the answer that carries the request id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Finds a request in the log. It is always ours: a client's own is not taken over.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// A fresh one.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
+
+/// Wraps every route.
+pub async fn trace(mut request: Request, next: Next) -> Response {
+    let id = RequestId::fresh();
+    request.extensions_mut().insert(id.clone());
+    let uid = request.extensions().get::<Peer>().map(|peer| peer.uid);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>();
+    note(&id, uid, &method, &path, response.status().as_u16(), problem.as_ref());
+    if let Some(problem) = problem {
+        response = merge(response, problem.render(&id.0));
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The rendered problem, with the headers (`Allow`) that the router gave the empty answer.
+fn merge(empty: Response, mut rendered: Response) -> Response {
+    for (name, value) in empty.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            rendered.headers_mut().insert(name, value.clone());
+        }
+    }
+    rendered
+}
+
+/// Changes are logged whatever came of them, reads only when the agent is at fault.
+fn note(
+    id: &RequestId,
+    uid: Option<u32>,
+    method: &Method,
+    path: &str,
+    status: u16,
+    problem: Option<&Problem>,
+) {
+    let id = id.0.as_str();
+    let (method_text, uid) = (method.as_str(), uid.map_or(-1, i64::from));
+    let cause = problem.map_or("", |p| p.cause.as_deref().unwrap_or(&p.api.detail));
+    if status >= 500 {
+        log::error!(request_id = id, uid = uid, method = method_text, path = path, status = status, cause = cause; "api request failed");
+    } else if !matches!(*method, Method::GET | Method::HEAD) {
+        log::info!(request_id = id, uid = uid, method = method_text, path = path, status = status, cause = cause; "api request");
+    }
+}

@@ -1,0 +1,85 @@
+//! The sockets that the agent serves: systemd's first, its own where systemd passed none.
+//!
+//! systemd holds the listening sockets, so connections made while the agent restarts wait in the
+//! kernel's queue and none is refused.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::sockopt::{socket_domain, socket_protocol};
+
+/// What to serve.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// TCP listeners of the proxy.
+    pub http: Vec<std::net::TcpListener>,
+    /// The admin socket.
+    pub admin: Option<std::os::unix::net::UnixListener>,
+}
+
+/// Takes what systemd passed: unix sockets serve the API, TCP sockets the proxy.
+///
+/// # Errors
+/// A socket that can't be used.
+pub fn inherited() -> io::Result<Listeners> {
+    let mut listeners = Listeners::default();
+    for fd in sd_notify::listen_fds()? {
+        // SAFETY: sd_listen_fds(3) hands these descriptors to this process alone, and this is called
+        // once, at the start of `main`, before anything else could have taken or closed them.
+        #[expect(unsafe_code, reason = "descriptors arrive as bare numbers")]
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let domain = socket_domain(&fd)?;
+        if domain == rustix::net::AddressFamily::UNIX {
+            listeners.admin = Some(fd.into());
+        } else if socket_protocol(&fd)? == Some(rustix::net::ipproto::TCP) {
+            listeners.http.push(fd.into());
+        } else {
+            log::warn!("a socket passed by systemd is neither unix nor TCP, and is not used");
+        }
+    }
+    Ok(listeners)
+}
+
+impl Listeners {
+    /// Binds what is missing: the configured port if no listener has it, and the admin socket.
+    ///
+    /// # Errors
+    /// A text that says what can't be bound and what to do.
+    pub fn complete(&mut self, port: u16, admin: &Path) -> Result<(), String> {
+        let has = |l: &std::net::TcpListener| l.local_addr().is_ok_and(|a| a.port() == port);
+        if !self.http.iter().any(has) {
+            self.http.push(bind_tcp(port)?);
+        }
+        if self.admin.is_none() {
+            self.admin = Some(bind_admin(admin).map_err(|e| format!("{}: {e}", admin.display()))?);
+        }
+        Ok(())
+    }
+}
+
+fn bind_tcp(port: u16) -> Result<std::net::TcpListener, String> {
+    let dual: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
+    let v4: SocketAddr = (std::net::Ipv4Addr::UNSPECIFIED, port).into();
+    std::net::TcpListener::bind(dual).or_else(|_| std::net::TcpListener::bind(v4)).map_err(|e| {
+        format!(
+            "port {port} can't be bound: {e}. Let systemd listen on it: `systemctl edit tenement.socket` \
+             with\n[Socket]\nListenStream={port}"
+        )
+    })
+}
+
+fn bind_admin(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}

@@ -1,0 +1,227 @@
+//! The agent's life, from listeners to drain.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use super::listeners::{self, Listeners};
+use super::{EXIT_CONFIG, Places, signals};
+use crate::config::{self, Config};
+use crate::flows::agent::Agent;
+use crate::flows::edge::{Edge, report};
+use crate::flows::manage::Manager;
+use crate::proxy::Proxy;
+use crate::store::{Source, Store};
+use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
+use crate::units::{Builder, Client, files};
+
+/// Pause between tries to reach the bus at boot, and between looks after a lost one.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long the agent waits at its start for a bus that is not there yet.
+const BUS_WAIT: Duration = Duration::from_secs(60);
+
+/// Runs the agent until SIGTERM.
+#[must_use]
+pub fn run(places: Places) -> ExitCode {
+    // Before any thread exists: descriptors from systemd are process-wide.
+    let inherited = listeners::inherited();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no runtime: {error}")),
+    };
+    let config = match read_config(&places) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let mut listeners = match inherited {
+        Ok(listeners) => listeners,
+        Err(error) => return fail(&format!("sockets passed by systemd: {error}")),
+    };
+    if let Err(error) = listeners.complete(config.settings.port, &places.admin_socket()) {
+        return fail(&error);
+    }
+    let code = match runtime.block_on(live(places, config, listeners)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    };
+    // Tasks that hold open streams beyond the drain bound end here.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+fn fail(error: &str) -> ExitCode {
+    log::error!("{error}");
+    ExitCode::FAILURE
+}
+
+fn read_config(places: &Places) -> Result<Config, ExitCode> {
+    let files = files::read(&places.config_dir, files::Trust::Any)
+        .map_err(|error| fail(&format!("the config can't be read: {error}")))?;
+    config::parse(&files).map_err(|problems| {
+        log::error!("the config can't be used\n{}", config::render(&problems));
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+async fn live(places: Places, config: Config, listeners: Listeners) -> Result<(), String> {
+    let store = Store::open(&places.database()).await.map_err(|e| e.to_string())?;
+    let systemd = connect(if places.user { Bus::Session } else { Bus::System }).await?;
+    let version = systemd.version().await.ok();
+    let events = systemd.watch().await.map_err(|e| e.to_string())?;
+    let units = if places.user {
+        Client::Local(Arc::new(
+            Builder::user(&places.config_dir, &places.run_dir, systemd.clone())
+                .await
+                .map_err(|e| e.to_string())?,
+        ))
+    } else {
+        Client::bus().await.map_err(|e| e.to_string())?
+    };
+    let limits = config.settings.clone();
+    let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
+    let registered = adopt(&agent).await?;
+    tokio::spawn(follow(agent.clone(), events));
+
+    let proxy = Arc::new(Proxy::new(agent.clone(), &limits));
+    let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
+    let (stop, stopping) = watch::channel(false);
+    let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
+    let http = tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, stopping));
+
+    log::info!("ready: {registered} instances registered");
+    signals::tell(&[NotifyState::Ready]);
+    tokio::spawn(signals::watchdog());
+    tokio::spawn(reload_on_hangup(manager));
+    let preloading = agent.clone();
+    tokio::spawn(async move { preloading.preload(preloading.all()).await });
+
+    signals::terminated().await;
+    signals::tell(&[NotifyState::Stopping]);
+    let _ = stop.send(true);
+    let _ = http.await;
+    api.abort();
+    Ok(())
+}
+
+/// Waits for the bus, which at boot may come after us.
+async fn connect(bus: Bus) -> Result<Systemd, String> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match Systemd::connect(bus).await {
+            Ok(systemd) => return Ok(systemd),
+            Err(error) if waited >= BUS_WAIT => return Err(error.to_string()),
+            Err(error) => {
+                if waited.is_zero() {
+                    log::warn!("waiting for the bus: {error}");
+                }
+                tokio::time::sleep(RETRY).await;
+                waited += RETRY;
+            }
+        }
+    }
+}
+
+/// Registers what the config names, takes in what is registered, and asks systemd what runs.
+async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
+    let config = agent.config.load_full();
+    let range = config.settings.port_range;
+    let mut registered = agent.store.all().await.map_err(|e| e.to_string())?;
+    let known: std::collections::HashSet<_> = registered.iter().map(|r| r.name.clone()).collect();
+    let new: Vec<_> = config.instances.iter().filter(|n| !known.contains(n)).cloned().collect();
+    if !new.is_empty() {
+        // A full disk must not keep customers off what is registered already.
+        match agent.store.register_many(new, Source::Config, range).await {
+            Ok(more) => registered.extend(more),
+            Err(error) => log::error!("instances named in the config could not be registered: {error}"),
+        }
+    }
+    let count = registered.len();
+    agent.admit(registered);
+    agent.publish();
+    match agent.resync().await {
+        Ok(running) => log::info!("{running} instances are running already"),
+        Err(error) => return Err(format!("asking systemd what runs: {error}")),
+    }
+    Ok(count)
+}
+
+/// Follows systemd's events for as long as the agent lives.
+async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver<UnitEvent>) {
+    while let Some(event) = events.recv().await {
+        if let Some(report) = report(event) {
+            agent.observe(&report);
+            continue;
+        }
+        while let Err(error) = agent.resync().await {
+            log::warn!("asking systemd what runs: {error}");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+    log::error!("the stream of events from systemd ended");
+}
+
+fn manager(
+    places: &Places,
+    agent: Arc<Agent<Edge>>,
+    proxy: Arc<Proxy<Arc<Agent<Edge>>>>,
+    systemd: Option<u32>,
+) -> Manager<Edge> {
+    let dir = places.config_dir.clone();
+    Manager {
+        agent,
+        read_config: Box::new(move || {
+            files::read(&dir, files::Trust::Any).map_err(|e| e.to_string())
+        }),
+        on_config: Box::new(move |config| proxy.configure(&config.settings)),
+        systemd,
+        mode: if places.user { "user" } else { "system" },
+    }
+}
+
+fn serve_api(
+    listeners: &Listeners,
+    manager: Arc<Manager<Edge>>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, String> {
+    let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
+    let admin = admin.try_clone().and_then(|l| {
+        l.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(l)
+    });
+    let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
+    let shutdown = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    Ok(tokio::spawn(async move {
+        if let Err(error) = crate::api::serve(admin, crate::api::router(manager), shutdown).await {
+            log::error!("the management API ended: {error}");
+        }
+    }))
+}
+
+fn into_tokio(
+    listeners: Vec<std::net::TcpListener>,
+) -> Result<Vec<tokio::net::TcpListener>, String> {
+    let one = |l: std::net::TcpListener| {
+        l.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(l)
+    };
+    listeners.into_iter().map(|l| one(l).map_err(|e| format!("a listener: {e}"))).collect()
+}
+
+async fn reload_on_hangup(manager: Arc<Manager<Edge>>) {
+    use crate::flows::management::Management as _;
+    signals::on_hangup(|| {
+        let manager = manager.clone();
+        async move {
+            match manager.reload().await {
+                Ok(_) => log::info!("the config was reloaded"),
+                Err(error) => log::error!("{error}"),
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,170 @@
+//! The registry of instances and what the flows share.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
+
+use arc_swap::ArcSwap;
+use tenement_wire::InstanceName;
+use tenement_wire::dto::ConfigProblem;
+use tokio::sync::Semaphore;
+
+use super::host::Host;
+use super::instance::{Instance, Setup};
+use crate::config::{Config, Definition, Settings};
+use crate::plan::{self, Address, PlanError};
+use crate::routes::{Route, RouteTable};
+use crate::store::{Registered, Store};
+use crate::upstream::Target;
+
+/// Pairs of units created side by side: more only lengthens PID 1's queue (`systemd` creates
+/// 300–650 a second whatever the number in flight).
+const LOADS_IN_FLIGHT: usize = 32;
+
+/// All that wake, sleep, reconcile and management share. One per agent.
+pub struct Agent<H> {
+    /// systemd and the unit helper.
+    pub host: H,
+    /// What is registered.
+    pub store: Store,
+    /// The config that is in force.
+    pub config: ArcSwap<Config>,
+    /// Why a newer config on disk is not in force.
+    pub rejected: Mutex<Vec<ConfigProblem>>,
+    /// `/run/tenement`, or the user's.
+    pub run_dir: PathBuf,
+    pub(super) routes: ArcSwap<RouteTable<Arc<Instance>>>,
+    pub(super) instances: RwLock<BTreeMap<InstanceName, Arc<Instance>>>,
+    /// Registered instances whose process is not in the config.
+    pub(super) orphans: Mutex<Vec<Registered>>,
+    pub(super) loads: Semaphore,
+}
+
+impl<H: Host> Agent<H> {
+    /// An agent that knows of no instance yet.
+    pub fn new(host: H, store: Store, config: Config, run_dir: PathBuf) -> Arc<Self> {
+        let routes = RouteTable::new(&config.settings.domain, [], []);
+        Arc::new(Self {
+            host,
+            store,
+            config: ArcSwap::from_pointee(config),
+            rejected: Mutex::default(),
+            run_dir,
+            routes: ArcSwap::from_pointee(routes),
+            instances: RwLock::default(),
+            orphans: Mutex::default(),
+            loads: Semaphore::new(LOADS_IN_FLIGHT),
+        })
+    }
+
+    /// The registered instance of that name.
+    pub fn get(&self, name: &InstanceName) -> Option<Arc<Instance>> {
+        self.instances.read().expect("no panic while held").get(name).cloned()
+    }
+
+    /// Every registered instance whose process is in the config, in order of name.
+    pub fn all(&self) -> Vec<Arc<Instance>> {
+        self.instances.read().expect("no panic while held").values().cloned().collect()
+    }
+
+    /// What `host` stands for now.
+    pub fn lookup(&self, host: &str) -> Route<Arc<Instance>> {
+        self.routes.load().lookup(host)
+    }
+
+    /// Takes registered instances into memory; call [`Agent::publish`] when all are in.
+    pub fn admit(&self, registered: impl IntoIterator<Item = Registered>) {
+        let config = self.config.load();
+        let mut instances = self.instances.write().expect("no panic while held");
+        for one in registered {
+            let Some(definition) = config.processes.get(one.name.process()) else {
+                log::warn!(TENEMENT_INSTANCE = one.name.to_string(); "{} is registered, but its process is not in the config: it gets no requests", one.name);
+                self.orphans.lock().expect("no panic while held").push(one);
+                continue;
+            };
+            match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
+                Ok(setup) => {
+                    let instance = Instance::new(one.name.clone(), one.uuid, one.port, setup);
+                    instances.entry(one.name).or_insert_with(|| Arc::new(instance));
+                }
+                Err(error) => {
+                    log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
+                    self.orphans.lock().expect("no panic while held").push(one);
+                }
+            }
+        }
+    }
+
+    /// Makes the route table anew from what is registered and configured.
+    pub fn publish(&self) {
+        let config = self.config.load();
+        let processes = config.processes.values().map(|d| (d.name.clone(), d.spawn_on_request));
+        let instances = self.instances.read().expect("no panic while held");
+        let hosts = instances.iter().map(|(name, instance)| (name.clone(), instance.clone()));
+        self.routes.store(Arc::new(RouteTable::new(&config.settings.domain, processes, hosts)));
+    }
+
+    /// Forgets an instance. Requests that already hold it find it removed.
+    pub fn dismiss(&self, name: &InstanceName) {
+        let gone = self.instances.write().expect("no panic while held").remove(name);
+        self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
+        if let Some(instance) = gone {
+            instance.removed.store(true, Ordering::Release);
+            instance.changed.notify_waiters();
+        }
+        self.publish();
+    }
+
+    /// Puts a new config in force. Running instances keep what they run with until their next start.
+    pub fn adopt_config(&self, config: Config) {
+        let old = self.config.swap(Arc::new(config));
+        let config = self.config.load();
+        let mut homeless = Vec::new();
+        self.instances.write().expect("no panic while held").retain(|name, instance| {
+            let Some(definition) = config.processes.get(name.process()) else {
+                homeless.push(Registered::of(name.clone(), instance.uuid, instance.port));
+                return false;
+            };
+            if instance.setup().definition != *definition || old.settings != config.settings {
+                match setup(&self.run_dir, &config.settings, definition, name, instance.port) {
+                    Ok(setup) => instance.set_setup(setup),
+                    Err(error) => {
+                        log::error!("{name} gets no requests: {error}");
+                        homeless.push(Registered::of(name.clone(), instance.uuid, instance.port));
+                        return false;
+                    }
+                }
+                instance.stale.store(true, Ordering::Release);
+            }
+            true
+        });
+        let returning = std::mem::take(&mut *self.orphans.lock().expect("no panic while held"));
+        self.orphans.lock().expect("no panic while held").extend(homeless);
+        self.admit(returning);
+        self.publish();
+    }
+}
+
+/// Where an instance is reached, from the same function that plans its units.
+fn setup(
+    run_dir: &Path,
+    settings: &Settings,
+    definition: &Arc<Definition>,
+    name: &InstanceName,
+    port: u16,
+) -> Result<Setup, PlanError> {
+    let paths = plan::paths(name, definition, settings, run_dir)?;
+    let mut targets = paths.targets.into_iter().map(|address| match address {
+        Address::Unix(path) => Target::Unix(path.into()),
+        Address::Port => Target::Tcp(([127, 0, 0, 1], port).into()),
+    });
+    let trigger = Target::Unix(paths.trigger.into());
+    Ok(Setup {
+        definition: definition.clone(),
+        target: targets.next().unwrap_or_else(|| trigger.clone()),
+        alternative: targets.next(),
+        trigger,
+        data_dir: paths.data_dir.into(),
+    })
+}

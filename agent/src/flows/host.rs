@@ -1,0 +1,107 @@
+//! What the flows need of systemd, as a trait, so that races can be tested without one.
+
+use std::future::Future;
+
+use tenement_wire::InstanceName;
+
+/// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Active {
+    /// No such unit is loaded.
+    #[default]
+    Absent = 0,
+    /// `inactive`
+    Inactive = 1,
+    /// `activating`
+    Activating = 2,
+    /// `active`, `reloading`, `refreshing`, `maintenance`
+    Active = 3,
+    /// `deactivating`
+    Deactivating = 4,
+    /// `failed`
+    Failed = 5,
+}
+
+impl Active {
+    pub(super) fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Inactive,
+            2 => Self::Activating,
+            3 => Self::Active,
+            4 => Self::Deactivating,
+            5 => Self::Failed,
+            _ => Self::Absent,
+        }
+    }
+}
+
+/// What systemd says of an instance's two units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Units {
+    /// Its service.
+    pub service: Active,
+    /// Its socket.
+    pub socket: Active,
+}
+
+/// Facts of a running service, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Details {
+    /// Main process id.
+    pub pid: Option<u32>,
+    /// Memory of its cgroup in bytes.
+    pub memory_bytes: Option<u64>,
+    /// How its last run ended, such as `exit-code 3`, `signal KILL`, `oom-kill`.
+    pub result: Option<String>,
+}
+
+/// Why systemd or the unit helper did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The instance can't be built from the config: the text says why.
+    #[error("{0}")]
+    Config(String),
+    /// The bus, systemd or the helper can't be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// systemd refused or failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// systemd and the unit helper, as the flows use them. Every verb is idempotent.
+pub trait Host: Send + Sync + 'static {
+    /// Makes the pair of units if it isn't there in its newest revision.
+    fn load(
+        &self,
+        name: &InstanceName,
+        port: u16,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Stops both units, which also unloads them.
+    fn unload(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Starts the service of a loaded pair and waits for its job.
+    fn start(
+        &self,
+        name: &InstanceName,
+        port: u16,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Stops the service and waits until it is down; the socket stays.
+    fn stop(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Clears the failed state of both units.
+    fn reset(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Unloads the pair and deletes the data directory.
+    fn purge(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// What systemd says now.
+    fn units(&self, name: &InstanceName)
+    -> impl Future<Output = Result<Units, HostError>> + Send;
+    /// Facts for people.
+    fn details(
+        &self,
+        name: &InstanceName,
+    ) -> impl Future<Output = Result<Details, HostError>> + Send;
+    /// Every pair of ours that is loaded.
+    fn list(
+        &self,
+    ) -> impl Future<Output = Result<Vec<(InstanceName, Units)>, HostError>> + Send;
+}

@@ -1,0 +1,320 @@
+//! The verbs of `ten`, on top of the flows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tenement_wire::dto::{
+    ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, Version, Why,
+};
+use tenement_wire::{InstanceId, InstanceName};
+
+use super::agent::Agent;
+use super::host::{Host, HostError};
+use super::instance::{Instance, Phase};
+use super::management::{ManageError, Management, Spawn};
+use super::{Served, WakeError};
+use crate::config;
+use crate::store::{Source, StoreError};
+
+/// An [`Agent`] with what the verbs need beyond it: where its config comes from and who it is.
+pub struct Manager<H> {
+    /// The flows.
+    pub agent: Arc<Agent<H>>,
+    /// Reads the config files from disk.
+    pub read_config: Box<dyn Fn() -> Result<Vec<config::SourceFile>, String> + Send + Sync>,
+    /// Called with each config that comes into force.
+    pub on_config: Box<dyn Fn(&config::Config) + Send + Sync>,
+    /// Version of systemd.
+    pub systemd: Option<u32>,
+    /// `system` or `user`.
+    pub mode: &'static str,
+}
+
+impl<H: Host> Manager<H> {
+    fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
+        self.agent.get(name).ok_or_else(|| {
+            let mut similar: Vec<_> = self
+                .agent
+                .all()
+                .iter()
+                .map(|one| (strsim::jaro_winkler(&one.name.to_string(), &name.to_string()), one))
+                .filter(|(score, _)| *score > 0.85)
+                .map(|(score, one)| (score, one.name.clone()))
+                .collect();
+            similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let similar = similar.into_iter().take(3).map(|(_, name)| name).collect();
+            ManageError::NotFound { name: name.clone(), similar }
+        })
+    }
+
+    /// Starts it and waits until it is reachable.
+    async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
+        instance.recovered();
+        let (_lease, served) = self.agent.ensure_awake(instance).await?;
+        if served == Served::Hot {
+            return Ok(());
+        }
+        // With a socket of systemd's, a connection would be the wake; nobody connects here.
+        self.agent.host.start(&instance.name, instance.port).await.map_err(|error| {
+            ManageError::StartFailed {
+                name: instance.name.clone(),
+                reason: error.to_string(),
+                retry_after: None,
+            }
+        })?;
+        self.agent.look_again(instance).await?;
+        instance.waking.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stops it, unloads it, and deletes its data if asked to.
+    async fn take_down(&self, name: &InstanceName, purge: bool) -> Result<(), ManageError> {
+        if let Some(instance) = self.agent.get(name) {
+            self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        }
+        let host = &self.agent.host;
+        let gone = if purge { host.purge(name).await } else { host.unload(name).await };
+        gone.map_err(|e| ManageError::Unavailable { what: "the unit helper", source: e.into() })
+    }
+
+    async fn register(&self, spawn: &Spawn) -> Result<Vec<Arc<Instance>>, ManageError> {
+        let config = self.agent.config.load_full();
+        let Some(definition) = config.processes.get(&spawn.process) else {
+            return Err(ManageError::UnknownProcess {
+                process: spawn.process.clone(),
+                known: config.processes.keys().cloned().collect(),
+            });
+        };
+        let named = |id: &InstanceId| InstanceName::new(spawn.process.clone(), id.clone());
+        let names: Vec<InstanceName> = if spawn.ids.is_empty() {
+            (1..=definition.instances)
+                .map(|n| named(&InstanceId::new(&n.to_string()).expect("a number is a label")))
+                .collect()
+        } else {
+            let names: Vec<_> = spawn.ids.iter().map(named).collect();
+            let taken: Vec<_> =
+                names.iter().filter(|n| self.agent.get(n).is_some()).cloned().collect();
+            if !taken.is_empty() {
+                return Err(ManageError::AlreadyExists { names: taken });
+            }
+            names
+        };
+        for name in &names {
+            crate::plan::paths(name, definition, &config.settings, &self.agent.run_dir).map_err(
+                |error| ManageError::Invalid { field: "ids", message: error.to_string() },
+            )?;
+        }
+        let range = config.settings.port_range;
+        let new: Vec<_> =
+            names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
+        let registered = self.agent.store.register_many(new, Source::Api, range).await?;
+        self.agent.admit(registered);
+        self.agent.publish();
+        Ok(names.iter().filter_map(|name| self.agent.get(name)).collect())
+    }
+}
+
+impl<H: Host> Management for Manager<H> {
+    async fn list(&self) -> Result<Vec<InstanceView>, ManageError> {
+        let mut views = Vec::new();
+        for instance in self.agent.all() {
+            let details = match instance.phase() {
+                Phase::Dormant | Phase::Asleep => super::host::Details::default(),
+                _ => self.agent.host.details(&instance.name).await.unwrap_or_default(),
+            };
+            views.push(self.agent.view_with(&instance, &details));
+        }
+        let orphans = self.agent.orphans.lock().expect("no panic while held").clone();
+        views.extend(orphans.iter().map(|orphan| self.agent.view_orphan(orphan)));
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(views)
+    }
+
+    async fn show(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
+        Ok(self.agent.view(&self.find(name)?).await)
+    }
+
+    async fn spawn(&self, spawn: Spawn) -> Result<Vec<InstanceView>, ManageError> {
+        let instances = self.register(&spawn).await?;
+        let (mut first_error, mut asleep) = (None, Vec::new());
+        for instance in &instances {
+            if spawn.start {
+                if let Err(error) = self.start(instance).await {
+                    first_error.get_or_insert(error);
+                }
+            } else {
+                asleep.push(instance.clone());
+            }
+        }
+        let agent = self.agent.clone();
+        // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
+        tokio::spawn(async move { agent.preload(asleep).await });
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        let mut views = Vec::with_capacity(instances.len());
+        for instance in &instances {
+            views.push(self.agent.view(instance).await);
+        }
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(views)
+    }
+
+    async fn wake(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
+        let instance = self.find(name)?;
+        self.start(&instance).await?;
+        instance.touch();
+        Ok(self.agent.view(&instance).await)
+    }
+
+    async fn sleep(&self, name: &InstanceName, force: bool) -> Result<InstanceView, ManageError> {
+        let instance = self.find(name)?;
+        if force {
+            return self.stop(name).await;
+        }
+        let sleeps = self.agent.put_to_sleep(&instance).await;
+        if !sleeps.map_err(|e| unavailable(&instance, e))? {
+            let holds = self.agent.explain(&instance).await.holds;
+            if !holds.is_empty() {
+                return Err(ManageError::InUse { name: name.clone(), holds });
+            }
+        }
+        Ok(self.agent.view(&instance).await)
+    }
+
+    async fn stop(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
+        let instance = self.find(name)?;
+        self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        Ok(self.agent.view(&instance).await)
+    }
+
+    async fn restart(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
+        let instance = self.find(name)?;
+        self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        instance.stale.store(true, Ordering::Release);
+        self.start(&instance).await?;
+        Ok(self.agent.view(&instance).await)
+    }
+
+    async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed, ManageError> {
+        let config = self.agent.config.load_full();
+        if config.instances.contains(name) {
+            return Err(ManageError::Conflict {
+                name: name.clone(),
+                what: "the config names it under [instances]; take it out there and reload first"
+                    .into(),
+            });
+        }
+        let orphan = {
+            let orphans = self.agent.orphans.lock().expect("no panic while held");
+            orphans.iter().find(|one| one.name == *name).cloned()
+        };
+        let data_dir = match &orphan {
+            Some(orphan) => self.agent.view_orphan(orphan).data_dir,
+            None => {
+                let instance = self.find(name)?;
+                let view = self.agent.view_with(&instance, &super::host::Details::default());
+                // From here on requests are refused; without this one could wake it in between.
+                instance.removed.store(true, Ordering::Release);
+                view.data_dir
+            }
+        };
+        if let Err(error) = self.take_down(name, purge).await {
+            if let Some(instance) = self.agent.get(name) {
+                instance.removed.store(false, Ordering::Release);
+            }
+            return Err(error);
+        }
+        self.agent.store.remove(name).await?;
+        self.agent.dismiss(name);
+        Ok(Removed { name: name.clone(), data_dir, purged: purge })
+    }
+
+    async fn why(&self, name: &InstanceName) -> Result<Why, ManageError> {
+        Ok(self.agent.explain(&self.find(name)?).await)
+    }
+
+    async fn config(&self) -> Result<ConfigView, ManageError> {
+        Ok(self.agent.config_view())
+    }
+
+    async fn config_check(&self, files: Vec<ConfigFile>) -> Result<ConfigCheck, ManageError> {
+        let files = if files.is_empty() {
+            (self.read_config)().map_err(|e| ManageError::Internal(e.into()))?
+        } else {
+            files.into_iter().map(|f| config::SourceFile::new(f.name, f.text)).collect()
+        };
+        let problems = config::parse(&files).err().unwrap_or_default();
+        let files = files.into_iter().map(|f| f.name).collect();
+        Ok(ConfigCheck { valid: problems.is_empty(), files, problems })
+    }
+
+    async fn reload(&self) -> Result<ConfigView, ManageError> {
+        let files = (self.read_config)().map_err(|e| ManageError::Internal(e.into()))?;
+        match config::parse(&files) {
+            Ok(config) => {
+                let range = config.settings.port_range;
+                let named = config.instances.clone();
+                self.agent.rejected.lock().expect("no panic while held").clear();
+                (self.on_config)(&config);
+                self.agent.adopt_config(config);
+                let new = self.agent.store.register_many(named, Source::Config, range).await?;
+                self.agent.admit(new);
+                self.agent.publish();
+                let agent = self.agent.clone();
+                tokio::spawn(async move { agent.preload(agent.all()).await });
+                Ok(self.agent.config_view())
+            }
+            Err(problems) => {
+                for p in &problems {
+                    log::error!("config kept as it was: {}:{}:{}: {}", p.file, p.line, p.column, p.message);
+                }
+                *self.agent.rejected.lock().expect("no panic while held") = problems.clone();
+                Err(ManageError::ConfigRejected(problems))
+            }
+        }
+    }
+
+    async fn version(&self) -> Result<Version, ManageError> {
+        Ok(Version {
+            version: env!("CARGO_PKG_VERSION").into(),
+            systemd: self.systemd,
+            mode: self.mode.into(),
+        })
+    }
+}
+
+fn unavailable(instance: &Instance, error: HostError) -> ManageError {
+    match error {
+        HostError::Unreachable(_) => {
+            ManageError::Unavailable { what: "the unit helper or systemd", source: error.into() }
+        }
+        HostError::Config(reason) | HostError::Failed(reason) => ManageError::StartFailed {
+            name: instance.name.clone(),
+            reason,
+            retry_after: None,
+        },
+    }
+}
+
+impl From<WakeError> for ManageError {
+    fn from(error: WakeError) -> Self {
+        match error {
+            WakeError::Failed { name, reason, retry_after } => {
+                Self::StartFailed { name, reason, retry_after: Some(retry_after) }
+            }
+            WakeError::TimedOut { name, after } => Self::TimedOut { name, wanted: "ready", after },
+            WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },
+        }
+    }
+}
+
+impl From<StoreError> for ManageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::StoreFull,
+            StoreError::ReadOnly => Self::StoreReadOnly,
+            other => Self::Internal(other.into()),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Observe: what systemd reports becomes what the agent knows, and a crash loop is ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tenement_wire::InstanceName;
+
+use super::agent::Agent;
+use super::host::{Active, Host, Units};
+use super::instance::{Instance, Phase};
+use crate::config::{Listen, Restart};
+
+/// Crashes without an answer in between after which a start counts as failed. systemd restarts the
+/// service meanwhile; with its own limits off, somebody has to give up.
+const CRASHES_MAX: u32 = 3;
+
+/// Which unit of the pair a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// The service.
+    Service,
+    /// The socket.
+    Socket,
+}
+
+/// One report from systemd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Which instance.
+    pub name: InstanceName,
+    /// Which unit.
+    pub unit: Unit,
+    /// Its state now.
+    pub active: Active,
+    /// Whether it is waiting to be restarted after a crash (`SubState=auto-restart`).
+    pub auto_restart: bool,
+}
+
+impl<H: Host> Agent<H> {
+    /// Takes in one report.
+    pub fn observe(self: &Arc<Self>, report: &Report) {
+        let Some(instance) = self.get(&report.name) else { return };
+        if report.unit == Unit::Socket {
+            instance.set_socket(report.active);
+            return;
+        }
+        let before = instance.units().service;
+        instance.set_service(report.active);
+        if before == Active::Deactivating || instance.gate.is_closed() {
+            // The end of a stop is no crash, whatever the app's exit status.
+            return;
+        }
+        match report.active {
+            Active::Active => self.came_up(&instance),
+            Active::Failed => self.crashed(&instance),
+            Active::Activating if report.auto_restart => self.crashed(&instance),
+            Active::Inactive | Active::Absent
+                if before == Active::Active && instance.waking.load(Ordering::Relaxed) =>
+            {
+                // It ended without an answer to the request that woke it: as good as a crash.
+                self.crashed(&instance);
+            }
+            _ => {}
+        }
+    }
+
+    fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
+        self.watch_idleness(instance);
+        if instance.phase() == Phase::Starting && instance.setup().definition.listen != Listen::Fd {
+            // Started by hand: find out when it listens, so that it is shown and served as running.
+            let (agent, instance) = (self.clone(), instance.clone());
+            tokio::spawn(async move {
+                let _ = agent.reach(&instance).await;
+            });
+        }
+    }
+
+    /// Counts a crash; gives up when a start keeps crashing. A waiting connection would otherwise
+    /// start the service again and again, as fast as PID 1 can.
+    fn crashed(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let crashes = instance.count_crash();
+        let once = instance.setup().definition.restart == Restart::No;
+        if crashes < CRASHES_MAX && !once {
+            return;
+        }
+        let (agent, instance) = (self.clone(), instance.clone());
+        tokio::spawn(async move {
+            let details = agent.host.details(&instance.name).await.unwrap_or_default();
+            let how = details.result.unwrap_or_else(|| "it ended at once".into());
+            let failure = instance.fail(format!("{how}, {crashes} times without an answer"));
+            instance.forget_crashes();
+            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} did not start: {}", instance.name, failure.reason);
+            // Closing the socket also ends the connections that wait in it, so their requests are
+            // answered now and not at their deadline.
+            if let Err(error) = agent.host.unload(&instance.name).await {
+                log::warn!("unloading {}: {error}", instance.name);
+            }
+            instance.set_units(Units::default());
+        });
+    }
+
+    /// Asks systemd what is loaded, after a start of the agent or a lost bus connection.
+    ///
+    /// # Errors
+    /// What the bus said; nothing is changed then (never "unknown, so gone").
+    pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
+        let loaded: std::collections::HashMap<_, _> = self.host.list().await?.into_iter().collect();
+        let mut running = 0;
+        for instance in self.all() {
+            let units = loaded.get(&instance.name).copied().unwrap_or_default();
+            instance.set_units(units);
+            instance.stale.store(units != Units::default(), Ordering::Release);
+            if units.service == Active::Active {
+                running += 1;
+                self.came_up(&instance);
+            }
+        }
+        Ok(running)
+    }
+
+    /// Loads pairs of dormant instances in the background, up to the limit, so that their first
+    /// request finds a socket and `systemctl start` finds a unit; and has those checked that were
+    /// loaded from an older config.
+    pub async fn preload(self: &Arc<Self>, instances: Vec<Arc<Instance>>) {
+        let max = self.config.load().settings.loaded_max;
+        let mut loaded = self.all().iter().filter(|one| one.phase() != Phase::Dormant).count();
+        for instance in instances {
+            let dormant = instance.phase() == Phase::Dormant;
+            if dormant && loaded >= max {
+                continue;
+            }
+            loaded += usize::from(dormant);
+            self.preload_one(&instance).await;
+        }
+    }
+
+    /// Loads or checks the pair of a sleeping instance. Requests wait meanwhile: one that connected
+    /// to a socket just being replaced would lose its connection.
+    pub(super) async fn preload_one(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let due = match instance.phase() {
+            Phase::Dormant => true,
+            Phase::Asleep => instance.stale.load(Ordering::Acquire),
+            _ => false,
+        };
+        if !due || instance.removed.load(Ordering::Acquire) || !instance.gate.close_if_idle() {
+            return;
+        }
+        if let Err(error) = self.load(instance).await {
+            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "loading {}: {error}", instance.name);
+        }
+        instance.gate.open();
+        instance.changed.notify_waiters();
+    }
+}

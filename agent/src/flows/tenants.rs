@@ -1,0 +1,55 @@
+//! What the proxy sees of the flows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tenement_wire::InstanceName;
+
+use super::agent::Agent;
+use super::host::Host;
+use super::instance::Instance;
+use super::lease::Lease;
+use super::{Served, Tenants, WakeError};
+use crate::routes::Route;
+use crate::store::Source;
+
+impl<H: Host> Tenants for Arc<Agent<H>> {
+    fn route(&self, host: &str) -> Route<Arc<Instance>> {
+        self.lookup(host)
+    }
+
+    async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {
+        let range = self.config.load().settings.port_range;
+        match self.store.register(name.clone(), Source::Api, range).await {
+            Ok(registered) => {
+                log::info!(TENEMENT_INSTANCE = name.to_string(); "{name} is registered because a request asked for it");
+                self.admit([registered]);
+                self.publish();
+                self.get(name).ok_or_else(|| WakeError::Gone { name: name.clone() })
+            }
+            Err(error) => Err(WakeError::Failed {
+                name: name.clone(),
+                reason: format!("registering it: {error}"),
+                retry_after: Duration::from_secs(5),
+            }),
+        }
+    }
+
+    async fn ensure(&self, instance: &Arc<Instance>) -> Result<(Lease, Served), WakeError> {
+        self.ensure_awake(instance).await
+    }
+
+    async fn suspect(&self, instance: &Arc<Instance>) -> Result<Served, WakeError> {
+        self.look_again(instance).await
+    }
+
+    fn woke(&self, instance: &Arc<Instance>, took: Duration) {
+        instance.recovered();
+        if instance.waking.swap(false, Ordering::Relaxed) {
+            instance.wakes.fetch_add(1, Ordering::Relaxed);
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+            instance.last_wake_us.store(us, Ordering::Relaxed);
+        }
+    }
+}

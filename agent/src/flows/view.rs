@@ -1,0 +1,179 @@
+//! What people see of an instance: systemd's facts and the agent's counters, joined.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Why};
+
+use super::agent::Agent;
+use super::host::{Details, Host};
+use super::instance::{Instance, Phase, mono_ms, now_ms};
+use crate::config::{Config, Definition};
+use crate::routes::host_of;
+use crate::store::Registered;
+
+impl<H: Host> Agent<H> {
+    /// One instance, with what systemd says of its process.
+    pub(super) async fn view(&self, instance: &Arc<Instance>) -> InstanceView {
+        let details = if instance.phase() == Phase::Dormant {
+            Details::default()
+        } else {
+            self.host.details(&instance.name).await.unwrap_or_default()
+        };
+        self.view_with(instance, &details)
+    }
+
+    /// The same with the facts at hand.
+    pub(super) fn view_with(&self, instance: &Instance, details: &Details) -> InstanceView {
+        let config = self.config.load();
+        let setup = instance.setup().clone();
+        let last_used = instance.last_used_ms();
+        let last_wake_us = instance.last_wake_us.load(Ordering::Relaxed);
+        let failure = instance.failure();
+        let state = match instance.phase() {
+            Phase::Running => State::Running,
+            Phase::Starting => State::Starting,
+            Phase::Stopping => State::Stopping,
+            _ if failure.is_some() => State::Failed,
+            Phase::Failed => State::Failed,
+            Phase::Asleep => State::Asleep,
+            Phase::Dormant => State::Dormant,
+        };
+        InstanceView {
+            name: instance.name.clone(),
+            uuid: instance.uuid.to_string(),
+            state,
+            since_ms: instance.since_ms(),
+            pid: details.pid,
+            url: url(&config, &host_of(&instance.name, &config.settings.domain)),
+            unit: instance.name.service_unit(),
+            listen: setup.definition.listen.as_str().into(),
+            address: setup.target.to_string(),
+            data_dir: setup.data_dir.display().to_string(),
+            in_flight: instance.gate.leases(),
+            last_used_ms: (last_used > 0)
+                .then(|| now_ms().saturating_sub(mono_ms().saturating_sub(last_used))),
+            idle_timeout_s: idle_timeout_s(&setup.definition),
+            memory_bytes: details.memory_bytes,
+            wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
+            last_wake_ms: (last_wake_us > 0).then_some(last_wake_us as f64 / 1000.0),
+            failure: failure.map(|f| f.reason),
+        }
+    }
+
+    /// A registered instance whose process is not in the config.
+    pub(super) fn view_orphan(&self, orphan: &Registered) -> InstanceView {
+        let config = self.config.load();
+        InstanceView {
+            name: orphan.name.clone(),
+            uuid: orphan.uuid.to_string(),
+            state: State::Failed,
+            since_ms: now_ms(),
+            pid: None,
+            url: url(&config, &host_of(&orphan.name, &config.settings.domain)),
+            unit: orphan.name.service_unit(),
+            listen: String::new(),
+            address: String::new(),
+            data_dir: config
+                .settings
+                .data_dir
+                .join(orphan.name.process().as_str())
+                .join(orphan.name.id().as_str())
+                .display()
+                .to_string(),
+            in_flight: 0,
+            last_used_ms: None,
+            idle_timeout_s: 0,
+            memory_bytes: None,
+            wakes: 0,
+            last_wake_ms: None,
+            failure: Some(format!("process `{}` is not in the config", orphan.name.process())),
+        }
+    }
+
+    /// Why it is awake or asleep.
+    pub(super) async fn explain(&self, instance: &Arc<Instance>) -> Why {
+        let view = self.view(instance).await;
+        let leases = instance.gate.leases();
+        let holds = match leases {
+            0 => Vec::new(),
+            1 => vec!["1 open request or stream".to_owned()],
+            n => vec![format!("{n} open requests or streams")],
+        };
+        let timeout = instance.setup().definition.idle_timeout;
+        let idle = mono_ms().saturating_sub(instance.last_used_ms()) / 1000;
+        let sleeps_in_s = timeout
+            .filter(|_| view.state == State::Running && leases == 0)
+            .map(|t| t.as_secs().saturating_sub(idle));
+        Why { reason: reason(&view, leases, sleeps_in_s), next_request: next(&view), holds, sleeps_in_s, instance: view }
+    }
+
+    /// The config in force.
+    pub(super) fn config_view(&self) -> ConfigView {
+        let config = self.config.load();
+        ConfigView {
+            domain: config.settings.domain.clone(),
+            port: config.settings.port,
+            data_dir: config.settings.data_dir.display().to_string(),
+            files: config.files.clone(),
+            processes: config.processes.values().map(|d| process_view(d)).collect(),
+            rejected: self.rejected.lock().expect("no panic while held").clone(),
+        }
+    }
+}
+
+fn process_view(definition: &Definition) -> ProcessView {
+    ProcessView {
+        name: definition.name.to_string(),
+        command: definition.command.clone(),
+        listen: definition.listen.as_str().into(),
+        idle_timeout_s: idle_timeout_s(definition),
+        instances: definition.instances,
+        spawn_on_request: definition.spawn_on_request,
+    }
+}
+
+/// Whole seconds, but never 0 for a timeout that exists: 0 says "never".
+fn idle_timeout_s(definition: &Definition) -> u64 {
+    definition.idle_timeout.map_or(0, |t| t.as_secs().max(1))
+}
+
+fn url(config: &Config, host: &str) -> String {
+    match config.settings.port {
+        80 => format!("http://{host}/"),
+        port => format!("http://{host}:{port}/"),
+    }
+}
+
+fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String {
+    match view.state {
+        State::Running if leases > 0 => "It is awake because it is in use.".into(),
+        State::Running => match sleeps_in_s {
+            Some(s) => format!(
+                "It is awake and idle; its idle_timeout is {} s, so it sleeps in {s} s.",
+                view.idle_timeout_s
+            ),
+            None => "It is awake and never sleeps, because its idle_timeout is 0.".into(),
+        },
+        State::Starting => "It is being started.".into(),
+        State::Stopping => "It is being stopped.".into(),
+        State::Asleep => "It is asleep: nobody uses it, and its socket waits for a request.".into(),
+        State::Dormant => {
+            "It is asleep and no unit of it is loaded: its first request makes them.".into()
+        }
+        State::Failed => {
+            format!("Its last start failed: {}.", view.failure.as_deref().unwrap_or("systemd gave up on it"))
+        }
+    }
+}
+
+fn next(view: &InstanceView) -> String {
+    match view.state {
+        State::Running => "is served at once".into(),
+        State::Starting => "joins the start that is under way".into(),
+        State::Stopping => "waits for the stop to end and wakes it again".into(),
+        State::Asleep => "wakes it".into(),
+        State::Dormant => "makes its units and wakes it".into(),
+        State::Failed => "is refused with 503 until the back-off has passed, then tries again".into(),
+    }
+}

@@ -1,0 +1,86 @@
+//! Why an instance has no plan.
+
+use std::path::PathBuf;
+
+use super::value::{UnitPlan, Value};
+
+/// Why the units of an instance cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A socket's path doesn't fit into `sun_path`.
+    #[error("the socket {path} has {len} bytes, and {max} is the most: use a shorter process name, id or `socket`", path = path.display())]
+    SocketPathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A path of the config is not absolute once its placeholders are filled.
+    #[error("{key} is not an absolute path: {path}")]
+    NotAbsolute {
+        /// Key of the config.
+        key: &'static str,
+        /// The path.
+        path: String,
+    },
+    /// The program is in none of [`super::PROGRAM_DIRS`].
+    #[error("the program `{program}` was not found in {dirs}: install it, or write its whole path", dirs = super::PROGRAM_DIRS.join(":"))]
+    ProgramNotFound {
+        /// As the config names it.
+        program: String,
+    },
+    /// An env file sets something that is no variable or that is reserved.
+    #[error("the env file variable `{name}` {reason}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A dynamic user's data can only lie where systemd keeps state.
+    #[error("a dynamic user needs data_dir below /var/lib, and it is {data_dir}", data_dir = data_dir.display())]
+    DynamicOutsideState {
+        /// The configured directory.
+        data_dir: PathBuf,
+    },
+    /// A user manager cannot run instances as somebody else.
+    #[error(
+        "`user = \"{user}\"` needs the system service: `tenementd --user` runs all as yourself"
+    )]
+    UserInUserMode {
+        /// The name.
+        user: String,
+    },
+    /// A control character, in a property (its name, never its value).
+    #[error("a control character in {property}")]
+    ControlCharacter {
+        /// Name of the property.
+        property: &'static str,
+    },
+}
+
+/// Refuses control characters in every text of the plan. The config's were refused when it was read;
+/// what came from env files and from the host is seen here. systemd writes some properties raw into a
+/// drop-in, where a line break would begin a setting of its own.
+pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
+    let bad = |text: &str| text.chars().any(super::is_control);
+    for property in plan.socket.properties.iter().chain(&plan.service.properties) {
+        let found = match &property.value {
+            Value::Str(text) => bad(text),
+            Value::Strs(list) | Value::Filter(_, list) => list.iter().any(|t| bad(t)),
+            Value::Bytes(list) => list.iter().any(|b| bad(&String::from_utf8_lossy(b))),
+            Value::Exec(list) => list
+                .iter()
+                .any(|(path, argv, flags)| bad(path) || argv.iter().chain(flags).any(|t| bad(t))),
+            Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
+            Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
+            Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,
+        };
+        if found {
+            return Err(PlanError::ControlCharacter { property: property.name });
+        }
+    }
+    Ok(())
+}

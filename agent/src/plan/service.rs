@@ -1,0 +1,132 @@
+//! Properties of the service unit.
+
+use std::time::Duration;
+
+use super::error::PlanError;
+use super::value::{Property, Value};
+use super::{Job, environment, exec, paths, sandbox, text};
+use crate::config::{Listen, Restart, RunAs};
+
+/// Pause before systemd starts a crashed instance again.
+const RESTART_US: u64 = 1_000_000;
+
+/// The first version in which the pause can grow with each failure, and to what it grows.
+const RESTART_STEPS_SINCE: u32 = 254;
+const RESTART_MAX_US: u64 = 60_000_000;
+
+const TASKS_MAX: u64 = 4_096;
+const OPEN_FILES: u64 = 65_536;
+
+/// Everything in one call: nothing is set later.
+pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
+    let p = |name, value| Property { name, value };
+    let str = |text: &str| Value::Str(text.to_owned());
+    let directory = exec::directory(job)?;
+    let unit = job.name.service_unit();
+    let stem = unit.trim_end_matches(".service");
+    let field = |name: &str, value: &str| format!("{name}={value}").into_bytes();
+    let mut list = vec![
+        p("Description", Value::Str(format!("tenement {}", job.name))),
+        p("Slice", Value::Str(paths::slice(job.name))),
+        // `exec` and not `simple`: a program that cannot be executed is a failed start, not a success.
+        p("Type", str("exec")),
+        p("ExecStartEx", exec::exec(job, &directory)?),
+        p("WorkingDirectory", Value::Str(directory)),
+        p(environment::PROPERTY, Value::Strs(environment::environment(job)?)),
+    ];
+    if job.def.listen != Listen::Fd {
+        // The app would take the trigger for its own listener.
+        let names = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+        list.push(p("UnsetEnvironment", Value::Strs(names.map(str::to_owned).to_vec())));
+    }
+    list.extend([
+        p("SyslogIdentifier", str(stem)),
+        p(
+            "LogExtraFields",
+            Value::Bytes(vec![
+                field("TENEMENT_PROCESS", job.name.process().as_str()),
+                field("TENEMENT_INSTANCE", job.name.id().as_str()),
+            ]),
+        ),
+        p("CollectMode", str("inactive")),
+        p("KillMode", str("mixed")),
+        p("TimeoutStartUSec", micros(job.def.startup_timeout)),
+        p("TimeoutStopUSec", micros(job.def.stop_timeout)),
+        p("TasksMax", Value::U64(TASKS_MAX)),
+        p("LimitCORE", Value::U64(0)),
+        p("OOMPolicy", str("kill")),
+    ]);
+    restart(job, &mut list);
+    account(job, &mut list)?;
+    sandbox::properties(job, &mut list);
+    if job.system() {
+        // A user manager may neither lower the score nor raise the limit above its own.
+        list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));
+        list.push(p("OOMScoreAdjust", Value::I32(500)));
+    }
+    Ok(list)
+}
+
+fn micros(duration: Duration) -> Value {
+    Value::U64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn restart(job: &Job, list: &mut Vec<Property>) {
+    let p = |name, value| Property { name, value };
+    let word = match job.def.restart {
+        Restart::No => "no",
+        Restart::OnFailure => "on-failure",
+        Restart::Always => "always",
+    };
+    list.push(p("Restart", Value::Str(word.to_owned())));
+    list.push(p("RestartUSec", Value::U64(RESTART_US)));
+    if job.ctx.systemd >= RESTART_STEPS_SINCE {
+        list.push(p("RestartSteps", Value::U32(6)));
+        list.push(p("RestartMaxDelayUSec", Value::U64(RESTART_MAX_US)));
+    }
+    // The back-off of wakes is the agent's; a limit here would count naps as failures.
+    list.push(p("StartLimitIntervalUSec", Value::U64(0)));
+    list.push(p("StartLimitBurst", Value::U32(0)));
+}
+
+fn account(job: &Job, list: &mut Vec<Property>) -> Result<(), PlanError> {
+    let p = |name, value| Property { name, value };
+    if !job.system() {
+        return match &job.def.user {
+            RunAs::Named(user) => Err(PlanError::UserInUserMode { user: user.clone() }),
+            RunAs::PerInstance | RunAs::Dynamic => Ok(()),
+        };
+    }
+    match (&job.def.user, &job.ctx.account) {
+        (RunAs::Named(user), _) => list.push(p("User", Value::Str(user.clone()))),
+        (RunAs::PerInstance, Some(account)) => {
+            list.push(p("User", Value::Str(account.user.clone())));
+            list.extend(account.group.clone().map(|group| p("Group", Value::Str(group))));
+            // The id is its own, so what it leaves in System V and POSIX IPC is nobody else's.
+            list.push(p("RemoveIPC", Value::Bool(true)));
+        }
+        (RunAs::PerInstance | RunAs::Dynamic, _) => dynamic(job, list)?,
+    }
+    Ok(())
+}
+
+/// A dynamic user: its id differs from start to start, so systemd itself must hand it its directories.
+fn dynamic(job: &Job, list: &mut Vec<Property>) -> Result<(), PlanError> {
+    let p = |name, value| Property { name, value };
+    let Ok(state) = job.paths.data_dir.strip_prefix("/var/lib") else {
+        let data_dir = job.settings.data_dir.clone();
+        return Err(PlanError::DynamicOutsideState { data_dir });
+    };
+    list.push(p("DynamicUser", Value::Bool(true)));
+    list.push(p("StateDirectory", Value::Strs(vec![text(state)])));
+    list.push(p("StateDirectoryMode", Value::U32(0o700)));
+    if let (Listen::Socket | Listen::Own, Ok(run)) =
+        (job.def.listen, job.paths.socket.strip_prefix("/run"))
+        && let Some(run) = run.parent()
+    {
+        list.push(p("RuntimeDirectory", Value::Strs(vec![text(run)])));
+        // The agent is in no group of a dynamic user: it must be let in as anybody.
+        list.push(p("RuntimeDirectoryMode", Value::U32(0o711)));
+    }
+    Ok(())
+}

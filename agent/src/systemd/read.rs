@@ -1,0 +1,156 @@
+//! Reads single properties of units.
+//!
+//! Single ones, pipelined, and never `GetAll`: that is 300 properties of a service and reads its
+//! cgroup files.
+
+use zbus::wire::OwnedVariant;
+
+use super::escape::unit_path;
+use super::link::Link;
+use super::state::ours;
+use super::{ActiveState, Manager, SystemdError, UnitKind, UnitState};
+
+/// What [`Manager::brief`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    /// `ActiveState`.
+    pub active: ActiveState,
+    /// `Environment`, as `NAME=value`; empty for sockets.
+    pub environment: Vec<String>,
+}
+
+impl Manager {
+    /// What systemd says of a service or socket, or `None` if it isn't loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn unit_state(&self, unit: &str) -> Result<Option<UnitState>, SystemdError> {
+        let link = self.link()?;
+        // Asking for a property of a unit that isn't loaded would load it; GetUnit never does.
+        if !self.is_loaded(unit).await? {
+            return Ok(None);
+        }
+        unless_absent(self.read_state(&link, unit).await)
+    }
+
+    /// Only whether a unit is up, and its environment.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn brief(&self, unit: &str) -> Result<Option<Brief>, SystemdError> {
+        let link = self.link()?;
+        if !self.is_loaded(unit).await? {
+            return Ok(None);
+        }
+        unless_absent(self.read_brief(&link, unit).await)
+    }
+
+    /// The longest that an orderly stop of a service can take: `TimeoutStopUSec`; zero if it isn't loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn stop_timeout(&self, unit: &str) -> Result<std::time::Duration, SystemdError> {
+        let link = self.link()?;
+        if !self.is_loaded(unit).await? {
+            return Ok(std::time::Duration::ZERO);
+        }
+        let timeout = self.get(&link, &unit_path(unit), "Service", "TimeoutStopUSec").await;
+        let timeout = unless_absent(timeout)?;
+        Ok(std::time::Duration::from_micros(timeout.map_or(0, or_default::<u64>)))
+    }
+
+    async fn get(
+        &self,
+        link: &Link,
+        path: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<OwnedVariant, SystemdError> {
+        let interface = format!("org.freedesktop.systemd1.{kind}");
+        let body = (interface.as_str(), name);
+        let call = link.connection.call_method(
+            Some("org.freedesktop.systemd1"),
+            path,
+            Some("org.freedesktop.DBus.Properties"),
+            "Get",
+            &body,
+        );
+        Ok(self.call(call).await?.body().deserialize::<OwnedVariant>()?)
+    }
+
+    async fn read_brief(&self, link: &Link, unit: &str) -> Result<Brief, SystemdError> {
+        let path = unit_path(unit);
+        let active = or_default::<String>(self.get(link, &path, "Unit", "ActiveState").await?);
+        let environment = if is_service(unit) {
+            or_default(self.get(link, &path, "Service", "Environment").await?)
+        } else {
+            Vec::new()
+        };
+        Ok(Brief { active: ActiveState::parse(&active), environment })
+    }
+
+    async fn read_state(&self, link: &Link, unit: &str) -> Result<UnitState, SystemdError> {
+        let path = unit_path(unit);
+        let kind = if is_service(unit) { "Service" } else { "Socket" };
+        let (active, sub, invocation, since, result, group, memory) = tokio::try_join!(
+            self.get(link, &path, "Unit", "ActiveState"),
+            self.get(link, &path, "Unit", "SubState"),
+            self.get(link, &path, "Unit", "InvocationID"),
+            self.get(link, &path, "Unit", "StateChangeTimestamp"),
+            self.get(link, &path, kind, "Result"),
+            self.get(link, &path, kind, "ControlGroup"),
+            self.get(link, &path, kind, "MemoryCurrent"),
+        )?;
+        let id: Vec<u8> = or_default(invocation);
+        let memory: u64 = or_default(memory);
+        let mut state = UnitState {
+            active: ActiveState::parse(&or_default::<String>(active)),
+            sub: or_default(sub),
+            result: or_default(result),
+            main_pid: 0,
+            exec_main_code: 0,
+            exec_main_status: 0,
+            invocation_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            n_restarts: 0,
+            memory_current: (memory != 0 && memory != u64::MAX).then_some(memory),
+            control_group: or_default(group),
+            since_us: or_default(since),
+            environment: Vec::new(),
+        };
+        if is_service(unit) {
+            let (pid, code, status, restarts, environment) = tokio::try_join!(
+                self.get(link, &path, kind, "MainPID"),
+                self.get(link, &path, kind, "ExecMainCode"),
+                self.get(link, &path, kind, "ExecMainStatus"),
+                self.get(link, &path, kind, "NRestarts"),
+                self.get(link, &path, kind, "Environment"),
+            )?;
+            state.main_pid = or_default(pid);
+            state.exec_main_code = or_default(code);
+            state.exec_main_status = or_default(status);
+            state.n_restarts = or_default(restarts);
+            state.environment = or_default(environment);
+        }
+        Ok(state)
+    }
+}
+
+fn is_service(unit: &str) -> bool {
+    ours(unit).is_some_and(|(_, kind)| kind == UnitKind::Service)
+}
+
+/// A unit may be collected between the question whether it is loaded and the next one.
+fn unless_absent<T>(result: Result<T, SystemdError>) -> Result<Option<T>, SystemdError> {
+    match result {
+        Err(SystemdError::Absent(_)) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// A variant's inner value, or the default if it has another type.
+fn or_default<T>(variant: OwnedVariant) -> T
+where
+    T: Default + TryFrom<OwnedVariant>,
+{
+    T::try_from(variant).unwrap_or_default()
+}

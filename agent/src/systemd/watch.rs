@@ -1,0 +1,231 @@
+//! From D-Bus signals to [`UnitEvent`]s, and to those who watch.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use zbus::message::{Message, Type};
+use zbus::wire::Variant;
+
+use super::escape::unit_of_path;
+use super::jobs::Jobs;
+use super::state::ours;
+use super::{ActiveState, UnitEvent, UnitKind};
+
+/// Events that wait for one consumer at most; beyond it the consumer gets a Resync instead.
+const QUEUE: usize = 4096;
+
+/// What a service last said of its run. It comes in a signal of its own, just before the signal that
+/// tells the unit's state.
+#[derive(Debug, Clone, Default)]
+struct Run {
+    result: String,
+    main_pid: u32,
+}
+
+/// Turns the messages of one connection into events.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    runs: HashMap<String, Run>,
+    reloading: bool,
+}
+
+impl Decoder {
+    /// Handles one message: ends of jobs go to `jobs`, an event of ours is returned.
+    pub(super) fn message(&mut self, message: &Message, jobs: &Jobs) -> Option<UnitEvent> {
+        if message.message_type() != Type::Signal {
+            return None;
+        }
+        let header = message.header();
+        match header.member()?.as_str() {
+            "JobRemoved" => {
+                let body = message.body();
+                let (_, job, _, result): (u32, zbus::ObjectPath<'_>, &str, &str) =
+                    body.deserialize().ok()?;
+                jobs.ended(job.as_str(), result);
+                None
+            }
+            "UnitRemoved" => {
+                let body = message.body();
+                let (unit, _): (&str, zbus::ObjectPath<'_>) = body.deserialize().ok()?;
+                self.removed(unit)
+            }
+            "PropertiesChanged" => self.changed(header.path()?.as_str(), message),
+            "Reloading" => {
+                // A reload frees and loads every unit anew and says so unit by unit. None of that
+                // is news; one listing afterwards is.
+                self.reloading = message.body().deserialize().ok()?;
+                (!self.reloading).then_some(UnitEvent::Resync)
+            }
+            // Another systemd has taken the name, or the same one has come back from a reexec.
+            "NameOwnerChanged" => {
+                let body = message.body();
+                let (_, _, new): (&str, &str, &str) = body.deserialize().ok()?;
+                self.reloading = false;
+                (!new.is_empty()).then_some(UnitEvent::Resync)
+            }
+            _ => None,
+        }
+    }
+
+    fn removed(&mut self, unit: &str) -> Option<UnitEvent> {
+        let (name, kind) = ours(unit)?;
+        if self.reloading {
+            return None;
+        }
+        self.runs.remove(unit);
+        Some(UnitEvent::Removed { name, kind })
+    }
+
+    fn changed(&mut self, path: &str, message: &Message) -> Option<UnitEvent> {
+        let unit = unit_of_path(path)?;
+        let (name, kind) = ours(&unit)?;
+        let body = message.body();
+        let (interface, changed, _): (&str, HashMap<&str, Variant<'_>>, Vec<&str>) =
+            body.deserialize().ok()?;
+        match interface {
+            "org.freedesktop.systemd1.Service" | "org.freedesktop.systemd1.Socket" => {
+                let run = self.runs.entry(unit).or_default();
+                if let Some(result) = text(&changed, "Result") {
+                    run.result = result;
+                }
+                if let Some(Variant::U32(pid)) = changed.get("MainPID") {
+                    run.main_pid = *pid;
+                }
+                None
+            }
+            "org.freedesktop.systemd1.Unit" if !self.reloading => {
+                let run = self.runs.get(&unit).cloned().unwrap_or_default();
+                Some(UnitEvent::Changed {
+                    name,
+                    kind,
+                    active: ActiveState::parse(&text(&changed, "ActiveState")?),
+                    sub: text(&changed, "SubState")?,
+                    result: run.result,
+                    main_pid: if kind == UnitKind::Service { run.main_pid } else { 0 },
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn text(changed: &HashMap<&str, Variant<'_>>, name: &str) -> Option<String> {
+    match changed.get(name)? {
+        Variant::Str(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Those who watch.
+#[derive(Debug, Default)]
+pub(super) struct Watchers(Mutex<Vec<Watcher>>);
+
+#[derive(Debug)]
+struct Watcher {
+    queue: mpsc::Sender<UnitEvent>,
+    lost: bool,
+}
+
+impl Watchers {
+    /// One more.
+    pub(super) fn add(&self) -> mpsc::Receiver<UnitEvent> {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Watcher { queue, lost: false });
+        receiver
+    }
+
+    /// Hands `event` to all without waiting: a slow consumer must not hold up the connection. One whose
+    /// queue is full loses the event and gets a Resync when it has room. Says whether any is owed one.
+    pub(super) fn send(&self, event: Option<&UnitEvent>) -> bool {
+        let mut watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| !watcher.queue.is_closed());
+        for watcher in watchers.iter_mut() {
+            if watcher.lost {
+                watcher.lost = watcher.queue.try_send(UnitEvent::Resync).is_err();
+            }
+            if let Some(event) = event {
+                watcher.lost |= watcher.queue.try_send(event.clone()).is_err();
+            }
+        }
+        watchers.iter().any(|watcher| watcher.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = "/org/freedesktop/systemd1/unit/ten_2dapi_40prod_2eservice";
+
+    fn properties(interface: &str, changed: &[(&str, Variant<'_>)]) -> Message {
+        let changed: HashMap<&str, Variant<'_>> =
+            changed.iter().map(|(name, value)| (*name, value.try_clone().unwrap())).collect();
+        Message::signal(UNIT, "org.freedesktop.DBus.Properties", "PropertiesChanged")
+            .build(&(interface, changed, Vec::<&str>::new()))
+            .unwrap()
+    }
+
+    fn manager(member: &str, body: &(impl serde::Serialize + zbus::DynamicType)) -> Message {
+        Message::signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", member)
+            .build(body)
+            .unwrap()
+    }
+
+    fn state() -> Message {
+        properties(
+            "org.freedesktop.systemd1.Unit",
+            &[("ActiveState", Variant::new("failed")), ("SubState", Variant::new("failed"))],
+        )
+    }
+
+    #[test]
+    fn a_change_carries_the_result_that_came_just_before_it() {
+        let (mut decoder, jobs) = (Decoder::default(), Jobs::default());
+        let service = properties(
+            "org.freedesktop.systemd1.Service",
+            &[("Result", Variant::new("oom-kill")), ("MainPID", Variant::new(7_u32))],
+        );
+        assert_eq!(decoder.message(&service, &jobs), None);
+        assert_eq!(
+            decoder.message(&state(), &jobs),
+            Some(UnitEvent::Changed {
+                name: "api:prod".parse().unwrap(),
+                kind: UnitKind::Service,
+                active: ActiveState::Failed,
+                sub: "failed".into(),
+                result: "oom-kill".into(),
+                main_pid: 7,
+            })
+        );
+    }
+
+    #[test]
+    fn a_daemon_reload_is_one_resync_and_no_removals() {
+        let (mut decoder, jobs) = (Decoder::default(), Jobs::default());
+        let path = zbus::ObjectPath::try_from(UNIT).unwrap();
+        let removed = manager("UnitRemoved", &("ten-api@prod.service", path));
+        assert_eq!(decoder.message(&manager("Reloading", &true), &jobs), None);
+        assert_eq!(decoder.message(&removed, &jobs), None);
+        assert_eq!(decoder.message(&state(), &jobs), None);
+        assert_eq!(decoder.message(&manager("Reloading", &false), &jobs), Some(UnitEvent::Resync));
+        assert!(matches!(decoder.message(&removed, &jobs), Some(UnitEvent::Removed { .. })));
+    }
+
+    #[test]
+    fn a_slow_consumer_gets_a_resync_instead_of_what_it_missed() {
+        let watchers = Watchers::default();
+        let mut events = watchers.add();
+        let event = UnitEvent::Removed { name: "a:b".parse().unwrap(), kind: UnitKind::Socket };
+        for _ in 0..QUEUE {
+            assert!(!watchers.send(Some(&event)));
+        }
+        assert!(watchers.send(Some(&event)), "nothing was lost");
+        while events.try_recv() == Ok(event.clone()) {}
+        assert!(!watchers.send(None));
+        assert_eq!(events.try_recv(), Ok(UnitEvent::Resync));
+        drop(events);
+        watchers.send(None);
+        assert!(watchers.0.lock().unwrap().is_empty());
+    }
+}

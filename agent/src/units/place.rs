@@ -1,0 +1,55 @@
+//! Where things are: on the host as a whole, or within one user's home.
+
+use std::path::PathBuf;
+
+/// The directories that a builder works in, and who must own them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// `tenement.toml` and `conf.d/`.
+    pub config_dir: PathBuf,
+    /// Sockets.
+    pub run_dir: PathBuf,
+    /// The builder's own state.
+    pub state_dir: PathBuf,
+    /// Records of the users that instances run as; `None` in user mode.
+    pub userdb_dir: Option<PathBuf>,
+    /// `passwd`, `group` and `nsswitch.conf`.
+    pub etc_dir: PathBuf,
+    /// The user who must own config, and the parents of what we make.
+    pub owner: u32,
+}
+
+impl Place {
+    /// The host: everything root's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            config_dir: "/etc/tenement".into(),
+            run_dir: "/run/tenement".into(),
+            state_dir: "/var/lib/tenement/_unitd".into(),
+            userdb_dir: Some("/run/userdb".into()),
+            etc_dir: "/etc".into(),
+            owner: 0,
+        }
+    }
+
+    /// One user's own: config under `$XDG_CONFIG_HOME`, sockets under `$XDG_RUNTIME_DIR`, state under
+    /// `$XDG_STATE_HOME`, each given as it is.
+    #[must_use]
+    pub fn user(config_home: PathBuf, runtime_dir: PathBuf, state_home: PathBuf) -> Self {
+        Self {
+            config_dir: config_home.join("tenement"),
+            run_dir: runtime_dir.join("tenement"),
+            state_dir: state_home.join("tenement"),
+            userdb_dir: None,
+            etc_dir: "/etc".into(),
+            owner: rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// Whether it is the host and not one user's own.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.userdb_dir.is_some()
+    }
+}

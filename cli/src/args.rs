@@ -1,0 +1,233 @@
+//! The command line, as clap reads it. Help texts are also the man pages and the completions.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
+
+const AFTER: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied, 5 agent unreachable,
+6 conflict or in use, 7 timed out, 8 the instance did not start.";
+
+/// Runs small web apps that sleep until somebody needs them.
+#[derive(Debug, Parser)]
+#[command(name = "ten", version, after_help = AFTER, disable_help_subcommand = true)]
+#[command(propagate_version = false, infer_subcommands = false)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print JSON of a stable shape
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print names only, or nothing
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Talk to your own agent (systemd --user) instead of the host's
+    #[arg(long, global = true)]
+    pub user: bool,
+    /// Admin socket of the agent
+    #[arg(long, global = true, env = "TENEMENT_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub socket: Option<PathBuf>,
+    /// How many seconds to wait for the agent's answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 180,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Register instances and start them
+    #[command(
+        after_help = "Examples:\n  ten spawn api:prod\n  ten spawn api --id prod --id staging\n  ten spawn api              (ids 1..n, n = `instances` of the config)"
+    )]
+    Spawn(Spawn),
+    /// List instances
+    #[command(visible_alias = "ls")]
+    Ps(Ps),
+    /// Show everything about an instance
+    Show(One),
+    /// Start instances and wait until they answer
+    #[command(visible_alias = "start")]
+    Wake(Many),
+    /// Put instances to sleep; the next request wakes them
+    Sleep(Sleep),
+    /// Stop instances, whatever is open; the next request wakes them
+    Stop(Many),
+    /// Restart instances with the config as it is now
+    Restart(Many),
+    /// Stop instances and forget them; their data is kept unless --purge is given
+    Rm(Rm),
+    /// Say why an instance is awake or asleep, and what holds it
+    Why(One),
+    /// Show the log of an instance (through journalctl)
+    Logs(Logs),
+    /// Print the config that the agent runs on, check a new one, or reload it
+    Config(Config),
+    /// Write a config for the app in a directory
+    Init(Init),
+    /// Check this host, with a fix for everything that is wrong
+    Doctor,
+    /// Print the versions of ten, the agent and systemd
+    Version,
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the man pages
+    #[command(hide = true)]
+    Man {
+        /// Into which directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+    },
+}
+
+/// One instance.
+#[derive(Debug, Args)]
+pub struct One {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+}
+
+/// Some instances.
+#[derive(Debug, Args)]
+pub struct Many {
+    /// The instances, each as process:id
+    #[arg(value_name = "PROCESS:ID", required = true)]
+    pub names: Vec<InstanceName>,
+}
+
+/// `ten spawn`.
+#[derive(Debug, Args)]
+pub struct Spawn {
+    /// A process of the config, or instances as process:id
+    #[arg(value_name = "PROCESS[:ID]", required = true)]
+    pub targets: Vec<Target>,
+    /// The id of the instance; may be given several times
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<InstanceId>,
+    /// Only register them: the first request starts them
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// What `ten spawn` takes: a process, or one instance of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The process.
+    pub process: ProcessName,
+    /// The instance, if one was named.
+    pub id: Option<InstanceId>,
+}
+
+impl FromStr for Target {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once(':') {
+            Some((process, id)) => Self { process: process.parse()?, id: Some(id.parse()?) },
+            None => Self { process: text.parse()?, id: None },
+        })
+    }
+}
+
+/// `ten ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Only instances of this process
+    #[arg(value_name = "PROCESS")]
+    pub process: Option<ProcessName>,
+    /// Keep showing it until Ctrl-C
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// `ten sleep`.
+#[derive(Debug, Args)]
+pub struct Sleep {
+    /// The instances.
+    #[command(flatten)]
+    pub many: Many,
+    /// Even while requests are open
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+/// `ten rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The instances.
+    #[command(flatten)]
+    pub many: Many,
+    /// Delete their data too
+    #[arg(long)]
+    pub purge: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `ten logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// Keep showing new lines
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many of the newest lines
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u32>,
+    /// Only lines since then, such as "10 min ago" or "2026-01-31 12:00"
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+}
+
+/// `ten config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What to do with it; without it, print the effective config
+    #[command(subcommand)]
+    pub action: Option<ConfigAction>,
+}
+
+/// Verbs of `ten config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check config files; needs no running agent
+    Check {
+        /// A file, or a directory such as /etc/tenement (the default)
+        #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
+        path: Option<PathBuf>,
+    },
+    /// Make the agent read its config again; a wrong one is refused, and the old one stays
+    Reload,
+}
+
+/// `ten init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Directory of the app
+    #[arg(value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// Name of the process; the directory's name by default
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ProcessName>,
+    /// Write to this file instead of stdout; an existing file is never overwritten
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}

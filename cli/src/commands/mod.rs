@@ -1,0 +1,44 @@
+//! One module for each command, or for a family of them.
+
+mod lifecycle;
+mod ps;
+mod spawn;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::args::{Cli, Command, Global};
+use crate::client::Agent;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::output::Output;
+
+/// Does what the command line says.
+pub fn run(cli: Cli, out: Output) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Spawn(args) => spawn::run(&agent(global)?, out, &args),
+        Command::Ps(args) => ps::run(&agent(global)?, out, &args),
+        Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
+        Command::Why(args) => ps::why(&agent(global)?, out, &args.name),
+        Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),
+        Command::Stop(args) => lifecycle::each(&agent(global)?, out, &args.names, "stop"),
+        Command::Restart(args) => lifecycle::each(&agent(global)?, out, &args.names, "restart"),
+        Command::Sleep(args) => {
+            let verb = if args.force { "sleep?force=true" } else { "sleep" };
+            lifecycle::each(&agent(global)?, out, &args.many.names, verb)
+        }
+        Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
+        _ => Ok(()),
+    }
+}
+
+/// The admin socket that the options name.
+fn endpoint(global: &Global) -> Result<Endpoint> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    Endpoint::choose(global.socket.as_deref(), global.user, runtime_dir.as_deref())
+}
+
+fn agent(global: &Global) -> Result<Agent> {
+    Agent::new(endpoint(global)?, Duration::from_secs(global.timeout))
+}

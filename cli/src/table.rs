@@ -1,0 +1,115 @@
+//! Tables for people: no borders, columns two spaces apart, aligned by what a terminal shows.
+
+use std::fmt::Write as _;
+
+use clap::builder::styling::Style;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use tenement_wire::dto::{InstanceView, State};
+
+use crate::human;
+use crate::output::{BAD, BOLD, DIM, GOOD, WARN, clean};
+
+/// A table whose rows have one style each.
+pub struct Listing {
+    table: Table,
+    styles: Vec<Style>,
+}
+
+impl Listing {
+    /// An empty table with these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(headings.to_vec());
+        Self { table, styles: vec![BOLD] }
+    }
+
+    /// Adds a row. Cells come from elsewhere, so they are cleaned here, once for every table.
+    pub fn row(&mut self, style: Style, cells: &[String]) {
+        self.table.add_row(cells.iter().map(|cell| clean(cell).into_owned()).collect::<Vec<_>>());
+        self.styles.push(style);
+    }
+
+    /// The table as text.
+    pub fn render(mut self) -> String {
+        for column in self.table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let mut text = String::new();
+        // Cleaned cells hold no newline and nothing is wrapped, so lines and rows are one to one.
+        for (line, style) in self.table.lines().zip(&self.styles) {
+            let _ = writeln!(text, "{style}{}{style:#}", line.trim_end());
+        }
+        text
+    }
+}
+
+/// Aligned `key  value` lines.
+pub fn pairs(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let _ = writeln!(text, "{BOLD}{key:<width$}{BOLD:#}  {}", clean(value));
+    }
+    text
+}
+
+/// How a state looks.
+pub fn state_style(state: State) -> Style {
+    match state {
+        State::Running => GOOD,
+        State::Starting | State::Stopping => WARN,
+        State::Failed => BAD,
+        State::Asleep | State::Dormant => DIM,
+    }
+}
+
+/// The table of `ten ps`.
+pub fn instances(instances: &[InstanceView], now: u64) -> String {
+    let mut listing = Listing::new(&[
+        "NAME",
+        "STATE",
+        "SINCE",
+        "LAST USED",
+        "OPEN",
+        "MEMORY",
+        "WAKES",
+        "LAST WAKE",
+        "URL",
+    ]);
+    for view in instances {
+        listing.row(
+            state_style(view.state),
+            &[
+                view.name.to_string(),
+                view.state.as_str().to_owned(),
+                human::ago(now, view.since_ms),
+                view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
+                view.in_flight.to_string(),
+                view.memory_bytes.map_or_else(dash, human::bytes),
+                view.wakes.to_string(),
+                view.last_wake_ms.map_or_else(dash, human::millis),
+                view.url.clone(),
+            ],
+        );
+    }
+    listing.render()
+}
+
+/// What a verb answers: where the instances are now.
+pub fn outcome(instances: &[InstanceView]) -> String {
+    let mut listing = Listing::new(&["NAME", "STATE", "URL"]);
+    for view in instances {
+        listing.row(
+            state_style(view.state),
+            &[view.name.to_string(), view.state.as_str().to_owned(), view.url.clone()],
+        );
+    }
+    listing.render()
+}
+
+/// What stands for an unknown value.
+pub fn dash() -> String {
+    "-".to_owned()
+}

@@ -1,0 +1,33 @@
+//! `make bench`: wake and scale figures on a booted host, each beside a peer in the same run.
+//!
+//! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
+
+mod admin;
+mod scale;
+mod wake;
+
+use tenement_tests::Host;
+
+/// How many instances are registered at each step.
+const SIZES: [usize; 3] = [10, 1_000, 10_000];
+
+fn main() {
+    let host = Host::the();
+    let systemd = host.systemd();
+    println!("== systemd {systemd}: footprint without instances");
+    scale::footprint(host, systemd, 0);
+    let mut base = None;
+    for size in SIZES {
+        println!("== systemd {systemd}: {size} registered instances");
+        scale::register(host, size);
+        scale::restart_and_time(host, systemd, size);
+        scale::settle(host);
+        let static_ms = wake::one(host, systemd, size, &wake::STATIC);
+        if size == SIZES[0] {
+            wake::one(host, systemd, size, &wake::PYTHON);
+            wake::burst(host, systemd);
+        }
+        wake::scale_ratio(systemd, size, static_ms, *base.get_or_insert(static_ms));
+        scale::footprint(host, systemd, size);
+    }
+}

@@ -1,0 +1,153 @@
+//! Sleep: idle instances stop, instances in use never do, and no request is lost over a stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tenement_tests::host::PORT;
+use tenement_tests::results::Figure;
+use tenement_tests::{Client, Host, until};
+
+const CONFIG: &str = r#"
+[process.sfd]
+command = "/srv/apps/hello-static"
+idle_timeout = "1s"
+
+[process.sport]
+command = "/srv/apps/hello-static --port {port}"
+idle_timeout = "1s"
+
+[process.srace]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+
+[process.sracesock]
+command = "/srv/apps/hello-static --socket {socket}"
+idle_timeout = 0
+"#;
+
+fn host() -> &'static Host {
+    let host = Host::the();
+    if host.try_run("test -e /etc/tenement/conf.d/sleep.toml").code != 0 {
+        host.configure("sleep.toml", CONFIG);
+    }
+    host
+}
+
+fn spawn(host: &Host, name: &str) {
+    if host.try_run(&format!("ten show {name}")).code != 0 {
+        host.run(&format!("ten spawn {name}"));
+    }
+}
+
+#[test]
+fn an_idle_instance_sleeps_and_the_next_request_wakes_it_again() {
+    let host = host();
+    for name in ["sfd:a", "sport:a"] {
+        spawn(host, name);
+        host.until_asleep(name);
+        let unit = format!("ten-{}.service", name.replace(':', "@"));
+        assert_ne!(host.try_run(&format!("systemctl is-active {unit}")).code, 0, "{name}");
+        let (process, id) = name.split_once(':').expect("process:id");
+        assert_eq!(host.get(&format!("{id}.{process}.localhost"), "/").status, 200, "{name}");
+        host.until_asleep(name);
+    }
+}
+
+#[test]
+fn an_open_stream_keeps_its_instance_awake_beyond_its_idle_timeout() {
+    let host = host();
+    spawn(host, "sfd:stream");
+    let mut client = host.client();
+    client.send(b"GET /sse HTTP/1.1\r\nHost: stream.sfd.localhost\r\n\r\n").expect("sent");
+    assert_eq!(client.head().expect("a head").status, 200);
+    // Three idle timeouts and more pass while only this stream is open.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        assert!(client.chunk().expect("the stream goes on").is_some());
+    }
+    assert_eq!(host.state("sfd:stream"), "running");
+    drop(client);
+    host.until_asleep("sfd:stream");
+}
+
+#[test]
+fn a_slow_request_keeps_its_instance_awake_beyond_its_idle_timeout() {
+    let host = host();
+    spawn(host, "sfd:slow");
+    let answer = host.get("slow.sfd.localhost", "/slow/3000");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    host.until_asleep("sfd:slow");
+}
+
+#[test]
+fn an_instance_in_use_is_not_put_to_sleep_without_force() {
+    let host = host();
+    spawn(host, "srace:busy");
+    let mut client = host.client();
+    client.send(b"GET /sse HTTP/1.1\r\nHost: busy.srace.localhost\r\n\r\n").expect("sent");
+    assert_eq!(client.head().expect("a head").status, 200);
+    assert_eq!(host.try_run("ten sleep srace:busy").code, 6);
+    let why = host.ten_json("why srace:busy");
+    assert!(!why["holds"].as_array().expect("a list").is_empty(), "{why}");
+    drop(client);
+    until("it is free", Duration::from_secs(5), || {
+        let ran = host.try_run("ten sleep srace:busy");
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
+}
+
+/// Requests without a pause from `clients` connections until told to stop; gives answered and failed.
+fn load(host: &Host, domain: &str, clients: usize) -> impl FnOnce() -> (u32, u32) + use<> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let (stop, counts, domain) = (stop.clone(), counts.clone(), domain.to_owned());
+            let mut client = Client::new(host.connect(PORT).expect("accepted"));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    match client.get(&domain, "/") {
+                        Ok(answer) if answer.status == 200 => counts.0.fetch_add(1, Ordering::Relaxed),
+                        other => {
+                            eprintln!("failed: {other:?}");
+                            counts.1.fetch_add(1, Ordering::Relaxed);
+                            return;
+                        }
+                    };
+                }
+            })
+        })
+        .collect();
+    move || {
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        (counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_thousand_stops_under_requests_fail_none() {
+    let host = host();
+    let systemd = host.systemd();
+    let mut failed_in_all = 0;
+    for (name, stops, command) in [
+        ("srace:a", 400, "ten stop srace:a -q"),
+        ("sracesock:a", 200, "ten stop sracesock:a -q"),
+        ("srace:b", 400, "systemctl stop ten-srace@b.service"),
+    ] {
+        spawn(host, name);
+        let (process, id) = name.split_once(':').expect("process:id");
+        let finish = load(host, &format!("{id}.{process}.localhost"), 4);
+        host.run(&format!("for i in $(seq {stops}); do {command} || exit 1; done"));
+        let (answered, failed) = finish();
+        println!("{name}: {stops} stops, {answered} answered, {failed} failed");
+        assert!(answered > 100, "{name}: only {answered} were answered");
+        failed_in_all += failed;
+    }
+    let value = f64::from(failed_in_all);
+    Figure { name: "race.stop.failed", value, systemd, ..Figure::default() }.record();
+    assert_eq!(failed_in_all, 0);
+}
