@@ -2,7 +2,7 @@
 # it. Both install with apt what they miss, and say so. CARGO_TARGET_DIR is honoured.
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-export TENEMENT_DEB_DIR ?= $(CURDIR)/target/deb
+export TENEMENT_DEB_DIR ?= $(CARGO_TARGET_DIR)/deb
 
 # One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
 step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
@@ -40,15 +40,18 @@ unit:
 	$(call step,Unit tests)
 	cargo test --locked -p tenement-wire -p tenement-agent -p tenement-cli
 
-# Tests share hosts and two cores: one at a time, or their times mean nothing.
+# One suite after the other: they share two cores, or their times would mean nothing.
 e2e:
-	$(call step,End to end on throwaway hosts: Debian 12 and 13 and a virtual machine)
-	TENEMENT_E2E=1 TENEMENT_DEB="$$(ls -t $(TENEMENT_DEB_DIR)/tenement_*.deb | head -n 1)" \
-		cargo test --locked -p tenement-tests -- --test-threads=1 --nocapture
+	$(call step,End to end on Debian 12)
+	tests/e2e bookworm
+	$(call step,End to end on Debian 13)
+	tests/e2e trixie
+	$(call step,A small run on a virtual machine)
+	tests/e2e-vm bookworm
 
 bench: setup setup-host deb apps
 	$(call step,Benchmarks)
-	TENEMENT_DEB="$$(ls -t $(TENEMENT_DEB_DIR)/tenement_*.deb | head -n 1)" tests/bench/run
+	tests/bench
 
 deb: setup
 	$(call step,Building the package (a few minutes when nothing is compiled yet))
@@ -68,6 +71,7 @@ lint:
 apps: setup
 	$(call step,The static app)
 	cargo rustc --release --locked -p tenement-test-apps --bin hello-static -- -C target-feature=+crt-static
+	install -D $(CARGO_TARGET_DIR)/release/hello-static $(CARGO_TARGET_DIR)/apps/hello-static
 
 setup:
 	@packaging/install-build-deps deb

@@ -10,7 +10,7 @@ SUITE=${SUITE:-bookworm}
 CHECK=${CHECK:-}
 HOST=tenement-demo
 TENHOST=tests/host/tenhost
-BIN=${CARGO_TARGET_DIR:-target}/release
+TARGET=${CARGO_TARGET_DIR:-target}
 WAIT_SECONDS=60
 FAILED=0
 JOURNAL=
@@ -112,7 +112,7 @@ main() {
     trap cleanup EXIT
     trap 'exit 130' INT TERM
     local deb
-    deb=$(ls -t "${TENEMENT_DEB_DIR:-target/deb}"/tenement_*.deb | head -n 1) || die "no package: run make deb"
+    deb=$(ls -t "${TENEMENT_DEB_DIR:-$TARGET/deb}"/tenement_*.deb | head -n 1) || die "no package: run make deb"
     PORT=$(free_port) || die "no free port among 8080-8888 and 18080"
 
     say "Booting a throwaway $SUITE with a real systemd (its first build takes a minute)"
@@ -126,7 +126,7 @@ main() {
     inside apt-get install --yes --quiet=2 -o Dpkg::Use-Pty=0 /root/tenement.deb || die "the package does not install"
     "$TENHOST" cp "$HOST" tests/apps/notes /opt/demo/notes
     "$TENHOST" cp "$HOST" tests/apps/node-hello /opt/demo/node-hello
-    "$TENHOST" cp "$HOST" "$BIN/hello-static" /opt/demo/hello-static
+    "$TENHOST" cp "$HOST" "$TARGET/apps/hello-static" /opt/demo/hello-static
     inside chmod -R a+rX /opt/demo
     inside chmod 0755 /opt/demo/hello-static
     configure

@@ -1,15 +1,21 @@
-// A Node app with nothing but Node: serves the file beside it. It listens on the socket that systemd
+// A web app with nothing but Node. It listens on the socket that systemd
 // passes (LISTEN_FDS), else on $SOCKET, else on $PORT; on SIGTERM it finishes and exits with 0.
 'use strict';
 
-const fs = require('fs');
 const http = require('http');
-const path = require('path');
 
 // First descriptor that systemd passes (sd_listen_fds(3)).
 const LISTEN_FDS_START = 3;
 
-const page = fs.readFileSync(path.join(__dirname, 'index.html'), 'utf8');
+const page = (awake) => `<!doctype html>
+<html lang="en">
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Hello from Node</title>
+<style>body { font: 1.1em/1.5 system-ui; max-width: 34em; margin: 3em auto; padding: 0 1em }</style>
+<h1>Hello from Node</h1>
+<p>Process ${process.pid}, awake for ${awake} s. It will be stopped when nobody has asked for it for a
+while, and started again by the next request.</p>
+</html>
+`;
 const born = Date.now();
 
 const server = http.createServer((request, response) => {
@@ -19,7 +25,7 @@ const server = http.createServer((request, response) => {
   }
   const awake = ((Date.now() - born) / 1000).toFixed(1);
   response.setHeader('Content-Type', 'text/html; charset=utf-8');
-  response.end(page.replace('{pid}', process.pid).replace('{awake}', awake));
+  response.end(page(awake));
 });
 
 const { LISTEN_PID, SOCKET, PORT } = process.env;

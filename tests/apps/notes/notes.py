@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A notes app: Python's standard library and one SQLite file.
 
-systemd listens for it (LISTEN_FDS), so it starts with the first request; its notes lie in
-$DATA_DIR/notes.db. `GET /` lists notes, `POST /` adds one. On SIGTERM it finishes and exits with 0.
+systemd listens for it (LISTEN_FDS), so it starts with the first request; without systemd it listens at
+$NOTES_SOCKET. Its notes lie in $DATA_DIR/notes.db. `GET /` lists notes, `POST /` adds one: the form
+field `note`, or else the whole body. On SIGTERM it finishes and exits with 0.
 """
 
 import html
@@ -57,9 +58,10 @@ class Notes(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         length = int(self.headers.get("Content-Length", 0))
-        form = urllib.parse.parse_qs(self.rfile.read(length).decode())
+        body = self.rfile.read(length).decode()
+        notes = urllib.parse.parse_qs(body).get("note", [body])
         with open_database() as database:
-            database.executemany("INSERT INTO note (text) VALUES (?)", zip(form.get("note", [])))
+            database.executemany("INSERT INTO note (text) VALUES (?)", zip(notes))
         self.answer(303, b"", {"Location": "/"})
 
     def answer(self, status, body, headers):
@@ -77,14 +79,14 @@ class Notes(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Takes connections from the socket that systemd made, and knows how many requests are open."""
+    """Takes connections from `listener`, and knows how many requests are open."""
 
     timeout = 0
 
-    def __init__(self):
+    def __init__(self, listener):
         super().__init__(("", 0), Notes, bind_and_activate=False)
         self.socket.close()
-        self.socket = socket.socket(fileno=LISTEN_FDS_START)
+        self.socket = listener
         self.open_requests = 0
         self.changed = threading.Condition()
 
@@ -111,11 +113,21 @@ def open_database():
     return database
 
 
+def listen():
+    """The socket that systemd made, or one of our own."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=LISTEN_FDS_START)
+    if "NOTES_SOCKET" not in os.environ:
+        raise SystemExit("notes.py wants a socket from systemd (LISTEN_FDS) or a path in NOTES_SOCKET")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.environ["NOTES_SOCKET"])
+    listener.listen(128)
+    return listener
+
+
 def main():
     """Serves until SIGTERM."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise SystemExit("notes.py wants its socket from systemd (LISTEN_FDS)")
-    server = Server()
+    server = Server(listen())
     # serve_forever() would notice a signal up to half a second late, and wake twice a second for it.
     wake_up, on_signal = socket.socketpair()
     signal.signal(signal.SIGTERM, lambda *_: on_signal.send(b"!"))

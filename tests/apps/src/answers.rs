@@ -7,7 +7,7 @@
 //! | `/echo` | the request's body, framed as it came, while it arrives |
 //! | `/sink` | how many bytes the request's body had |
 //! | `/headers` | the request's head as it arrived |
-//! | `/env` | its environment |
+//! | `/env` | its arguments and environment |
 //! | `/slow/MS` | its id, after so long |
 //! | `/sse/N/MS` | N server-sent events, so long apart (10, 100 by default) |
 //! | `/trailers` | a chunked body with a trailer field |
@@ -75,6 +75,9 @@ fn hello(id: &str) -> String {
 
 fn environment() -> String {
     let mut text = String::new();
+    for arg in std::env::args() {
+        let _ = writeln!(text, "argument {arg}");
+    }
     for (key, value) in std::env::vars_os() {
         let _ = writeln!(text, "{}={}", key.display(), value.display());
     }

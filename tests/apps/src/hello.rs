@@ -1,7 +1,7 @@
 //! `hello-static`: a web app that starts in under a millisecond and can be asked to misbehave.
 //!
 //! ```text
-//! hello-static [--socket PATH | --port N] [--id TEXT] [--start-delay MS]
+//! hello-static [--socket PATH | --port N] [--id TEXT] [--start-delay MS] [--label TEXT...]
 //! ```
 //! It listens where `LISTEN_FDS` says, else at `--socket`, `--port`, `$SOCKET` or `$PORT`. One thread for
 //! each connection; on SIGTERM it takes no more connections, finishes open requests, and exits with 0.
@@ -40,6 +40,10 @@ fn options() -> Result<Options, String> {
     let mut options = Options { id: "hello".into(), ..Options::default() };
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
+        // Labels mean nothing; `/env` shows them, which tells how an argument arrived.
+        if flag == "--label" {
+            break;
+        }
         let value = args.next().ok_or(format!("{flag} wants a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
         match flag.as_str() {
