@@ -20,7 +20,8 @@ pub(super) fn words(node: &Node, problems: &mut Problems) -> Vec<Text> {
     let Some(text) = node.raw_string(example, problems) else { return Vec::new() };
     if let Some((offset, quote)) = open_quote(&text.value) {
         let at = text.part(offset, quote.len_utf8());
-        let fix = format!("close it with another {quote}, or write \\{quote} for the character itself");
+        let fix =
+            format!("close it with another {quote}, or write \\{quote} for the character itself");
         problems.add(&at, format!("the quote {quote} is never closed"), fix);
         return Vec::new();
     }

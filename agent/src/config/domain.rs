@@ -64,8 +64,10 @@ mod tests {
     fn only_dns_names_are_domains() {
         assert_eq!(domain("Example.COM.").unwrap(), "example.com");
         assert_eq!(domain("localhost").unwrap(), "localhost");
-        for bad in ["", ".", "a..b", "10.0.0.1", "::1", "[::1]", "a:80", "http://a", "*.a", "a_b", "-a", "1.2"]
-        {
+        for bad in [
+            "", ".", "a..b", "10.0.0.1", "::1", "[::1]", "a:80", "http://a", "*.a", "a_b", "-a",
+            "1.2",
+        ] {
             assert!(domain(bad).is_err(), "{bad:?} was taken");
         }
         assert!(domain(&"a.".repeat(100)).is_err());

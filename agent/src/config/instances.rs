@@ -36,7 +36,11 @@ pub(super) fn read(
                 }
             };
             if !seen.insert(id.clone()) {
-                problems.add(&text.at, format!("`{id}` stands here twice"), "remove one of the two");
+                problems.add(
+                    &text.at,
+                    format!("`{id}` stands here twice"),
+                    "remove one of the two",
+                );
                 continue;
             }
             let name = InstanceName::new(process.clone(), id);

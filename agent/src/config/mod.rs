@@ -24,9 +24,7 @@ pub mod types;
 
 pub use paths::{PathState, check_paths};
 pub use problems::{SourceFile, render};
-pub use types::{
-    Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings,
-};
+pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
 
 use tenement_wire::dto::ConfigProblem;
 

@@ -111,13 +111,15 @@ impl<'a> Node<'a> {
             return None;
         };
         if value.len() > STRING_MAX {
-            let message = format!("this string has {} bytes, and {STRING_MAX} is the most", value.len());
+            let message =
+                format!("this string has {} bytes, and {STRING_MAX} is the most", value.len());
             problems.add(&self.at, message, "put long text in a file and pass its path");
             return None;
         }
         let written = problems.text(&self.at);
-        let verbatim = (written.len() == value.len() + 2 && written[1..].starts_with(value.as_ref()))
-            .then_some(self.at.start + 1);
+        let verbatim = (written.len() == value.len() + 2
+            && written[1..].starts_with(value.as_ref()))
+        .then_some(self.at.start + 1);
         Some(Text { value: value.to_string(), at: self.at.clone(), verbatim })
     }
 
@@ -164,7 +166,12 @@ impl<'a> Node<'a> {
     }
 
     /// An array of strings; with `or_one`, a string alone is an array of one.
-    pub(super) fn strings(&self, or_one: bool, example: &str, problems: &mut Problems) -> Vec<Text> {
+    pub(super) fn strings(
+        &self,
+        or_one: bool,
+        example: &str,
+        problems: &mut Problems,
+    ) -> Vec<Text> {
         match (self.elements(), self.value) {
             (Some(elements), _) => {
                 elements.iter().filter_map(|node| node.string("\"text\"", problems)).collect()

@@ -41,15 +41,17 @@ fn check(origin: &Origin, state: PathState) -> Option<ConfigProblem> {
         (PathRole::Directory, PathState::File { .. }) => {
             (format!("{path} is not a directory"), "name the directory that it lies in".to_owned())
         }
-        (PathRole::EnvFile, PathState::Missing) => {
-            (format!("the env file {path} does not exist"), "create it, or remove it here".to_owned())
-        }
+        (PathRole::EnvFile, PathState::Missing) => (
+            format!("the env file {path} does not exist"),
+            "create it, or remove it here".to_owned(),
+        ),
         (PathRole::EnvFile, PathState::Directory) => {
             (format!("{path} is a directory"), "name the file in it".to_owned())
         }
-        (PathRole::Command, PathState::Missing) => {
-            (format!("the program {path} does not exist"), "install it, or mend the path".to_owned())
-        }
+        (PathRole::Command, PathState::Missing) => (
+            format!("the program {path} does not exist"),
+            "install it, or mend the path".to_owned(),
+        ),
         (PathRole::Command, PathState::Directory) => {
             (format!("{path} is a directory, not a program"), "name the program in it".to_owned())
         }

@@ -114,7 +114,8 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 /// The known word that is nearest to `word`, if it is near enough to be meant.
 pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let near = |candidate: &&'w str| {
-        let distance = strsim::damerau_levenshtein(&word.to_lowercase().replace('-', "_"), candidate);
+        let distance =
+            strsim::damerau_levenshtein(&word.to_lowercase().replace('-', "_"), candidate);
         (distance <= 1 + candidate.len() / 4).then_some((distance, *candidate))
     };
     known.iter().filter_map(near).min().map(|(_, candidate)| candidate)
@@ -135,8 +136,12 @@ pub fn render(problems: &[ConfigProblem]) -> String {
     for problem in problems {
         let gutter = problem.line.to_string().len();
         let column = problem.column as usize;
-        let before: String =
-            problem.source.chars().take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let before: String = problem
+            .source
+            .chars()
+            .take(column - 1)
+            .map(|c| if c == '\t' { c } else { ' ' })
+            .collect();
         let carets = "^".repeat(problem.text.chars().count().max(1));
         // Writing to a String cannot fail.
         let _ = write!(

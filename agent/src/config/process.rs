@@ -267,7 +267,10 @@ fn health(node: &Node, problems: &mut Problems) -> Option<String> {
         Some(rest) => {
             let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
             let host = authority.strip_suffix(":{port}").unwrap_or(authority);
-            let host = host.rsplit_once(':').filter(|(_, p)| p.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
+            let host = host
+                .rsplit_once(':')
+                .filter(|(_, p)| p.parse::<u16>().is_ok())
+                .map_or(host, |(h, _)| h);
             if !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
                 let message = "`health` is asked of the instance itself, not of another host";
                 problems.add(&text.at, message, fix);
@@ -334,15 +337,23 @@ impl Mentions {
         env: &BTreeMap<String, Text>,
         problems: &mut Problems,
     ) {
-        if listen == Listen::Port && self.socket && let Some(node) = fields.get("listen") {
+        if listen == Listen::Port
+            && self.socket
+            && let Some(node) = fields.get("listen")
+        {
             let message = "`listen` is \"port\", but {socket} is handed to the app";
             problems.add(&node.at, message, "write listen = \"socket\", or remove {socket}");
         }
-        if listen == Listen::Port && let Some(node) = fields.get("socket") {
+        if listen == Listen::Port
+            && let Some(node) = fields.get("socket")
+        {
             let message = "`socket` has no meaning where the app listens on a port";
             problems.add(&node.key, message, "remove `socket`, or write listen = \"socket\"");
         }
-        if listen == Listen::Port && !self.port && let Some(port) = env.get("PORT") {
+        if listen == Listen::Port
+            && !self.port
+            && let Some(port) = env.get("PORT")
+        {
             let message = "every instance gets a port of its own, and PORT is set to one for all";
             problems.add(&port.at, message, "write PORT = \"{port}\", or leave it out");
         }

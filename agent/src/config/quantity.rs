@@ -79,7 +79,11 @@ fn scale(number: &str, seconds: f64) -> Result<Duration, String> {
     if !millis.is_finite() || millis > YEAR.as_secs_f64() * 1_000.0 {
         return Err(too_long());
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a year of ms")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to a year of ms"
+    )]
     Ok(Duration::from_millis(millis as u64))
 }
 
@@ -139,7 +143,11 @@ pub(super) fn port_range(node: &Node, problems: &mut Problems) -> Option<(u16, u
             problems.add(&node.at, "`port_range` ends before it begins", fix);
         }
         Some((low, _)) if low < 1024 => {
-            problems.add(&node.at, "`port_range` reaches below 1024, which only root may bind", fix);
+            problems.add(
+                &node.at,
+                "`port_range` reaches below 1024, which only root may bind",
+                fix,
+            );
         }
         Some(range) => return Some(range),
     }
@@ -188,7 +196,9 @@ mod tests {
         assert_eq!(ms("500ms"), Ok(500));
         assert_eq!(ms("1h30m"), Ok(5_400_000));
         assert_eq!(ms("1h 30m"), Ok(5_400_000));
-        for bad in ["", "5 apples", "m", "1h30", "-1", "1..5s", "99999999999999999999d", "inf", "nan"] {
+        for bad in
+            ["", "5 apples", "m", "1h30", "-1", "1..5s", "99999999999999999999d", "inf", "nan"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad:?} was taken");
         }
     }

@@ -10,15 +10,8 @@ use super::types::{Cidr, Limits, Restart, Settings};
 use super::{domain, quantity};
 
 /// Keys of `[settings]` that are not tables.
-pub(super) const KEYS: [&str; 7] = [
-    "domain",
-    "port",
-    "data_dir",
-    "port_range",
-    "loaded_max",
-    "drain_timeout",
-    "trusted_proxies",
-];
+pub(super) const KEYS: [&str; 7] =
+    ["domain", "port", "data_dir", "port_range", "loaded_max", "drain_timeout", "trusted_proxies"];
 
 const LIMIT_KEYS: [&str; 9] = [
     "header_bytes",
@@ -140,7 +133,8 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
         && let Some(node) = fields.get("port").or_else(|| fields.get("port_range"))
     {
         let (low, high) = s.port_range;
-        let message = format!("port {} lies within the instances' `port_range` {low}-{high}", s.port);
+        let message =
+            format!("port {} lies within the instances' `port_range` {low}-{high}", s.port);
         problems.add(&node.at, message, "choose a port outside of port_range, or move port_range");
     }
     let defaults = Defaults::default().overridden(&merged.defaults, problems);
@@ -159,9 +153,7 @@ fn limits(fields: &Fields, problems: &mut Problems) -> Limits {
     set(fields, "keepalive_timeout", &mut l.keepalive_timeout, problems, positive);
     set(fields, "response_timeout", &mut l.response_timeout, problems, any_duration);
     set(fields, "body_timeout", &mut l.body_timeout, problems, any_duration);
-    set(fields, "body_bytes", &mut l.body_bytes, problems, |n, p| {
-        quantity::size(n, 0, 1 << 50, p)
-    });
+    set(fields, "body_bytes", &mut l.body_bytes, problems, |n, p| quantity::size(n, 0, 1 << 50, p));
     set(fields, "connections", &mut l.connections, problems, |n, p| count(n, 1, 1_000_000, p));
     set(fields, "connections_per_client", &mut l.connections_per_client, problems, |n, p| {
         count(n, 1, 1_000_000, p)
@@ -213,7 +205,8 @@ pub(super) fn check_path(path: &str, key: &str) -> Result<(), (String, String)> 
         return Err((format!("`{key}` can't be the root directory"), "write a directory".into()));
     }
     if let Some(c) = path.chars().find(|c| c.is_whitespace() || "%\"'\\:".contains(*c)) {
-        let message = format!("`{key}` holds {c:?}, which has a meaning to systemd in lists of paths");
+        let message =
+            format!("`{key}` holds {c:?}, which has a meaning to systemd in lists of paths");
         return Err((message, "use a path without blanks, quotes, `\\`, `%` and `:`".into()));
     }
     Ok(())

@@ -48,10 +48,8 @@ pub fn is_control(c: char) -> bool {
 /// `KEY=VALUE` in order of key. `env` wins over env files, and both over what we set ourselves.
 pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
     let data_dir = text(&job.paths.data_dir);
-    let mut env = BTreeMap::from([
-        ("DATA_DIR".to_owned(), data_dir.clone()),
-        ("HOME".to_owned(), data_dir),
-    ]);
+    let mut env =
+        BTreeMap::from([("DATA_DIR".to_owned(), data_dir.clone()), ("HOME".to_owned(), data_dir)]);
     if matches!(job.def.listen, Listen::Port | Listen::Own) {
         env.insert("PORT".to_owned(), job.ctx.port.to_string());
     }

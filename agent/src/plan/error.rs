@@ -46,7 +46,9 @@ pub enum PlanError {
         data_dir: PathBuf,
     },
     /// A user manager cannot run instances as somebody else.
-    #[error("`user = \"{user}\"` needs the system service: `tenementd --user` runs all as yourself")]
+    #[error(
+        "`user = \"{user}\"` needs the system service: `tenementd --user` runs all as yourself"
+    )]
     UserInUserMode {
         /// The name.
         user: String,
@@ -69,9 +71,9 @@ pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
             Value::Str(text) => bad(text),
             Value::Strs(list) | Value::Filter(_, list) => list.iter().any(|t| bad(t)),
             Value::Bytes(list) => list.iter().any(|b| bad(&String::from_utf8_lossy(b))),
-            Value::Exec(list) => list.iter().any(|(path, argv, flags)| {
-                bad(path) || argv.iter().chain(flags).any(|t| bad(t))
-            }),
+            Value::Exec(list) => list
+                .iter()
+                .any(|(path, argv, flags)| bad(path) || argv.iter().chain(flags).any(|t| bad(t))),
             Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
             Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
             Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,

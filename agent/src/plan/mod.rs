@@ -83,7 +83,8 @@ pub fn plan(
     let paths = paths(name, def, settings, &ctx.run_dir)?;
     let job = Job { name, def, settings, ctx, paths };
     let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
-    let mut service = UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
+    let mut service =
+        UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
     let revision = fingerprint(&[&socket, &service]);
     for property in &mut service.properties {
         if let (environment::PROPERTY, Value::Strs(list)) = (property.name, &mut property.value) {
