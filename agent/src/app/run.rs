@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::{EXIT_CONFIG, Places, files, signals};
-use crate::config::{self, Config};
 use crate::api::Access;
+use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, report};
 use crate::flows::manage::Manager;
@@ -80,7 +80,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let events = systemd.watch().await.map_err(|e| e.to_string())?;
     let units = if places.user {
         let builder = Builder::new(systemd.clone(), user_place(&places)).await;
-        Client::Local(builder.map_err(|e| e.to_string())?)
+        Client::Local(Arc::new(builder.map_err(|e| e.to_string())?))
     } else {
         Client::bus(systemd.clone())
     };
@@ -93,7 +93,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
     let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
-    let http = tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping)));
+    let http =
+        tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping)));
 
     log::info!("ready: {registered} instances registered");
     signals::tell(&[NotifyState::Ready]);
@@ -139,7 +140,9 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
         // A full disk must not keep customers off what is registered already.
         match agent.store.register_many(new, Source::Config, range).await {
             Ok(more) => registered.extend(more),
-            Err(error) => log::error!("instances named in the config could not be registered: {error}"),
+            Err(error) => {
+                log::error!("instances named in the config could not be registered: {error}")
+            }
         }
     }
     let count = registered.len();
@@ -176,9 +179,7 @@ fn manager(
     let dir = places.config_dir.clone();
     Manager {
         agent,
-        read_config: Box::new(move || {
-            files::read(&dir)
-        }),
+        read_config: Box::new(move || files::read(&dir)),
         path_problems: Box::new(files::path_problems),
         on_config: Box::new(move |config| proxy.set_policy(Policy::from(&config.settings))),
         systemd,

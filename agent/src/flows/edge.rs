@@ -136,7 +136,9 @@ fn from_systemd(error: SystemdError) -> HostError {
 
 fn from_units(error: UnitsError) -> HostError {
     match &error {
-        UnitsError::NotInConfig(_) | UnitsError::BadConfig(_) => HostError::Config(error.to_string()),
+        UnitsError::NotInConfig(_) | UnitsError::BadConfig(_) => {
+            HostError::Config(error.to_string())
+        }
         UnitsError::Unreachable(_) | UnitsError::Timeout(_) => {
             HostError::Unreachable(error.to_string())
         }

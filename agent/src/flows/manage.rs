@@ -113,8 +113,7 @@ impl<H: Host> Manager<H> {
             )?;
         }
         let range = config.settings.port_range;
-        let new: Vec<_> =
-            names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
+        let new: Vec<_> = names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
         let registered = self.agent.store.register_many(new, Source::Api, range).await?;
         self.agent.admit(registered);
         self.agent.publish();
@@ -275,7 +274,13 @@ impl<H: Host> Management for Manager<H> {
             }
             Err(problems) => {
                 for p in &problems {
-                    log::error!("config kept as it was: {}:{}:{}: {}", p.file, p.line, p.column, p.message);
+                    log::error!(
+                        "config kept as it was: {}:{}:{}: {}",
+                        p.file,
+                        p.line,
+                        p.column,
+                        p.message
+                    );
                 }
                 *self.agent.rejected.lock().expect("no panic while held") = problems.clone();
                 Err(ManageError::ConfigRejected(problems))
@@ -297,11 +302,9 @@ fn unavailable(instance: &Instance, error: HostError) -> ManageError {
         HostError::Unreachable(_) => {
             ManageError::Unavailable { what: "the unit helper or systemd", source: error.into() }
         }
-        HostError::Config(reason) | HostError::Failed(reason) => ManageError::StartFailed {
-            name: instance.name.clone(),
-            reason,
-            retry_after: None,
-        },
+        HostError::Config(reason) | HostError::Failed(reason) => {
+            ManageError::StartFailed { name: instance.name.clone(), reason, retry_after: None }
+        }
     }
 }
 
