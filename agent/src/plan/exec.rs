@@ -2,14 +2,21 @@
 
 use super::Job;
 use super::error::PlanError;
-use super::value::Value;
+use super::value::{Property, Value};
 
-/// `ExecStartEx`: the program's whole path, the words as the config has them, and no expansion of `$`.
+/// The first version known to survive a daemon-reload with `ExecStartEx`. 252 writes that name into the
+/// unit's file, doesn't know it when it reads the file back, and the next wake fails ("bad unit file
+/// setting"). 253 to 256 are untried, so they get what works everywhere.
+const EXEC_EX_SINCE: u32 = 257;
+
+/// What is executed: the program's whole path and the words as the config has them, `$` and all. Newer
+/// versions are told not to expand variables; for older ones each `$` is written `$$`, which stands for
+/// one (systemd.service(5), "Command lines").
 ///
 /// systemd would look a bare name up by itself, but only when the service starts; a missing program is
 /// said earlier and better from here. A name with a slash counts from the working directory, as it does
 /// for a shell.
-pub(super) fn exec(job: &Job, directory: &str) -> Result<Value, PlanError> {
+pub(super) fn exec(job: &Job, directory: &str) -> Result<Property, PlanError> {
     let argv: Vec<String> = job.def.command.iter().map(|word| job.fill(word)).collect();
     let program = argv.first().cloned().unwrap_or_default();
     let path = if program.starts_with('/') {
@@ -22,7 +29,12 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Value, PlanError> {
             None => return Err(PlanError::ProgramNotFound { program }),
         }
     };
-    Ok(Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]))
+    if job.ctx.systemd >= EXEC_EX_SINCE {
+        let flags = vec!["no-env-expand".to_owned()];
+        return Ok(Property { name: "ExecStartEx", value: Value::Exec(vec![(path, argv, flags)]) });
+    }
+    let argv = argv.into_iter().map(|word| word.replace('$', "$$")).collect();
+    Ok(Property { name: "ExecStart", value: Value::ExecPlain(vec![(path, argv, false)]) })
 }
 
 /// The working directory, absolute and without `//` and `/./`, which systemd refuses.

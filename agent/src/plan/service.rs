@@ -30,7 +30,7 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("Slice", Value::Str(paths::slice(job.name))),
         // `exec` and not `simple`: a program that cannot be executed is a failed start, not a success.
         p("Type", str("exec")),
-        p("ExecStartEx", exec::exec(job, &directory)?),
+        exec::exec(job, &directory)?,
         p("WorkingDirectory", Value::Str(directory)),
         p(environment::PROPERTY, Value::Strs(environment::environment(job)?)),
     ];
