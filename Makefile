@@ -1,0 +1,80 @@
+# The two commands that matter: `make demo` shows tenement at work on a throwaway host, `make test` proves
+# it. Both install with apt what they miss, and say so. CARGO_TARGET_DIR is honoured.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export TENEMENT_DEB_DIR ?= $(CURDIR)/target/deb
+
+# One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
+step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
+
+.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps setup setup-host clean
+
+help:
+	@echo 'make demo [CHECK=1] [SUITE=trixie]  build, boot a throwaway host, wake and sleep instances'
+	@echo 'make test      everything: check, package, end to end on Debian 12 and 13, a small VM run'
+	@echo 'make check     format, clippy, licences, unit tests (with the floor and file-size tests)'
+	@echo 'make bench     figures beside those of peers; appended to target/bench/results.jsonl'
+	@echo 'make deb       target/deb/tenement_*.deb;  make rpm: target/rpm/;  make lint: lintian'
+
+demo: setup setup-host deb apps
+	tests/demo/demo.sh
+
+test: setup setup-host check deb lint apps e2e
+
+check: setup fmt clippy deny unit
+
+fmt:
+	$(call step,Formatting)
+	cargo fmt --all --check
+
+clippy:
+	$(call step,Clippy)
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny:
+	$(call step,Licences and sources of dependencies)
+	packaging/cargo-deny
+
+# The end-to-end crate needs hosts and is run by e2e, so it isn't among the default members.
+unit:
+	$(call step,Unit tests)
+	cargo test --locked -p tenement-wire -p tenement-agent -p tenement-cli
+
+# Tests share hosts and two cores: one at a time, or their times mean nothing.
+e2e:
+	$(call step,End to end on throwaway hosts: Debian 12 and 13 and a virtual machine)
+	TENEMENT_E2E=1 TENEMENT_DEB="$$(ls -t $(TENEMENT_DEB_DIR)/tenement_*.deb | head -n 1)" \
+		cargo test --locked -p tenement-tests -- --test-threads=1 --nocapture
+
+bench: setup setup-host deb apps
+	$(call step,Benchmarks)
+	TENEMENT_DEB="$$(ls -t $(TENEMENT_DEB_DIR)/tenement_*.deb | head -n 1)" tests/bench/run
+
+deb: setup
+	$(call step,Building the package (a few minutes when nothing is compiled yet))
+	packaging/build-deb
+
+rpm: setup
+	packaging/install-build-deps rpm
+	$(call step,Building the .rpm)
+	packaging/build-rpm
+
+lint:
+	packaging/install-build-deps lint
+	$(call step,Lintian)
+	lintian --fail-on error,warning $(TENEMENT_DEB_DIR)/tenement_*.changes
+
+# The flag is for the last crate only: with RUSTFLAGS cargo would compile all dependencies once more.
+apps: setup
+	$(call step,The static app)
+	cargo rustc --release --locked -p tenement-test-apps --bin hello-static -- -C target-feature=+crt-static
+
+setup:
+	@packaging/install-build-deps deb
+
+setup-host:
+	@tests/host/install-packages --vm
+
+clean:
+	cargo clean
+	rm -rf target
