@@ -61,11 +61,12 @@ impl Kitchen {
             run_dir: self.place.run_dir.clone(),
             account: identity.filter(|identity| identity.own).map(|identity| Account {
                 user: accounts::user_name(identity.uid),
-                group: accounts::user_name(identity.gid),
+                group: None,
             }),
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
             env_file_vars: self.env_files(def)?,
+            exec_helper: Some("/usr/libexec/tenement/tenement-exec".into()),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
