@@ -70,6 +70,7 @@ fn plan_line(config: &Config, line: &str) -> String {
             .filter_map(|var| var.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
+        exec_helper: Some(PathBuf::from("/usr/libexec/tenement/tenement-exec")),
         find_program: &find_program,
     };
     let definition = &config.processes[name.process()];

@@ -37,7 +37,7 @@ pub struct CliError {
     /// Gives the exit code.
     pub kind: Kind,
     /// Stable and machine-readable: the API's `code`, or one of ours.
-    pub code: String,
+    pub code: Box<str>,
     /// What happened.
     pub detail: String,
     /// What to do next.
@@ -126,7 +126,7 @@ impl From<ApiError> for CliError {
         });
         Self {
             kind,
-            code: api.code,
+            code: api.code.into(),
             detail: api.detail,
             hint: Some(hint),
             request_id: api.request_id,

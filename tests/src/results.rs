@@ -29,7 +29,9 @@ impl Figure<'_> {
     /// When the results can't be written.
     pub fn record(&self) {
         let Self { name, value, unit, peer, ratio, systemd } = self;
-        println!("{name:<36} {value:>12.3} {unit:<8} peer {peer:?} ratio {ratio:?} systemd {systemd}");
+        println!(
+            "{name:<36} {value:>12.3} {unit:<8} peer {peer:?} ratio {ratio:?} systemd {systemd}"
+        );
         let row = json!({
             "name": name, "value": value, "unit": unit,
             "peer": peer, "ratio": ratio, "systemd": systemd,
@@ -47,7 +49,8 @@ impl Figure<'_> {
 
 fn file() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     target.join("bench/results.jsonl")
 }
 

@@ -41,7 +41,11 @@ fn the_verbs_do_what_they_say_and_their_exit_codes_are_the_documented_ones() {
     assert_eq!(host.try_run("ten show tcli:nobody").code, 3);
     assert_eq!(host.try_run("ten spawn nosuch:a").code, 3);
     assert_eq!(host.try_run("ten frobnicate").code, 2);
-    assert_eq!(host.try_run("ten rm tcli:prod").code, 2, "asks before it removes with nobody to ask");
+    assert_eq!(
+        host.try_run("ten rm tcli:prod").code,
+        2,
+        "asks before it removes with nobody to ask"
+    );
     host.run("ten rm tcli:prod --yes");
     assert_eq!(host.try_run("ten show tcli:prod").code, 3);
     host.run("test -d /var/lib/tenement/tcli/prod");
@@ -50,7 +54,9 @@ fn the_verbs_do_what_they_say_and_their_exit_codes_are_the_documented_ones() {
 #[test]
 fn purge_deletes_the_data_and_rm_alone_keeps_it() {
     let host = host();
-    host.run("ten spawn tcli:keep && ten rm tcli:keep --yes && test -d /var/lib/tenement/tcli/keep");
+    host.run(
+        "ten spawn tcli:keep && ten rm tcli:keep --yes && test -d /var/lib/tenement/tcli/keep",
+    );
     host.run("ten spawn tcli:gone && ten rm tcli:gone --yes --purge");
     assert_ne!(host.try_run("test -e /var/lib/tenement/tcli/gone").code, 0);
 }
@@ -98,7 +104,10 @@ fn completions_and_man_pages_are_installed() {
 #[test]
 fn init_recognises_a_directory_and_its_config_is_valid() {
     let host = host();
-    host.write("/root/init/package.json", "{\"name\":\"shop\",\"scripts\":{\"start\":\"node server.js\"}}");
+    host.write(
+        "/root/init/package.json",
+        "{\"name\":\"shop\",\"scripts\":{\"start\":\"node server.js\"}}",
+    );
     host.run("ten init /root/init --output /root/init.toml");
     host.run("ten config check /root/init.toml");
 }

@@ -27,7 +27,9 @@ struct Restore<'a>(&'a Host);
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        let _ = self.0.try_run("cp /root/tenement.toml.bak /etc/tenement/tenement.toml && ten config reload");
+        let _ = self
+            .0
+            .try_run("cp /root/tenement.toml.bak /etc/tenement/tenement.toml && ten config reload");
     }
 }
 
@@ -114,7 +116,9 @@ fn instances_named_in_the_config_exist_after_a_reload_and_cannot_be_removed_besi
 fn a_changed_definition_is_used_from_the_next_start_on() {
     let host = Host::the();
     let with = |value: &str| {
-        format!("[process.cchange]\ncommand = \"/srv/apps/hello-static\"\nenv = {{ STAGE = \"{value}\" }}\n")
+        format!(
+            "[process.cchange]\ncommand = \"/srv/apps/hello-static\"\nenv = {{ STAGE = \"{value}\" }}\n"
+        )
     };
     host.configure("change.toml", &with("one"));
     host.run("ten spawn cchange:a");

@@ -50,7 +50,8 @@ fn a_killed_agent_leaves_its_instances_running_and_adopts_them() {
 #[test]
 fn an_agent_that_hangs_is_restarted_by_its_watchdog() {
     let host = host();
-    let pid = || host.run("systemctl show -p MainPID --value tenement.service").out.trim().to_owned();
+    let pid =
+        || host.run("systemctl show -p MainPID --value tenement.service").out.trim().to_owned();
     let before = pid();
     host.run("mkdir -p /run/systemd/system/tenement.service.d && printf '[Service]\\nWatchdogSec=2\\n' > /run/systemd/system/tenement.service.d/wd.conf && systemctl daemon-reload && systemctl restart tenement");
     let watched = pid();
@@ -93,7 +94,9 @@ fn restarting_the_agent_every_five_seconds_under_load_refuses_no_connection() {
         client.join().expect("no panic");
     }
     let [answered, refused, failed] = [0, 1, 2].map(|i| counts[i].load(Ordering::Relaxed));
-    println!("{restarts} restarts, {answered} answered, {refused} refused, {failed} failed in flight");
+    println!(
+        "{restarts} restarts, {answered} answered, {refused} refused, {failed} failed in flight"
+    );
     let restarted = u32::from(instance_pid(host) != before);
     let record = |name, value| Figure { name, value, systemd, ..Figure::default() }.record();
     record("upgrade.refused", f64::from(refused));
@@ -142,7 +145,11 @@ fn a_killed_unit_helper_comes_back_with_the_next_call() {
     host.run("ten spawn ffd:helper --no-start");
     host.run("ten wake ffd:helper");
     host.run("ten rm ffd:helper --yes --purge");
-    assert_ne!(host.try_run("test -e /var/lib/tenement/ffd/helper").code, 0, "purged data is there");
+    assert_ne!(
+        host.try_run("test -e /var/lib/tenement/ffd/helper").code,
+        0,
+        "purged data is there"
+    );
 }
 
 #[test]
@@ -196,7 +203,8 @@ fn a_symlink_in_place_of_a_data_directory_is_refused() {
 #[test]
 fn only_the_agent_and_root_may_call_the_unit_helper() {
     let host = host();
-    let call = "busctl call org.tenement.Units1 /org/tenement/Units1 org.tenement.Units1 Stop s ffd:a";
+    let call =
+        "busctl call org.tenement.Units1 /org/tenement/Units1 org.tenement.Units1 Stop s ffd:a";
     let ran = host.try_run(&format!("runuser -u nobody -- {call}"));
     assert_ne!(ran.code, 0, "nobody could stop an instance: {ran:?}");
     assert_eq!(host.state("ffd:a"), "running");

@@ -15,7 +15,10 @@ fn a_fresh_install_creates_the_user_starts_the_service_and_answers_on_its_port()
     host.run("getent passwd tenement");
     let ids = host.run("ps -o user= -C tenementd").out;
     assert_eq!(ids.trim(), "tenement");
-    assert_eq!(host.run("stat -c %a:%U:%G /run/tenement/admin.sock").out.trim(), "660:root:tenement");
+    assert_eq!(
+        host.run("stat -c %a:%U:%G /run/tenement/admin.sock").out.trim(),
+        "660:root:tenement"
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn registered_instances_survive_a_reboot_asleep_and_wake_with_their_data() {
     host.configure("reboot.toml", CONFIG);
     host.run("ten spawn rnotes:a");
     let uuid = host.ten_json("show rnotes:a")["uuid"].clone();
-    let posted = host.client().post("a.rnotes.localhost", "/", b"before the reboot").expect("posted");
+    let posted =
+        host.client().post("a.rnotes.localhost", "/", b"before the reboot").expect("posted");
     assert!(posted.status < 400, "{posted:?}");
     let host = host.reboot();
     until("the agent answers", Duration::from_secs(30), || {

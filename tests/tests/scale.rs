@@ -5,7 +5,8 @@ use std::time::Duration;
 use tenement_tests::{Host, until};
 
 fn loaded(host: &Host) -> usize {
-    let out = host.run("systemctl list-units --all --no-legend --plain 'ten-many@*.socket' | wc -l").out;
+    let out =
+        host.run("systemctl list-units --all --no-legend --plain 'ten-many@*.socket' | wc -l").out;
     out.trim().parse().expect("a count")
 }
 

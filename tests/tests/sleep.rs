@@ -108,7 +108,9 @@ fn load(host: &Host, domain: &str, clients: usize) -> impl FnOnce() -> (u32, u32
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     match client.get(&domain, "/") {
-                        Ok(answer) if answer.status == 200 => counts.0.fetch_add(1, Ordering::Relaxed),
+                        Ok(answer) if answer.status == 200 => {
+                            counts.0.fetch_add(1, Ordering::Relaxed)
+                        }
                         other => {
                             eprintln!("failed: {other:?}");
                             counts.1.fetch_add(1, Ordering::Relaxed);

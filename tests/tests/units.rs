@@ -79,7 +79,17 @@ fn a_pair_that_was_stopped_by_hand_is_made_again_by_the_next_request() {
 fn percent_dollar_and_quotes_reach_the_app_literally() {
     let host = host();
     let text = host.get("a.uliteral.localhost", "/env").text();
-    for want in ["a b", "$HOME", "${PATH}", "%n", "%%", "100%", "PERCENT=%n 50%", "DOLLAR=$HOME ${PATH}", "QUOTE=a \" b ' c"] {
+    for want in [
+        "a b",
+        "$HOME",
+        "${PATH}",
+        "%n",
+        "%%",
+        "100%",
+        "PERCENT=%n 50%",
+        "DOLLAR=$HOME ${PATH}",
+        "QUOTE=a \" b ' c",
+    ] {
         assert!(text.contains(want), "{want} is not in\n{text}");
     }
 }
@@ -89,7 +99,10 @@ fn an_instance_knows_its_name_and_its_own_data_directory() {
     let host = host();
     let text = host.get("a.ufd.localhost", "/env").text();
     assert!(text.contains("DATA_DIR=/var/lib/tenement/ufd/a"), "{text}");
-    assert!(text.contains("TENEMENT_PROCESS=ufd") && text.contains("TENEMENT_INSTANCE=a"), "{text}");
+    assert!(
+        text.contains("TENEMENT_PROCESS=ufd") && text.contains("TENEMENT_INSTANCE=a"),
+        "{text}"
+    );
     let data = host.ten_json("show ufd:a")["data_dir"].clone();
     assert_eq!(data, "/var/lib/tenement/ufd/a");
     let mode = host.run("stat -c %a /var/lib/tenement/ufd/a").out;

@@ -116,7 +116,9 @@ fn two_hundred_simultaneous_first_requests_cause_one_start_and_all_are_answered(
         spawn_asleep(host, name);
         let unit = format!("ten-{}", name.replace(':', "@"));
         let starts = || {
-            let query = format!("journalctl -o cat UNIT={unit}.service JOB_TYPE=start JOB_RESULT=done | wc -l");
+            let query = format!(
+                "journalctl -o cat UNIT={unit}.service JOB_TYPE=start JOB_RESULT=done | wc -l"
+            );
             host.run(&query).out.trim().parse::<i64>().expect("a count")
         };
         let before = starts();

@@ -18,7 +18,7 @@ use crate::flows::ManageError;
 #[derive(Debug, Clone)]
 pub struct Problem {
     /// What the client reads, still without the request id.
-    pub api: ApiError,
+    pub api: Box<ApiError>,
     /// What only the log reads.
     pub cause: Option<String>,
     retry_after: Option<Duration>,
@@ -27,7 +27,7 @@ pub struct Problem {
 impl Problem {
     fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
         let api = ApiError::new(status.as_u16(), code, detail).hint(hint);
-        Self { api, cause: None, retry_after: None }
+        Self { api: Box::new(api), cause: None, retry_after: None }
     }
 
     /// The peer may not use this socket.
@@ -102,7 +102,7 @@ impl Problem {
     pub fn render(self, request_id: &str) -> Response {
         let status =
             StatusCode::from_u16(self.api.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let api = ApiError { request_id: Some(request_id.to_owned()), ..self.api };
+        let api = ApiError { request_id: Some(request_id.to_owned()), ..*self.api };
         let mut response = (status, Json(api)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

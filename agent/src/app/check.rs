@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use tenement_wire::dto::ConfigCheck;
 
-use super::EXIT_CONFIG;
+use super::{EXIT_CONFIG, files};
 use crate::config::{self, SourceFile};
-use crate::units::files;
 
 /// Checks `path` (a file, or a directory laid out like `/etc/tenement`) and prints what is wrong.
 #[must_use]
@@ -21,7 +20,7 @@ pub fn check(path: &Path, json: bool) -> ExitCode {
         }
     };
     let problems = match config::parse(&files) {
-        Ok(config) => config::check_paths(&config, files::state_of),
+        Ok(config) => files::path_problems(&config),
         Err(problems) => problems,
     };
     let valid = problems.is_empty();
@@ -44,9 +43,7 @@ pub fn check(path: &Path, json: bool) -> ExitCode {
 
 fn read(path: &Path) -> Result<Vec<SourceFile>, String> {
     if path.is_dir() {
-        return files::read(path, files::Trust::Any).map_err(|e| e.to_string());
+        return files::read(path);
     }
-    let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(vec![SourceFile::new(path.display().to_string(), text)])
+    Ok(vec![files::read_one(path)?])
 }

@@ -33,8 +33,9 @@ impl Places {
     /// A text that names the environment variable that is missing.
     pub fn user(env: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, String> {
         let home = env("HOME").ok_or("HOME is not set")?;
-        let runtime = env("XDG_RUNTIME_DIR")
-            .ok_or("XDG_RUNTIME_DIR is not set: log in through systemd-logind, or set it to /run/user/UID")?;
+        let runtime = env("XDG_RUNTIME_DIR").ok_or(
+            "XDG_RUNTIME_DIR is not set: log in through systemd-logind, or set it to /run/user/UID",
+        )?;
         let config = env("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
         Ok(Self {
             config_dir: config.join("tenement"),

@@ -8,15 +8,16 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
-use super::{EXIT_CONFIG, Places, signals};
+use super::{EXIT_CONFIG, Places, files, signals};
+use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, report};
 use crate::flows::manage::Manager;
-use crate::proxy::Proxy;
+use crate::proxy::{Policy, Proxy};
 use crate::store::{Source, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
-use crate::units::{Builder, Client, files};
+use crate::units::{Builder, Client, Place};
 
 /// Pause between tries to reach the bus at boot, and between looks after a lost one.
 const RETRY: Duration = Duration::from_millis(200);
@@ -58,12 +59,18 @@ fn fail(error: &str) -> ExitCode {
 }
 
 fn read_config(places: &Places) -> Result<Config, ExitCode> {
-    let files = files::read(&places.config_dir, files::Trust::Any)
+    let files = files::read(&places.config_dir)
         .map_err(|error| fail(&format!("the config can't be read: {error}")))?;
-    config::parse(&files).map_err(|problems| {
+    let config = config::parse(&files).map_err(|problems| {
         log::error!("the config can't be used\n{}", config::render(&problems));
         ExitCode::from(EXIT_CONFIG)
-    })
+    })?;
+    for problem in files::path_problems(&config) {
+        // A directory that is not there (a mount that is late, say) is one process's trouble; the
+        // others' customers must not be without an agent for it. A reload is stricter.
+        log::error!("{}:{}: {}", problem.file, problem.line, problem.message);
+    }
+    Ok(config)
 }
 
 async fn live(places: Places, config: Config, listeners: Listeners) -> Result<(), String> {
@@ -72,24 +79,22 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let version = systemd.version().await.ok();
     let events = systemd.watch().await.map_err(|e| e.to_string())?;
     let units = if places.user {
-        Client::Local(Arc::new(
-            Builder::user(&places.config_dir, &places.run_dir, systemd.clone())
-                .await
-                .map_err(|e| e.to_string())?,
-        ))
+        let builder = Builder::new(systemd.clone(), user_place(&places)).await;
+        Client::Local(Arc::new(builder.map_err(|e| e.to_string())?))
     } else {
-        Client::bus().await.map_err(|e| e.to_string())?
+        Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
     let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
     let registered = adopt(&agent).await?;
     tokio::spawn(follow(agent.clone(), events));
 
-    let proxy = Arc::new(Proxy::new(agent.clone(), &limits));
+    let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
     let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
-    let http = tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, stopping));
+    let http =
+        tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping)));
 
     log::info!("ready: {registered} instances registered");
     signals::tell(&[NotifyState::Ready]);
@@ -102,7 +107,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     signals::tell(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     let _ = http.await;
-    api.abort();
+    let _ = api.await;
     Ok(())
 }
 
@@ -135,7 +140,9 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
         // A full disk must not keep customers off what is registered already.
         match agent.store.register_many(new, Source::Config, range).await {
             Ok(more) => registered.extend(more),
-            Err(error) => log::error!("instances named in the config could not be registered: {error}"),
+            Err(error) => {
+                log::error!("instances named in the config could not be registered: {error}")
+            }
         }
     }
     let count = registered.len();
@@ -172,10 +179,9 @@ fn manager(
     let dir = places.config_dir.clone();
     Manager {
         agent,
-        read_config: Box::new(move || {
-            files::read(&dir, files::Trust::Any).map_err(|e| e.to_string())
-        }),
-        on_config: Box::new(move |config| proxy.configure(&config.settings)),
+        read_config: Box::new(move || files::read(&dir)),
+        path_problems: Box::new(files::path_problems),
+        on_config: Box::new(move |config| proxy.set_policy(Policy::from(&config.settings))),
         systemd,
         mode: if places.user { "user" } else { "system" },
     }
@@ -184,7 +190,7 @@ fn manager(
 fn serve_api(
     listeners: &Listeners,
     manager: Arc<Manager<Edge>>,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, String> {
     let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
     let admin = admin.try_clone().and_then(|l| {
@@ -192,14 +198,26 @@ fn serve_api(
         tokio::net::UnixListener::from_std(l)
     });
     let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
-    let shutdown = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    };
-    Ok(tokio::spawn(async move {
-        if let Err(error) = crate::api::serve(admin, crate::api::router(manager), shutdown).await {
-            log::error!("the management API ended: {error}");
-        }
-    }))
+    let access = if manager.mode == "user" { Access::user() } else { Access::system() };
+    let router = crate::api::router(manager);
+    Ok(tokio::spawn(crate::api::serve(admin, router, access, until_true(stopping))))
+}
+
+async fn until_true(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone means the same: nobody serves any more.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// The unit helper's places, for a user who is its own helper.
+fn user_place(places: &Places) -> Place {
+    Place {
+        config_dir: places.config_dir.clone(),
+        run_dir: places.run_dir.clone(),
+        state_dir: places.state_dir.clone(),
+        userdb_dir: None,
+        etc_dir: "/etc".into(),
+        owner: rustix::process::geteuid().as_raw(),
+    }
 }
 
 fn into_tokio(

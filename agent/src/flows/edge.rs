@@ -4,7 +4,7 @@ use tenement_wire::InstanceName;
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
-use crate::systemd::{ActiveState, Manager, SystemdError, UnitEvent, UnitKind};
+use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
 
 /// systemd, and the helper that may change it.
@@ -43,10 +43,12 @@ impl Host for Edge {
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {
         let (service, socket) = (name.service_unit(), name.socket_unit());
         let (service, socket) =
-            tokio::join!(self.systemd.active_state(&service), self.systemd.active_state(&socket));
-        let service = service.map_err(from_systemd)?;
-        let socket = socket.map_err(from_systemd)?;
-        Ok(Units { service: active(service), socket: active(socket) })
+            tokio::join!(self.systemd.brief(&service), self.systemd.brief(&socket));
+        let state = |brief: Option<Brief>| active(brief.map(|b| b.active));
+        Ok(Units {
+            service: state(service.map_err(from_systemd)?),
+            socket: state(socket.map_err(from_systemd)?),
+        })
     }
 
     async fn details(&self, name: &InstanceName) -> Result<Details, HostError> {
@@ -136,7 +138,9 @@ fn from_systemd(error: SystemdError) -> HostError {
 
 fn from_units(error: UnitsError) -> HostError {
     match &error {
-        UnitsError::NotInConfig(_) | UnitsError::BadConfig(_) => HostError::Config(error.to_string()),
+        UnitsError::NotInConfig(_) | UnitsError::BadConfig(_) => {
+            HostError::Config(error.to_string())
+        }
         UnitsError::Unreachable(_) | UnitsError::Timeout(_) => {
             HostError::Unreachable(error.to_string())
         }

@@ -93,15 +93,12 @@ pub trait Host: Send + Sync + 'static {
     /// Unloads the pair and deletes the data directory.
     fn purge(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// What systemd says now.
-    fn units(&self, name: &InstanceName)
-    -> impl Future<Output = Result<Units, HostError>> + Send;
+    fn units(&self, name: &InstanceName) -> impl Future<Output = Result<Units, HostError>> + Send;
     /// Facts for people.
     fn details(
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<Details, HostError>> + Send;
     /// Every pair of ours that is loaded.
-    fn list(
-        &self,
-    ) -> impl Future<Output = Result<Vec<(InstanceName, Units)>, HostError>> + Send;
+    fn list(&self) -> impl Future<Output = Result<Vec<(InstanceName, Units)>, HostError>> + Send;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
 use tenement_wire::{InstanceId, InstanceName};
 
@@ -22,6 +22,8 @@ pub struct Manager<H> {
     pub agent: Arc<Agent<H>>,
     /// Reads the config files from disk.
     pub read_config: Box<dyn Fn() -> Result<Vec<config::SourceFile>, String> + Send + Sync>,
+    /// Problems of the paths that a config names.
+    pub path_problems: Box<dyn Fn(&config::Config) -> Vec<ConfigProblem> + Send + Sync>,
     /// Called with each config that comes into force.
     pub on_config: Box<dyn Fn(&config::Config) + Send + Sync>,
     /// Version of systemd.
@@ -45,6 +47,12 @@ impl<H: Host> Manager<H> {
             let similar = similar.into_iter().take(3).map(|(_, name)| name).collect();
             ManageError::NotFound { name: name.clone(), similar }
         })
+    }
+
+    fn parse(&self, files: &[config::SourceFile]) -> Result<config::Config, Vec<ConfigProblem>> {
+        let config = config::parse(files)?;
+        let problems = (self.path_problems)(&config);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
     /// Starts it and waits until it is reachable.
@@ -105,8 +113,7 @@ impl<H: Host> Manager<H> {
             )?;
         }
         let range = config.settings.port_range;
-        let new: Vec<_> =
-            names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
+        let new: Vec<_> = names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
         let registered = self.agent.store.register_many(new, Source::Api, range).await?;
         self.agent.admit(registered);
         self.agent.publish();
@@ -244,14 +251,14 @@ impl<H: Host> Management for Manager<H> {
         } else {
             files.into_iter().map(|f| config::SourceFile::new(f.name, f.text)).collect()
         };
-        let problems = config::parse(&files).err().unwrap_or_default();
+        let problems = self.parse(&files).err().unwrap_or_default();
         let files = files.into_iter().map(|f| f.name).collect();
         Ok(ConfigCheck { valid: problems.is_empty(), files, problems })
     }
 
     async fn reload(&self) -> Result<ConfigView, ManageError> {
         let files = (self.read_config)().map_err(|e| ManageError::Internal(e.into()))?;
-        match config::parse(&files) {
+        match self.parse(&files) {
             Ok(config) => {
                 let range = config.settings.port_range;
                 let named = config.instances.clone();
@@ -267,7 +274,13 @@ impl<H: Host> Management for Manager<H> {
             }
             Err(problems) => {
                 for p in &problems {
-                    log::error!("config kept as it was: {}:{}:{}: {}", p.file, p.line, p.column, p.message);
+                    log::error!(
+                        "config kept as it was: {}:{}:{}: {}",
+                        p.file,
+                        p.line,
+                        p.column,
+                        p.message
+                    );
                 }
                 *self.agent.rejected.lock().expect("no panic while held") = problems.clone();
                 Err(ManageError::ConfigRejected(problems))
@@ -289,11 +302,9 @@ fn unavailable(instance: &Instance, error: HostError) -> ManageError {
         HostError::Unreachable(_) => {
             ManageError::Unavailable { what: "the unit helper or systemd", source: error.into() }
         }
-        HostError::Config(reason) | HostError::Failed(reason) => ManageError::StartFailed {
-            name: instance.name.clone(),
-            reason,
-            retry_after: None,
-        },
+        HostError::Config(reason) | HostError::Failed(reason) => {
+            ManageError::StartFailed { name: instance.name.clone(), reason, retry_after: None }
+        }
     }
 }
 

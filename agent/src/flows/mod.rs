@@ -9,6 +9,7 @@ pub mod lease;
 pub mod manage;
 pub mod management;
 pub mod observe;
+mod probe;
 pub mod sleep;
 pub mod tenants;
 mod view;

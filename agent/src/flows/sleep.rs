@@ -45,7 +45,8 @@ impl<H: Host> Agent<H> {
                 return;
             }
             let timeout = instance.setup().definition.idle_timeout;
-            match idle::decide(mono_ms(), instance.last_used_ms(), instance.gate.leases(), timeout) {
+            match idle::decide(mono_ms(), instance.last_used_ms(), instance.gate.leases(), timeout)
+            {
                 Verdict::Sleep if instance.phase() == Phase::Running => {
                     if let Err(error) = self.put_to_sleep(instance).await {
                         log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "putting {} to sleep: {error}", instance.name);
@@ -67,7 +68,10 @@ impl<H: Host> Agent<H> {
     ///
     /// # Errors
     /// What systemd or the helper said; the gate is open again and the instance as it was.
-    pub async fn put_to_sleep(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<bool, HostError> {
+    pub async fn put_to_sleep(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+    ) -> Result<bool, HostError> {
         if !instance.gate.close_if_idle() {
             return Ok(false);
         }

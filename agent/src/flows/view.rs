@@ -105,7 +105,13 @@ impl<H: Host> Agent<H> {
         let sleeps_in_s = timeout
             .filter(|_| view.state == State::Running && leases == 0)
             .map(|t| t.as_secs().saturating_sub(idle));
-        Why { reason: reason(&view, leases, sleeps_in_s), next_request: next(&view), holds, sleeps_in_s, instance: view }
+        Why {
+            reason: reason(&view, leases, sleeps_in_s),
+            next_request: next(&view),
+            holds,
+            sleeps_in_s,
+            instance: view,
+        }
     }
 
     /// The config in force.
@@ -162,7 +168,10 @@ fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String 
             "It is asleep and no unit of it is loaded: its first request makes them.".into()
         }
         State::Failed => {
-            format!("Its last start failed: {}.", view.failure.as_deref().unwrap_or("systemd gave up on it"))
+            format!(
+                "Its last start failed: {}.",
+                view.failure.as_deref().unwrap_or("systemd gave up on it")
+            )
         }
     }
 }
@@ -174,6 +183,8 @@ fn next(view: &InstanceView) -> String {
         State::Stopping => "waits for the stop to end and wakes it again".into(),
         State::Asleep => "wakes it".into(),
         State::Dormant => "makes its units and wakes it".into(),
-        State::Failed => "is refused with 503 until the back-off has passed, then tries again".into(),
+        State::Failed => {
+            "is refused with 503 until the back-off has passed, then tries again".into()
+        }
     }
 }

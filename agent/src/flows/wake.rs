@@ -18,6 +18,7 @@ use super::agent::Agent;
 use super::host::{Active, Host, HostError};
 use super::instance::{Instance, Phase};
 use super::lease::Lease;
+use super::probe::connect;
 use super::{Served, WakeError};
 use crate::config::Listen;
 use crate::upstream::Target;
@@ -138,7 +139,7 @@ impl<H: Host> Agent<H> {
         // starts the service for a connection that is waiting.
         let trigger = match instance.units().service {
             Active::Active | Active::Activating => None,
-            _ => Some(setup.trigger.connect().await.map_err(|e| {
+            _ => Some(connect(&setup.trigger).await.map_err(|e| {
                 let error = HostError::Failed(format!("connect to {}: {e}", setup.trigger));
                 self.failed(instance, &error)
             })?),
@@ -158,7 +159,7 @@ impl<H: Host> Agent<H> {
         let mut pause = TRY_MIN;
         loop {
             for target in std::iter::once(&setup.target).chain(&setup.alternative) {
-                if target.connect().await.is_ok() {
+                if connect(target).await.is_ok() {
                     self.listening(instance, target.clone()).await;
                     return Ok(());
                 }

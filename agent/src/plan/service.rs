@@ -25,14 +25,17 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     let unit = job.name.service_unit();
     let stem = unit.trim_end_matches(".service");
     let field = |name: &str, value: &str| format!("{name}={value}").into_bytes();
+    let exec = exec::exec(job, &directory)?;
+    let mut environment = environment::environment(job)?;
+    environment.extend(exec.argv.map(|argv| format!("{}={argv}", super::ARGV)));
     let mut list = vec![
         p("Description", Value::Str(format!("tenement {}", job.name))),
         p("Slice", Value::Str(paths::slice(job.name))),
         // `exec` and not `simple`: a program that cannot be executed is a failed start, not a success.
         p("Type", str("exec")),
-        p("ExecStartEx", exec::exec(job, &directory)?),
+        exec.property,
         p("WorkingDirectory", Value::Str(directory)),
-        p(environment::PROPERTY, Value::Strs(environment::environment(job)?)),
+        p(environment::PROPERTY, Value::Strs(environment)),
     ];
     if job.def.listen != Listen::Fd {
         // The app would take the trigger for its own listener.

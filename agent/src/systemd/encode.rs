@@ -35,6 +35,7 @@ fn variant(value: &Value) -> Variant<'static> {
         Value::Strs(texts) => Variant::new(texts.clone()),
         Value::Bytes(fields) => Variant::new(fields.clone()),
         Value::Exec(commands) => Variant::new(commands.clone()),
+        Value::ExecPlain(commands) => Variant::new(commands.clone()),
         Value::Pairs(pairs) => Variant::new(pairs.clone()),
         Value::Binds(binds) => Variant::new(binds.clone()),
         Value::Filter(allow, names) => Variant::new((*allow, names.clone())),
@@ -50,6 +51,9 @@ fn check(property: &Property) -> Result<(), SystemdError> {
         Value::Exec(commands) => commands.iter().all(|(path, argv, flags)| {
             is_clean(path) && argv.iter().chain(flags).all(|t| is_clean(t))
         }),
+        Value::ExecPlain(commands) => commands
+            .iter()
+            .all(|(path, argv, _)| is_clean(path) && argv.iter().all(|t| is_clean(t))),
         Value::Pairs(pairs) => pairs.iter().all(|(a, b)| is_clean(a) && is_clean(b)),
         Value::Binds(binds) => binds.iter().all(|(a, b, ..)| is_clean(a) && is_clean(b)),
     };

@@ -66,6 +66,17 @@ pub enum UnitKind {
     Socket,
 }
 
+impl UnitKind {
+    /// The suffix of its unit's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Socket => "socket",
+        }
+    }
+}
+
 /// A loaded unit, read property by property. Figures that systemd doesn't have are 0 or `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {

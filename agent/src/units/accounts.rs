@@ -57,7 +57,8 @@ pub(crate) fn publish(userdb: &Path, uid: u32) -> Result<()> {
          \"realName\":\"Tenement instance\",\"homeDirectory\":\"/\",\
          \"shell\":\"/usr/sbin/nologin\",\"locked\":true}}\n"
     );
-    let group = format!("{{\"groupName\":\"{name}\",\"gid\":{uid},\"disposition\":\"container\"}}\n");
+    let group =
+        format!("{{\"groupName\":\"{name}\",\"gid\":{uid},\"disposition\":\"container\"}}\n");
     write_whole(&userdb.join(format!("{name}.group")), &group)?;
     write_whole(&userdb.join(format!("{name}.user")), &user)?;
     link(&format!("{name}.group"), &userdb.join(format!("{uid}.group")))?;
@@ -82,8 +83,7 @@ pub(crate) fn withdraw(userdb: &Path, uid: u32) {
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_extension("tmp");
     let _ = fs::remove_file(&draft);
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&draft)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)

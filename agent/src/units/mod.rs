@@ -15,6 +15,7 @@ mod accounts;
 mod builder;
 mod client;
 mod dirs;
+mod envfile;
 mod error;
 mod place;
 mod purge;
@@ -22,9 +23,16 @@ mod recipe;
 mod source;
 mod turns;
 mod uids;
+mod verbs;
 
 pub use builder::{Builder, Loaded};
 pub use client::{Client, OBJECT_PATH, SERVICE_NAME};
 pub use error::UnitsError;
 pub use place::Place;
 pub use source::Source;
+
+/// User id of a user of the host, by `passwd` in `etc`.
+#[must_use]
+pub fn user_id(etc: &std::path::Path, name: &str) -> Option<u32> {
+    accounts::user(etc, name).map(|(uid, _)| uid)
+}

@@ -1,13 +1,18 @@
 //! One module for each command, or for a family of them.
 
+mod config;
+mod doctor;
+mod generate;
+mod init;
 mod lifecycle;
+mod logs;
 mod ps;
 mod spawn;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Cli, Command, ConfigAction, Global};
 use crate::client::Agent;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
@@ -29,7 +34,17 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
             lifecycle::each(&agent(global)?, out, &args.many.names, verb)
         }
         Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
-        _ => Ok(()),
+        Command::Logs(args) => logs::run(endpoint(global)?.mode, out, &args),
+        Command::Config(args) => match args.action {
+            None => config::show(&agent(global)?, out),
+            Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),
+            Some(ConfigAction::Check { path }) => config::check(global, out, path.as_deref()),
+        },
+        Command::Init(args) => init::run(out, &args),
+        Command::Doctor => doctor::run(global, out),
+        Command::Version => generate::version(agent(global), out),
+        Command::Completions { shell } => generate::completions(out, shell),
+        Command::Man { out: dir } => generate::man(&dir),
     }
 }
 

@@ -1,0 +1,41 @@
+//! What callers send, checked. Pure, so that it can be fuzzed.
+
+use tenement_wire::{InstanceId, InstanceName, ProcessName};
+
+use crate::units::UnitsError;
+
+/// The instance that two texts from the bus name.
+pub(super) fn instance(process: &str, id: &str) -> Result<InstanceName, UnitsError> {
+    let refuse = |error: tenement_wire::NameError| UnitsError::Refused(error.to_string());
+    Ok(InstanceName::new(
+        ProcessName::new(process).map_err(refuse)?,
+        InstanceId::new(id).map_err(refuse)?,
+    ))
+}
+
+/// Whether `uid` may ask: root, and the user that the agent runs as.
+pub(super) fn may_call(uid: u32, agent: Option<u32>) -> bool {
+    uid == 0 || Some(uid) == agent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_get_through() {
+        assert!(instance("api", "prod").is_ok());
+        for bad in
+            ["", "a\n[Service]\nExecStart=+/bin/id", "../x", "a b", "%n", "$(id)", "a@b", "A"]
+        {
+            assert!(matches!(instance(bad, "prod"), Err(UnitsError::Refused(_))), "{bad:?}");
+            assert!(matches!(instance("api", bad), Err(UnitsError::Refused(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_root_and_the_agent_may_call() {
+        assert!(may_call(0, None) && may_call(990, Some(990)));
+        assert!(!may_call(1000, Some(990)) && !may_call(990, None));
+    }
+}

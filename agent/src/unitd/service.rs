@@ -1,0 +1,204 @@
+//! `org.tenement.Units1`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tenement_wire::InstanceName;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use zbus::message::Header;
+use zbus::names::OwnedUniqueName;
+use zbus::{Connection, fdo};
+
+use super::request;
+use crate::units::{Builder, UnitsError, user_id};
+
+/// Calls under way at once; more wait. The bus lets one caller have 128.
+const CALLS: u32 = 256;
+/// The user that the agent runs as.
+const AGENT_USER: &str = "tenement";
+
+/// Counts the calls that are under way.
+#[derive(Debug, Clone)]
+pub(super) struct Calls(Arc<Semaphore>);
+
+impl Calls {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(CALLS as usize)))
+    }
+
+    async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.acquire().await.ok()
+    }
+
+    /// Waits until none is under way; `false` if that takes longer than `bound`.
+    pub(super) async fn drained(&self, bound: Duration) -> bool {
+        tokio::time::timeout(bound, self.0.acquire_many(CALLS)).await.is_ok()
+    }
+}
+
+/// The object on the bus.
+pub(super) struct Units {
+    builder: Builder,
+    etc: PathBuf,
+    calls: Calls,
+    /// The last caller that was let in. Unique names are never given twice on one bus.
+    known: Mutex<Option<OwnedUniqueName>>,
+}
+
+impl Units {
+    pub(super) fn new(builder: Builder, etc: &Path, calls: Calls) -> Self {
+        Self { builder, etc: etc.to_owned(), calls, known: Mutex::new(None) }
+    }
+
+    /// The D-Bus policy lets nobody else in; this holds even if somebody loosens that.
+    async fn admit(&self, header: &Header<'_>, bus: &Connection) -> Result<(), UnitsError> {
+        let refused = || UnitsError::Refused("only root and user tenement may ask".into());
+        let sender = header.sender().ok_or_else(refused)?;
+        let known =
+            |units: &Self| units.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known(self).is_some_and(|name| name.as_str() == sender.as_str()) {
+            return Ok(());
+        }
+        let proxy = fdo::DBusProxy::new(bus).await.map_err(|_| refused())?;
+        let uid =
+            proxy.get_connection_unix_user(sender.clone().into()).await.map_err(|_| refused())?;
+        if !request::may_call(uid, user_id(&self.etc, AGENT_USER)) {
+            log::warn!(CALLER_UID = uid; "refused a call");
+            return Err(refused());
+        }
+        let mut slot = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(sender.to_owned().into());
+        Ok(())
+    }
+
+    /// Admits the caller, checks the names, carries out the verb and logs how it went.
+    async fn carry_out<T>(
+        &self,
+        verb: &str,
+        (process, id): (&str, &str),
+        (header, bus): (&Header<'_>, &Connection),
+        act: impl AsyncFnOnce(&Builder, &InstanceName) -> Result<T, UnitsError>,
+    ) -> Result<T, UnitsError> {
+        let _call = self.calls.enter().await;
+        self.admit(header, bus).await?;
+        let name = request::instance(process, id)?;
+        let result = act(&self.builder, &name).await;
+        match &result {
+            Ok(_) => log::debug!(
+                TENEMENT_PROCESS = process, TENEMENT_INSTANCE = id; "{verb} {name}: done"
+            ),
+            Err(error) => log::warn!(
+                TENEMENT_PROCESS = process, TENEMENT_INSTANCE = id; "{verb} {name}: {error}"
+            ),
+        }
+        result
+    }
+}
+
+#[zbus::interface(name = "org.tenement.Units1")]
+impl Units {
+    /// Loads the pair: whether it was made now, its revision, and whether a newer one waits.
+    async fn load(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(bool, String, bool), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.load(name, port).await;
+        let loaded = self.carry_out("load", (process, id), (&header, bus), act).await?;
+        Ok((loaded.created, loaded.revision, loaded.stale))
+    }
+
+    /// Stops and unloads the pair.
+    async fn unload(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.unload(name).await;
+        self.carry_out("unload", (process, id), (&header, bus), act).await
+    }
+
+    /// Starts the service, loading the pair if need be.
+    async fn start(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.start(name, port).await;
+        self.carry_out("start", (process, id), (&header, bus), act).await
+    }
+
+    /// Stops the service and waits until it is down; its socket stays.
+    async fn stop(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.stop(name).await;
+        self.carry_out("stop", (process, id), (&header, bus), act).await
+    }
+
+    /// Stops the service, takes the newest config and starts it.
+    async fn restart(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.restart(name, port).await;
+        self.carry_out("restart", (process, id), (&header, bus), act).await
+    }
+
+    /// Forgets that the pair failed and makes its socket listen again.
+    async fn reset(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.reset(name).await;
+        self.carry_out("reset", (process, id), (&header, bus), act).await
+    }
+
+    /// Unloads the pair and deletes the instance's data.
+    async fn purge(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.purge(name).await;
+        self.carry_out("purge", (process, id), (&header, bus), act).await
+    }
+
+    /// Our loaded units: process, id, unit type, active state.
+    async fn list(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<Vec<(String, String, String, String)>, UnitsError> {
+        let _call = self.calls.enter().await;
+        self.admit(&header, bus).await?;
+        let row = |unit: crate::systemd::UnitListing| {
+            let kind = unit.kind.as_str().to_owned();
+            let (process, id) = (unit.name.process().to_string(), unit.name.id().to_string());
+            (process, id, kind, unit.active.as_str().to_owned())
+        };
+        Ok(self.builder.list().await?.into_iter().map(row).collect())
+    }
+}

@@ -1,0 +1,217 @@
+//! The agent's side of the verbs: over the bus to the helper, or straight to a builder of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenement_wire::InstanceName;
+use tokio::sync::Semaphore;
+use zbus::proxy::CacheProperties;
+
+use super::{Builder, Loaded, UnitsError};
+use crate::systemd::Manager;
+
+/// The helper's name on the bus.
+pub const SERVICE_NAME: &str = "org.tenement.Units1";
+/// The helper's object.
+pub const OBJECT_PATH: &str = "/org/tenement/Units1";
+
+/// Calls under way at once. With those to systemd on the same connection they stay below the 128
+/// that dbus-daemon allows; and stops, which may take minutes, leave room for loads.
+const QUICK_CALLS: usize = 32;
+const SLOW_CALLS: usize = 48;
+/// For calls that wait for no app.
+const QUICK_BOUND: Duration = Duration::from_secs(90);
+/// The helper has bounds of its own; this one is for a helper that hangs.
+const SLOW_BOUND: Duration = Duration::from_secs(2 * 3600);
+
+/// `org.tenement.Units1`: see `unitd`.
+#[zbus::proxy(
+    interface = "org.tenement.Units1",
+    default_service = "org.tenement.Units1",
+    default_path = "/org/tenement/Units1"
+)]
+trait Units1 {
+    fn load(&self, process: &str, id: &str, port: u16) -> zbus::Result<(bool, String, bool)>;
+    fn unload(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn start(&self, process: &str, id: &str, port: u16) -> zbus::Result<()>;
+    fn stop(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn restart(&self, process: &str, id: &str, port: u16) -> zbus::Result<()>;
+    fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
+}
+
+/// Carries out the verbs; clones share everything.
+#[derive(Debug, Clone)]
+pub enum Client {
+    /// Through tenement-unitd, which the bus starts on the first call.
+    Bus(BusClient),
+    /// By ourselves: `tenementd --user`.
+    Local(Arc<Builder>),
+}
+
+/// Calls to the helper, over the connection that [`Manager`] keeps up.
+#[derive(Debug, Clone)]
+pub struct BusClient(Arc<BusInner>);
+
+#[derive(Debug)]
+struct BusInner {
+    manager: Manager,
+    quick: Semaphore,
+    slow: Semaphore,
+}
+
+#[derive(Clone, Copy)]
+enum Pace {
+    Quick,
+    Slow,
+}
+
+impl BusClient {
+    async fn proxy(&self) -> Result<Units1Proxy<'static>, UnitsError> {
+        let connection = self.0.manager.connection()?;
+        let proxy = Units1Proxy::builder(&connection).cache_properties(CacheProperties::No);
+        proxy.build().await.map_err(from_zbus)
+    }
+
+    async fn call<T, F: Future<Output = zbus::Result<T>>>(
+        &self,
+        pace: Pace,
+        call: impl FnOnce(Units1Proxy<'static>) -> F,
+    ) -> Result<T, UnitsError> {
+        let (calls, bound) = match pace {
+            Pace::Quick => (&self.0.quick, QUICK_BOUND),
+            Pace::Slow => (&self.0.slow, SLOW_BOUND),
+        };
+        // The semaphores are never closed.
+        let _permit = calls.acquire().await;
+        let proxy = self.proxy().await?;
+        match tokio::time::timeout(bound, call(proxy)).await {
+            Ok(result) => result.map_err(from_zbus),
+            Err(_) => Err(UnitsError::Timeout("tenement-unitd does not answer".into())),
+        }
+    }
+}
+
+fn from_zbus(error: zbus::Error) -> UnitsError {
+    if let zbus::Error::MethodError(name, text, _) = &error
+        && let Some(ours) = UnitsError::from_bus(name.as_str(), text.as_deref().unwrap_or_default())
+    {
+        return ours;
+    }
+    crate::systemd::SystemdError::from(error).into()
+}
+
+impl Client {
+    /// A client of the helper, on the connection of `manager`.
+    #[must_use]
+    pub fn bus(manager: Manager) -> Self {
+        let (quick, slow) = (Semaphore::new(QUICK_CALLS), Semaphore::new(SLOW_CALLS));
+        Self::Bus(BusClient(Arc::new(BusInner { manager, quick, slow })))
+    }
+
+    /// See [`Builder::load`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn load(&self, name: &InstanceName, port: u16) -> Result<Loaded, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.load(name, port).await,
+            Self::Bus(bus) => {
+                let call = |units: Units1Proxy<'static>| async move {
+                    units.load(process, id, port).await
+                };
+                let (created, revision, stale) = bus.call(Pace::Quick, call).await?;
+                Ok(Loaded { created, revision, stale })
+            }
+        }
+    }
+
+    /// See [`Builder::unload`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn unload(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.unload(name).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, |u| async move { u.unload(process, id).await }).await
+            }
+        }
+    }
+
+    /// See [`Builder::start`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn start(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.start(name, port).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, |u| async move { u.start(process, id, port).await }).await
+            }
+        }
+    }
+
+    /// See [`Builder::stop`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn stop(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.stop(name).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, |u| async move { u.stop(process, id).await }).await
+            }
+        }
+    }
+
+    /// See [`Builder::restart`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn restart(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.restart(name, port).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, |u| async move { u.restart(process, id, port).await }).await
+            }
+        }
+    }
+
+    /// See [`Builder::reset`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn reset(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.reset(name).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Quick, |u| async move { u.reset(process, id).await }).await
+            }
+        }
+    }
+
+    /// See [`Builder::purge`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn purge(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.purge(name).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, |u| async move { u.purge(process, id).await }).await
+            }
+        }
+    }
+}
+
+fn parts(name: &InstanceName) -> (&str, &str) {
+    (name.process().as_str(), name.id().as_str())
+}

@@ -1,0 +1,209 @@
+//! Everything that must be true before the units of an instance may be made: its user, its directories,
+//! its plan.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tenement_wire::InstanceName;
+
+use super::dirs::{self, Access, open_trusted};
+use super::uids::{self, Uids};
+use super::{Place, UnitsError, accounts, envfile, source};
+use crate::config::{Config, Definition, RunAs};
+use crate::plan::{Account, Mode, PROGRAM_DIRS, Paths, PlanContext, UnitPlan, paths, plan};
+
+/// The group that the agent runs in.
+const AGENT_GROUP: &str = "tenement";
+
+/// Makes plans, and the directories and users that they rely on.
+#[derive(Debug)]
+pub(super) struct Kitchen {
+    pub(super) place: Place,
+    pub(super) uids: Uids,
+    pub(super) systemd: u32,
+}
+
+/// Whom the instance runs as.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    uid: u32,
+    gid: u32,
+    /// Whether it has a user id of its own, known by a record of ours.
+    own: bool,
+}
+
+impl Kitchen {
+    /// The plan of `name`, with its user and its directories there.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        name: &InstanceName,
+        port: u16,
+    ) -> Result<UnitPlan, UnitsError> {
+        let def = config
+            .processes
+            .get(name.process())
+            .ok_or_else(|| UnitsError::unknown_process(name))?;
+        let (low, high) = config.settings.port_range;
+        if !(low..=high).contains(&port) {
+            let text = format!("port {port} is outside of port_range {low}-{high}");
+            return Err(UnitsError::Refused(text));
+        }
+        let paths = paths(name, def, &config.settings, &self.place.run_dir).map_err(bad_plan)?;
+        let agent = accounts::group(&self.place.etc_dir, AGENT_GROUP);
+        let identity = self.identity(def, name, &paths)?;
+        if let Some(identity) = identity {
+            self.make_directories(name, &paths, identity, agent)?;
+        }
+        let context = PlanContext {
+            systemd: self.systemd,
+            mode: if self.place.is_system() { Mode::System } else { Mode::User },
+            run_dir: self.place.run_dir.clone(),
+            account: identity.filter(|identity| identity.own).map(|identity| Account {
+                user: accounts::user_name(identity.uid),
+                group: None,
+            }),
+            socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
+            port,
+            env_file_vars: self.env_files(def)?,
+            exec_helper: Some("/usr/libexec/tenement/tenement-exec".into()),
+            find_program: &find_program,
+        };
+        plan(name, def, &config.settings, &context).map_err(bad_plan)
+    }
+
+    /// Whom it runs as, or `None` where systemd makes up a user and its directories.
+    fn identity(
+        &self,
+        def: &Definition,
+        name: &InstanceName,
+        paths: &Paths,
+    ) -> Result<Option<Identity>, UnitsError> {
+        let Some(userdb) = self.place.userdb_dir.as_deref() else {
+            let (uid, gid) = (self.place.owner, dirs::owner_group(self.place.owner));
+            return Ok(Some(Identity { uid, gid, own: false }));
+        };
+        match &def.user {
+            RunAs::Named(user) => {
+                let (uid, gid) = accounts::user(&self.place.etc_dir, user).ok_or_else(|| {
+                    UnitsError::BadConfig(format!(
+                        "[process.{}] user = \"{user}\": /etc/passwd has no such user",
+                        def.name
+                    ))
+                })?;
+                Ok(Some(Identity { uid, gid, own: false }))
+            }
+            RunAs::PerInstance if accounts::userdb_is_asked(&self.place.etc_dir) => {
+                let uid = self.uid(name, paths).map_err(|error| io_error(name, &error))?;
+                accounts::publish(userdb, uid).map_err(|error| io_error(name, &error))?;
+                Ok(Some(Identity { uid, gid: uid, own: true }))
+            }
+            RunAs::PerInstance | RunAs::Dynamic => Ok(None),
+        }
+    }
+
+    fn uid(&self, name: &InstanceName, paths: &Paths) -> io::Result<u32> {
+        let process = parent(&paths.data_dir)?;
+        let dir = open_trusted(process, self.place.owner, true)?;
+        match dirs::owner_of(&dir, name.id().as_str())? {
+            Some(uid) if uids::is_ours(uid) => Ok(uid),
+            Some(uid) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "{} belongs to user {uid}, who is no instance's; set `user` in the config or \
+                     move the directory away",
+                    paths.data_dir.display()
+                ),
+            )),
+            None => self.uids.next(parent(process)?),
+        }
+    }
+
+    fn make_directories(
+        &self,
+        name: &InstanceName,
+        paths: &Paths,
+        identity: Identity,
+        agent: Option<u32>,
+    ) -> Result<(), UnitsError> {
+        let make = || -> io::Result<()> {
+            let id = name.id().as_str();
+            let Identity { uid, gid, .. } = identity;
+            let owner = self.place.owner;
+            let data = open_trusted(parent(&paths.data_dir)?, owner, true)?;
+            dirs::ensure(&data, id, Access { uid, gid, mode: 0o700 })?;
+            let run = open_trusted(&paths.run_dir, owner, true)?;
+            if paths.app_dir.is_some() {
+                // The agent connects as member of its group, which the setgid bit hands on.
+                let access = match agent.filter(|_| self.place.is_system()) {
+                    Some(agent) => Access { uid, gid: agent, mode: 0o2770 },
+                    None => Access { uid, gid, mode: 0o700 },
+                };
+                dirs::ensure(&run, id, access)?;
+            }
+            match &paths.publish {
+                Some(link) => publish(link, &paths.socket, owner),
+                None => Ok(()),
+            }
+        };
+        make().map_err(|error| io_error(name, &error))
+    }
+
+    fn env_files(&self, def: &Definition) -> Result<Vec<(String, String)>, UnitsError> {
+        let mut variables = Vec::new();
+        for path in &def.env_file {
+            let text = source::read_trusted(path, self.place.owner).map_err(|error| {
+                UnitsError::BadConfig(format!("[process.{}] env_file: {error}", def.name))
+            })?;
+            variables.extend(envfile::parse(&text).map_err(|(line, why)| {
+                UnitsError::BadConfig(format!("{}:{line}: the line {why}", path.display()))
+            })?);
+        }
+        Ok(variables)
+    }
+}
+
+/// A symlink at the configured path to the socket that the app binds. Only a symlink is replaced.
+fn publish(link: &Path, target: &Path, owner: u32) -> io::Result<()> {
+    use rustix::fs::{AtFlags, FileType, readlinkat, statat, symlinkat, unlinkat};
+    let (Some(parent), Some(name)) = (link.parent(), link.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let dir = open_trusted(parent, owner, true)?;
+    match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+            if readlinkat(&dir, name, Vec::new())?.to_bytes()
+                == target.as_os_str().as_encoded_bytes()
+            {
+                return Ok(());
+            }
+            unlinkat(&dir, name, AtFlags::empty())?;
+        }
+        Ok(_) => {
+            let text = format!("{} exists and is no symlink of ours; move it away", link.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(symlinkat(target, &dir, name)?)
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| {
+        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
+}
+
+pub(super) fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+pub(super) fn io_error(name: &InstanceName, error: &io::Error) -> UnitsError {
+    UnitsError::Refused(format!("{name}: {error}"))
+}
+
+fn bad_plan(error: crate::plan::PlanError) -> UnitsError {
+    UnitsError::BadConfig(error.to_string())
+}

@@ -1,0 +1,150 @@
+//! The verbs on one instance. Each may be repeated, and ends in the state that it names.
+
+use std::time::Duration;
+
+use tenement_wire::InstanceName;
+
+use super::builder::{Builder, done};
+use super::recipe::{io_error, parent};
+use super::{UnitsError, accounts, dirs, purge, uids};
+use crate::plan;
+use crate::systemd::SystemdError;
+
+/// Beyond the config's own startup timeout, after which systemd ends the start job by itself.
+const START_BOUND: Duration = Duration::from_secs(3600);
+
+impl Builder {
+    /// Stops and unloads the pair. Its data stays.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn unload(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        self.unload_in_turn(name).await
+    }
+
+    async fn unload_in_turn(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        self.remove(name).await?;
+        let place = self.place();
+        let run = place.run_dir.join(name.process().as_str());
+        match dirs::open_trusted(&run, place.owner, false) {
+            Ok(run) => purge::remove_tree(&run, name.id().as_str()).map_err(|e| io_error(name, &e)),
+            // No directory, nothing in it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(name, &error)),
+        }
+    }
+
+    /// Loads the pair if need be and starts the service; returns when it is up.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn start(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        self.load_in_turn(name, port).await?;
+        self.start_in_turn(name).await
+    }
+
+    async fn start_in_turn(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let service = name.service_unit();
+        // A failed unit starts as well; this only keeps `NRestarts` and old limits out of it.
+        self.manager().reset_failed(&service).await?;
+        done(&service, self.manager().start_unit(&service, START_BOUND).await?)
+    }
+
+    /// Stops the service and returns when it is down. Its socket stays, so that the next request wakes
+    /// it. A pair that isn't loaded is stopped already.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn stop(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        self.stop_in_turn(name).await
+    }
+
+    async fn stop_in_turn(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let service = name.service_unit();
+        let bound = self.stop_bound(&service).await?;
+        match self.manager().stop_unit(&service, bound).await {
+            Ok(result) => done(&service, result)?,
+            Err(SystemdError::Absent(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        // An app that dies of the SIGTERM with a status of its own has "failed": not for us.
+        Ok(self.manager().reset_failed(&service).await?)
+    }
+
+    /// Stops the service, takes the config's newest revision, and starts it again.
+    ///
+    /// # Errors
+    /// See [`UnitsError`]. A config that can't be used is found before anything is stopped.
+    pub async fn restart(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        let loaded = self.load_in_turn(name, port).await?;
+        if loaded.stale {
+            self.remove(name).await?;
+            self.load_in_turn(name, port).await?;
+            return self.start_in_turn(name).await;
+        }
+        let service = name.service_unit();
+        self.manager().reset_failed(&service).await?;
+        let bound = START_BOUND.saturating_add(self.stop_bound(&service).await?);
+        done(&service, self.manager().restart_unit(&service, bound).await?)
+    }
+
+    /// Forgets that the pair failed and makes its socket listen again.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn reset(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        let (service, socket) = self.pair(name).await?;
+        let up = service.is_some_and(|service| !service.active.is_down());
+        match socket {
+            // systemd refuses to start a socket whose service is up; it listens when that ends.
+            Some(socket) if socket.active.is_down() && !up => self.listen_again(name).await,
+            _ => Ok(self.manager().reset_failed(&name.service_unit()).await?),
+        }
+    }
+
+    /// Unloads the pair and deletes the instance's data.
+    ///
+    /// # Errors
+    /// See [`UnitsError`]. A mount point below the data directory is refused.
+    pub async fn purge(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let config = self.source().load()?;
+        let _turn = self.turn(name).await;
+        self.unload_in_turn(name).await?;
+        let place = self.place();
+        let data = config.settings.data_dir.join(name.process().as_str());
+        let id = name.id().as_str();
+        let parent_dir = match dirs::open_trusted(&data, place.owner, false) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error(name, &error)),
+        };
+        let owner = dirs::owner_of(&parent_dir, id).map_err(|error| io_error(name, &error))?;
+        purge::remove_tree(&parent_dir, id).map_err(|error| io_error(name, &error))?;
+        if let (Some(userdb), Some(uid)) = (&place.userdb_dir, owner.filter(|u| uids::is_ours(*u)))
+        {
+            accounts::withdraw(userdb, uid);
+        }
+        if let Some(def) = config.processes.get(name.process())
+            && let Ok(paths) = plan::paths(name, def, &config.settings, &place.run_dir)
+            && let Some(link) = paths.publish
+        {
+            unpublish(&link, place.owner).map_err(|error| io_error(name, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the symlink that was published, and nothing but a symlink.
+fn unpublish(link: &std::path::Path, owner: u32) -> std::io::Result<()> {
+    use rustix::fs::{AtFlags, FileType, statat, unlinkat};
+    let dir = dirs::open_trusted(parent(link)?, owner, false)?;
+    let name = link.file_name().unwrap_or_default();
+    let is_link = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink());
+    if is_link { Ok(unlinkat(&dir, name, AtFlags::empty())?) } else { Ok(()) }
+}

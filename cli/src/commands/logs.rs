@@ -1,0 +1,90 @@
+//! `ten logs`: becomes journalctl for the unit of the instance.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::args::Logs;
+use crate::endpoint::Mode;
+use crate::error::{CliError, Result};
+use crate::output::Output;
+
+/// How many lines are shown if nothing says how many.
+const LINES: u32 = 100;
+
+/// Does not return if journalctl could be started.
+pub fn run(mode: Mode, out: Output, args: &Logs) -> Result<()> {
+    let error = Command::new("journalctl").args(journalctl(mode, out, args)).exec();
+    Err(CliError::failure(
+        format!("can't run journalctl: {error}"),
+        "the logs of instances are in the journal of systemd: install systemd, or add it to PATH",
+    ))
+}
+
+fn journalctl(mode: Mode, out: Output, args: &Logs) -> Vec<OsString> {
+    let mut words: Vec<String> = Vec::new();
+    if mode == Mode::User {
+        words.push("--user".into());
+    }
+    words.push(format!("--unit={}", args.name.service_unit()));
+    words.push("--no-hostname".into());
+    words.push(format!("--output={}", if out.json { "json" } else { "short-iso" }));
+    if out.quiet {
+        words.push("--quiet".into());
+    }
+    if args.follow {
+        words.push("--follow".into());
+    }
+    if let Some(since) = &args.since {
+        words.push(format!("--since={}", since_time(since)));
+    }
+    match (args.lines, &args.since) {
+        (Some(lines), _) => words.push(format!("--lines={lines}")),
+        (None, None) => words.push(format!("--lines={LINES}")),
+        (None, Some(_)) => {}
+    }
+    words.into_iter().map(OsString::from).collect()
+}
+
+/// A bare span such as `10m` means that long ago; the rest is systemd's own syntax (systemd.time(7)).
+fn since_time(text: &str) -> String {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let span = !number.is_empty()
+        && number.len() < text.len()
+        && number.bytes().all(|b| b.is_ascii_digit());
+    if span { format!("-{text}") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(mode: Mode, json: bool, args: &Logs) -> String {
+        let words = journalctl(mode, Output { json, quiet: false }, args);
+        words.iter().map(|w| w.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn logs_name_the_unit_and_pass_on_what_was_asked() {
+        let name = "api:prod".parse().unwrap();
+        let mut args = Logs { name, follow: false, lines: None, since: None };
+        assert_eq!(
+            words(Mode::System, false, &args),
+            "--unit=ten-api@prod.service --no-hostname --output=short-iso --lines=100"
+        );
+        args.follow = true;
+        args.since = Some("10m".into());
+        assert_eq!(
+            words(Mode::User, true, &args),
+            "--user --unit=ten-api@prod.service --no-hostname --output=json --follow --since=-10m"
+        );
+    }
+
+    #[test]
+    fn times_of_systemd_are_passed_on_as_they_are() {
+        for text in ["yesterday", "2026-01-31 12:00", "10 min ago", "-1h", "now"] {
+            assert_eq!(since_time(text), text);
+        }
+        assert_eq!(since_time("2h"), "-2h");
+    }
+}
