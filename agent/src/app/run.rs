@@ -15,7 +15,7 @@ use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, report};
 use crate::flows::manage::Manager;
 use crate::proxy::{Policy, Proxy};
-use crate::store::{Source, Store};
+use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
 use crate::units::{Builder, Client, Place};
 
@@ -138,7 +138,7 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
     let new: Vec<_> = config.instances.iter().filter(|n| !known.contains(n)).cloned().collect();
     if !new.is_empty() {
         // A full disk must not keep customers off what is registered already.
-        match agent.store.register_many(new, Source::Config, range).await {
+        match agent.store.register_many(new, Origin::Config, range).await {
             Ok(more) => registered.extend(more),
             Err(error) => {
                 log::error!("instances named in the config could not be registered: {error}")

@@ -85,8 +85,8 @@ impl<H: Host> Agent<H> {
             };
             match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
                 Ok(setup) => {
-                    let instance = Instance::new(one.name.clone(), one.uuid, one.port, setup);
-                    instances.entry(one.name).or_insert_with(|| Arc::new(instance));
+                    let name = one.name.clone();
+                    instances.entry(name).or_insert_with(|| Arc::new(Instance::new(one, setup)));
                 }
                 Err(error) => {
                     log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
@@ -123,7 +123,7 @@ impl<H: Host> Agent<H> {
         let mut homeless = Vec::new();
         self.instances.write().expect("no panic while held").retain(|name, instance| {
             let Some(definition) = config.processes.get(name.process()) else {
-                homeless.push(Registered::of(name.clone(), instance.uuid, instance.port));
+                homeless.push(instance.registered());
                 return false;
             };
             if instance.setup().definition != *definition || old.settings != config.settings {
@@ -131,7 +131,7 @@ impl<H: Host> Agent<H> {
                     Ok(setup) => instance.set_setup(setup),
                     Err(error) => {
                         log::error!("{name} gets no requests: {error}");
-                        homeless.push(Registered::of(name.clone(), instance.uuid, instance.port));
+                        homeless.push(instance.registered());
                         return false;
                     }
                 }

@@ -17,6 +17,7 @@ use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
 use crate::config::{Definition, Listen};
+use crate::store::{Origin, Registered};
 use crate::upstream::{Pool, Target};
 
 /// What an instance is doing, derived from its units.
@@ -84,6 +85,8 @@ pub struct Instance {
     pub uuid: Uuid,
     /// Its TCP port, for apps that listen on one.
     pub port: u16,
+    created_ms: u64,
+    origin: Origin,
     setup: ArcSwap<Setup>,
     service: AtomicU8,
     socket: AtomicU8,
@@ -121,11 +124,14 @@ pub struct Instance {
 impl Instance {
     /// An instance that nothing is known of yet.
     #[must_use]
-    pub fn new(name: InstanceName, uuid: Uuid, port: u16, setup: Setup) -> Self {
+    pub fn new(registered: Registered, setup: Setup) -> Self {
+        let Registered { name, uuid, port, created_ms, origin } = registered;
         Self {
             name,
             uuid,
             port,
+            created_ms,
+            origin,
             setup: ArcSwap::from_pointee(setup),
             service: AtomicU8::new(Active::Absent as u8),
             socket: AtomicU8::new(Active::Absent as u8),
@@ -146,6 +152,18 @@ impl Instance {
             last_wake_us: AtomicU64::new(0),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
+        }
+    }
+
+    /// What the database holds of it.
+    #[must_use]
+    pub fn registered(&self) -> Registered {
+        Registered {
+            name: self.name.clone(),
+            uuid: self.uuid,
+            port: self.port,
+            created_ms: self.created_ms,
+            origin: self.origin,
         }
     }
 

@@ -14,7 +14,7 @@ use super::instance::{Instance, Phase};
 use super::management::{ManageError, Management, Spawn};
 use super::{Served, WakeError};
 use crate::config;
-use crate::store::{Source, StoreError};
+use crate::store::{Origin, StoreError};
 
 /// An [`Agent`] with what the verbs need beyond it: where its config comes from and who it is.
 pub struct Manager<H> {
@@ -114,7 +114,7 @@ impl<H: Host> Manager<H> {
         }
         let range = config.settings.port_range;
         let new: Vec<_> = names.iter().filter(|n| self.agent.get(n).is_none()).cloned().collect();
-        let registered = self.agent.store.register_many(new, Source::Api, range).await?;
+        let registered = self.agent.store.register_many(new, Origin::Api, range).await?;
         self.agent.admit(registered);
         self.agent.publish();
         Ok(names.iter().filter_map(|name| self.agent.get(name)).collect())
@@ -232,7 +232,7 @@ impl<H: Host> Management for Manager<H> {
             }
             return Err(error);
         }
-        self.agent.store.remove(name).await?;
+        self.agent.store.remove(name.clone()).await?;
         self.agent.dismiss(name);
         Ok(Removed { name: name.clone(), data_dir, purged: purge })
     }
@@ -265,7 +265,7 @@ impl<H: Host> Management for Manager<H> {
                 self.agent.rejected.lock().expect("no panic while held").clear();
                 (self.on_config)(&config);
                 self.agent.adopt_config(config);
-                let new = self.agent.store.register_many(named, Source::Config, range).await?;
+                let new = self.agent.store.register_many(named, Origin::Config, range).await?;
                 self.agent.admit(new);
                 self.agent.publish();
                 let agent = self.agent.clone();
@@ -323,8 +323,8 @@ impl From<WakeError> for ManageError {
 impl From<StoreError> for ManageError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full => Self::StoreFull,
-            StoreError::ReadOnly => Self::StoreReadOnly,
+            StoreError::Full(_) => Self::StoreFull,
+            StoreError::ReadOnly(_) => Self::StoreReadOnly,
             other => Self::Internal(other.into()),
         }
     }

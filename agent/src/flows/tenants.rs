@@ -12,7 +12,7 @@ use super::instance::Instance;
 use super::lease::Lease;
 use super::{Served, Tenants, WakeError};
 use crate::routes::Route;
-use crate::store::Source;
+use crate::store::Origin;
 
 impl<H: Host> Tenants for Arc<Agent<H>> {
     fn route(&self, host: &str) -> Route<Arc<Instance>> {
@@ -21,7 +21,7 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
 
     async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {
         let range = self.config.load().settings.port_range;
-        match self.store.register(name.clone(), Source::Api, range).await {
+        match self.store.register(name.clone(), Origin::Api, range).await {
             Ok(registered) => {
                 log::info!(TENEMENT_INSTANCE = name.to_string(); "{name} is registered because a request asked for it");
                 self.admit([registered]);
