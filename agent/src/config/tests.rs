@@ -202,7 +202,9 @@ proptest! {
     fn text_without_placeholders_is_filled_with_itself(text in r#"[ $%'"\\{}:,a-c\[\]]{0,30}"#) {
         let placeholder = template::pieces(&text).any(|p| matches!(p, template::Piece::Placeholder(..)));
         // `{{a}}` is the one thing that stands for something else.
-        prop_assume!(!placeholder && !text.contains("{{"));
+        if placeholder || text.contains("{{") {
+            return Ok(());
+        }
         let vars = template::Vars { process: "P", id: "I", data_dir: "D", socket: "S", port: "T" };
         prop_assert_eq!(template::fill(&text, &vars), text);
     }
