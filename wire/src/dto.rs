@@ -102,6 +102,17 @@ fn yes() -> bool {
     true
 }
 
+/// Answer of `DELETE /api/v1/instances/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The instance that was removed.
+    pub name: InstanceName,
+    /// Where its data is, or was.
+    pub data_dir: String,
+    /// Whether its data was deleted.
+    pub purged: bool,
+}
+
 /// Answer of `GET /api/v1/instances/{name}/why`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {
@@ -161,6 +172,43 @@ pub struct ProcessView {
     pub instances: u32,
     /// Whether a request for an unknown id creates it.
     pub spawn_on_request: bool,
+}
+
+/// Body of `POST /api/v1/config/check`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// The files to check, in order; empty means those that the agent reads.
+    #[serde(default)]
+    pub files: Vec<ConfigFile>,
+}
+
+/// One config file handed over as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// What errors call it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Answer of `POST /api/v1/config/check`, and what `tenementd check --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigCheck {
+    /// Whether the agent would take it.
+    pub valid: bool,
+    /// The config files read, in order.
+    pub files: Vec<String>,
+    /// Every error, in order of file and line.
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// Answer of `GET /api/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
 }
 
 /// One error of the config.

@@ -12,7 +12,8 @@ pub(super) fn domain(text: &str) -> Result<String, (String, String)> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if let Some((_, rest)) = name.split_once("://") {
         let host = rest.split(['/', ':']).next().unwrap_or_default();
-        return Err(("this is a URL, not a domain".into(), format!("write only \"{host}\"")));
+        let fix = if host.is_empty() { fix } else { format!("write only \"{host}\"") };
+        return Err(("this is a URL, not a domain".into(), fix));
     }
     if name.parse::<std::net::IpAddr>().is_ok() || name.starts_with('[') {
         return Err(("an IP address has no subdomains".into(), fix));

@@ -45,7 +45,12 @@ pub(super) fn documents<'a>(
             if lines.len() < SYNTAX_MAX && lines.insert(line) {
                 let at = At { file, start: span.start, end: span.end };
                 let message = error.message();
-                problems.add(&at, format!("not valid TOML: {message}"), syntax_fix(message));
+                // The parser lists what else it would take; after this message the list misleads.
+                let shown = match message.split_once(", expected") {
+                    Some((head, _)) if head.contains("must be quoted") => head,
+                    _ => message,
+                };
+                problems.add(&at, format!("not valid TOML: {shown}"), syntax_fix(message));
             }
         }
     }
@@ -56,6 +61,8 @@ pub(super) fn documents<'a>(
 fn syntax_fix(message: &str) -> &'static str {
     if message.contains("duplicate key") {
         "keep one of the two, or give one of them another name"
+    } else if message.contains("must be quoted") {
+        "write key = value, with text in \"quotes\""
     } else if message.contains("string") || message.contains("quote") {
         "close the string with the quote that opened it; write \\\\ for a backslash"
     } else if message.contains("value") || message.contains("unquoted") {

@@ -16,6 +16,8 @@ pub(super) struct Node<'a> {
     pub(super) key: At,
     pub(super) at: At,
     pub(super) value: &'a DeValue<'a>,
+    /// It is an element of the array that `key` names.
+    pub(super) element: bool,
 }
 
 /// The entries of one table by key. Keys that differ only in file are one table after merging.
@@ -82,7 +84,7 @@ impl<'a> Node<'a> {
         value: &'a toml::Spanned<DeValue<'a>>,
     ) -> Self {
         let at = |span: std::ops::Range<usize>| At { file, start: span.start, end: span.end };
-        Self { key: at(key.span()), at: at(value.span()), value: value.get_ref() }
+        Self { key: at(key.span()), at: at(value.span()), value: value.get_ref(), element: false }
     }
 
     /// What kind of value it is, with its article.
@@ -100,8 +102,13 @@ impl<'a> Node<'a> {
 
     fn refuse_kind(&self, wanted: &str, example: &str, problems: &mut Problems) {
         let name = problems.text(&self.key).to_owned();
-        let message = format!("`{name}` must be {wanted}, and this is {}", self.kind());
-        problems.add(&self.at, message, format!("such as {name} = {example}"));
+        let of = if self.element { "each element of " } else { "" };
+        let message = format!("{of}`{name}` must be {wanted}, and this is {}", self.kind());
+        let fix = match self.element {
+            true => "write text in quotes".to_owned(),
+            false => format!("such as {name} = {example}"),
+        };
+        problems.add(&self.at, message, fix);
     }
 
     /// Any string, control characters and all; only `command`, which is split first, wants that.
@@ -140,7 +147,8 @@ impl<'a> Node<'a> {
     /// An integer from `min` to `max`.
     pub(super) fn integer(&self, min: u64, max: u64, problems: &mut Problems) -> Option<u64> {
         let DeValue::Integer(value) = self.value else {
-            self.refuse_kind("an integer", &min.to_string(), problems);
+            let example = format!("{min}, from {min} to {max} and without quotes");
+            self.refuse_kind("an integer", &example, problems);
             return None;
         };
         let parsed = i128::from_str_radix(value.as_str(), value.radix()).ok();
@@ -160,7 +168,7 @@ impl<'a> Node<'a> {
         let element = |value: &'a toml::Spanned<DeValue<'a>>| {
             let span = value.span();
             let at = At { file, start: span.start, end: span.end };
-            Self { key: self.key.clone(), at, value: value.get_ref() }
+            Self { key: self.key.clone(), at, value: value.get_ref(), element: true }
         };
         Some(array.iter().map(element).collect())
     }

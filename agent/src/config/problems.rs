@@ -82,8 +82,8 @@ impl<'a> Problems<'a> {
             file: file.name.clone(),
             line: count(&text[..line_start].replace(|c| c != '\n', "")) + 1,
             column: count(&text[line_start..start]) + 1,
-            text: text[start..end.max(start)].trim_end().chars().take(QUOTE_MAX).collect(),
-            source: text[line_start..line_end].trim_end().chars().take(LINE_MAX).collect(),
+            text: printable(text[start..end.max(start)].trim_end(), QUOTE_MAX),
+            source: printable(text[line_start..line_end].trim_end(), LINE_MAX),
             message: String::new(),
             fix: String::new(),
         }
@@ -101,6 +101,15 @@ impl<'a> Problems<'a> {
         self.found.truncate(REPORT_MAX);
         Err(self.found.into_iter().map(|(_, problem)| problem).collect())
     }
+}
+
+/// At most `max` characters, and none that a terminal would act on.
+fn printable(text: &str, max: usize) -> String {
+    let safe = |c: char| {
+        let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() && c != '\t') || hides { char::REPLACEMENT_CHARACTER } else { c }
+    };
+    text.chars().take(max).map(safe).collect()
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {

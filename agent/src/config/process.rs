@@ -122,6 +122,9 @@ fn command_words(
     problems: &mut Problems,
 ) -> Vec<Text> {
     let Some(command) = fields.get("command") else {
+        if !matches!(node.value, toml::de::DeValue::Table(_)) {
+            return Vec::new();
+        }
         let fix = format!("add to [process.{name}]: command = \"node server.js\"");
         problems.add(&node.key, format!("process `{name}` has no command"), fix);
         return Vec::new();
@@ -168,6 +171,9 @@ fn check_placeholders(text: &Text, known: &[&str], problems: &mut Problems) {
         };
         let list = known.iter().map(|k| format!("{{{k}}}")).collect::<Vec<_>>().join(", ");
         let fix = match super::problems::nearest(word, known) {
+            None if known.is_empty() => {
+                format!("no placeholder is; write {{{{{word}}}}} for the text itself")
+            }
             Some(near) => format!("did you mean `{{{near}}}`? Known: {list}"),
             None => format!("known: {list}; write {{{{{word}}}}} for the text itself"),
         };

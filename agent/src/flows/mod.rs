@@ -2,6 +2,7 @@
 
 pub mod instance;
 pub mod lease;
+pub mod management;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tenement_wire::InstanceName;
 
 pub use instance::{Instance, Phase};
 pub use lease::Lease;
+pub use management::{ManageError, Management, Spawn};
 
 use crate::routes::Route;
 

@@ -45,11 +45,14 @@ pub fn is_control(c: char) -> bool {
     c < ' ' || c == '\u{7f}'
 }
 
-/// `KEY=VALUE` in order of key. `env` wins over env files, and both over what we set ourselves.
+/// `KEY=VALUE` in order of key. `env` wins over all but our own `TENEMENT_*`. Env files may set another
+/// home or data directory, but not where the app listens: a `PORT=3000` that was meant for one
+/// developer's machine would be the same for every instance.
 pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
     let data_dir = text(&job.paths.data_dir);
     let mut env =
         BTreeMap::from([("DATA_DIR".to_owned(), data_dir.clone()), ("HOME".to_owned(), data_dir)]);
+<<<<<<< HEAD
     if matches!(job.def.listen, Listen::Port | Listen::Own) {
         env.insert("PORT".to_owned(), job.ctx.port.to_string());
     }
@@ -57,6 +60,8 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
         env.insert("SOCKET".to_owned(), text(&job.paths.socket));
         env.insert("SOCKET_PATH".to_owned(), text(&job.paths.socket));
     }
+=======
+>>>>>>> config
     for (name, value) in &job.ctx.env_file_vars {
         if let Some(reason) = bad_variable(name) {
             let name = name.escape_default().to_string();
@@ -67,6 +72,13 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
             return Err(PlanError::Variable { name: name.clone(), reason });
         }
         env.insert(name.clone(), value.clone());
+    }
+    if matches!(job.def.listen, Listen::Port | Listen::Own) {
+        env.insert("PORT".to_owned(), job.ctx.port.to_string());
+    }
+    if matches!(job.def.listen, Listen::Socket | Listen::Own) {
+        env.insert("SOCKET".to_owned(), text(&job.paths.socket));
+        env.insert("SOCKET_PATH".to_owned(), text(&job.paths.socket));
     }
     env.extend(job.def.env.iter().map(|(name, value)| (name.clone(), job.fill(value))));
     env.insert("TENEMENT_PROCESS".to_owned(), job.name.process().to_string());

@@ -2,14 +2,27 @@
 
 use super::Job;
 use super::error::PlanError;
-use super::value::Value;
+use super::value::{Property, Value};
 
-/// `ExecStartEx`: the program's whole path, the words as the config has them, and no expansion of `$`.
+/// The first version known to survive a daemon-reload with `ExecStartEx`. 252 writes that name into the
+/// unit's file, doesn't know it when it reads the file back, and the next wake fails ("bad unit file
+/// setting"). 253 to 256 are untried, so they get what works everywhere.
+const EXEC_EX_SINCE: u32 = 257;
+
+/// What is executed, and what tells `tenement-exec` of it.
+pub(super) struct Exec {
+    /// `ExecStartEx` or `ExecStart`.
+    pub(super) property: Property,
+    /// Value of [`super::ARGV`], if the helper is used.
+    pub(super) argv: Option<String>,
+}
+
+/// The program's whole path and the words as the config has them, `$` and all.
 ///
 /// systemd would look a bare name up by itself, but only when the service starts; a missing program is
 /// said earlier and better from here. A name with a slash counts from the working directory, as it does
 /// for a shell.
-pub(super) fn exec(job: &Job, directory: &str) -> Result<Value, PlanError> {
+pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
     let argv: Vec<String> = job.def.command.iter().map(|word| job.fill(word)).collect();
     let program = argv.first().cloned().unwrap_or_default();
     let path = if program.starts_with('/') {
@@ -22,7 +35,26 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Value, PlanError> {
             None => return Err(PlanError::ProgramNotFound { program }),
         }
     };
-    Ok(Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]))
+    if job.ctx.systemd >= EXEC_EX_SINCE {
+        let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
+        return Ok(Exec { property: Property { name: "ExecStartEx", value }, argv: None });
+    }
+    // Up to 252 `$` and `;` are written to the unit's file as `\$` and `\;`, which are read back with their
+    // backslashes. The environment comes back as it was.
+    let garbled = argv.iter().any(|word| word.contains(['$', ';']));
+    let plain = |path: String, argv| Property {
+        name: "ExecStart",
+        value: Value::ExecPlain(vec![(path, argv, false)]),
+    };
+    if let (true, Some(helper)) = (garbled, &job.ctx.exec_helper) {
+        let words = std::iter::once(&path).chain(&argv).map(String::as_str);
+        let text = super::argv::encode(words);
+        let helper = super::text(helper);
+        return Ok(Exec { property: plain(helper.clone(), vec![helper]), argv: Some(text) });
+    }
+    // Variables would be expanded; `$$` stands for one `$` (systemd.service(5), "Command lines").
+    let argv = argv.into_iter().map(|word| word.replace('$', "$$")).collect();
+    Ok(Exec { property: plain(path, argv), argv: None })
 }
 
 /// The working directory, absolute and without `//` and `/./`, which systemd refuses.

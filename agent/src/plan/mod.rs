@@ -7,6 +7,7 @@
 //!
 //! Nothing here looks at the host: what must be known of it is handed in.
 
+pub mod argv;
 mod environment;
 mod error;
 mod exec;
@@ -22,7 +23,7 @@ use tenement_wire::InstanceName;
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
-pub use paths::{Address, Paths, RUN_DIR, health_path, paths, slice};
+pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, Settings};
@@ -41,8 +42,8 @@ pub enum Mode {
 pub struct Account {
     /// For `User=`.
     pub user: String,
-    /// For `Group=`.
-    pub group: String,
+    /// For `Group=`; without it systemd takes the user's own group, and has one record less to find.
+    pub group: Option<String>,
 }
 
 /// What the plan must know of the host.
@@ -62,6 +63,9 @@ pub struct PlanContext<'a> {
     pub port: u16,
     /// What the definition's env files hold, in order.
     pub env_file_vars: Vec<(String, String)>,
+    /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
+    /// only until the next daemon-reload.
+    pub exec_helper: Option<PathBuf>,
     /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -69,6 +73,9 @@ pub struct PlanContext<'a> {
 /// Where bare program names are looked for, in order: systemd's own default (systemd.exec(5), `PATH`).
 pub const PROGRAM_DIRS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The variable that carries the command line for `tenement-exec`.
+pub const ARGV: &str = "TENEMENT_ARGV";
 
 /// The unit pair of `name`.
 ///

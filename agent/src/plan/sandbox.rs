@@ -32,7 +32,7 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
         p("ProtectHome", str("read-only")),
         p("ProtectProc", str("invisible")),
         p("KeyringMode", str("private")),
-        p("RestrictNamespaces", Value::U64(0)),
+        p("RestrictNamespaces", Value::U64(NAMESPACES)),
         // node's os.networkInterfaces() needs AF_NETLINK.
         p("RestrictAddressFamilies", Value::Filter(true, families.map(str::to_owned).to_vec())),
         p("SystemCallArchitectures", Value::Strs(vec!["native".to_owned()])),
@@ -44,6 +44,11 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
     }
     list.push(p("InaccessiblePaths", Value::Strs(hidden(job))));
 }
+
+/// The namespaces that may be made: CLONE_NEWUTS alone. "None" (0) would be written to the unit's file as
+/// the empty text, which means "all" when a daemon-reload reads it back (seen on 252 and 257). A UTS
+/// namespace needs CAP_SYS_ADMIN, which nobody here has or can get without a user namespace.
+const NAMESPACES: u64 = 0x0400_0000;
 
 /// Switches that every instance has on.
 const FLAGS: [&str; 11] = [

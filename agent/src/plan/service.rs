@@ -25,14 +25,17 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     let unit = job.name.service_unit();
     let stem = unit.trim_end_matches(".service");
     let field = |name: &str, value: &str| format!("{name}={value}").into_bytes();
+    let exec = exec::exec(job, &directory)?;
+    let mut environment = environment::environment(job)?;
+    environment.extend(exec.argv.map(|argv| format!("{}={argv}", super::ARGV)));
     let mut list = vec![
         p("Description", Value::Str(format!("tenement {}", job.name))),
         p("Slice", Value::Str(paths::slice(job.name))),
         // `exec` and not `simple`: a program that cannot be executed is a failed start, not a success.
         p("Type", str("exec")),
-        p("ExecStartEx", exec::exec(job, &directory)?),
+        exec.property,
         p("WorkingDirectory", Value::Str(directory)),
-        p(environment::PROPERTY, Value::Strs(environment::environment(job)?)),
+        p(environment::PROPERTY, Value::Strs(environment)),
     ];
     if job.def.listen != Listen::Fd {
         // The app would take the trigger for its own listener.
@@ -101,7 +104,7 @@ fn account(job: &Job, list: &mut Vec<Property>) -> Result<(), PlanError> {
         (RunAs::Named(user), _) => list.push(p("User", Value::Str(user.clone()))),
         (RunAs::PerInstance, Some(account)) => {
             list.push(p("User", Value::Str(account.user.clone())));
-            list.push(p("Group", Value::Str(account.group.clone())));
+            list.extend(account.group.clone().map(|group| p("Group", Value::Str(group))));
             // The id is its own, so what it leaves in System V and POSIX IPC is nobody else's.
             list.push(p("RemoveIPC", Value::Bool(true)));
         }

@@ -52,6 +52,8 @@ pub enum Value {
     Bytes(Vec<Vec<u8>>),
     /// `a(sasas)`: `ExecStartEx`: path, argv, flags.
     Exec(Vec<(String, Vec<String>, Vec<String>)>),
+    /// `a(sasb)`: `ExecStart`: path, argv, whether failure is ignored.
+    ExecPlain(Vec<(String, Vec<String>, bool)>),
     /// `a(ss)`: `Listen`, `TemporaryFileSystem`.
     Pairs(Vec<(String, String)>),
     /// `a(ssbt)`: `BindReadOnlyPaths`: source, destination, ignore missing, flags.
