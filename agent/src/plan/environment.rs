@@ -52,16 +52,6 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
     let data_dir = text(&job.paths.data_dir);
     let mut env =
         BTreeMap::from([("DATA_DIR".to_owned(), data_dir.clone()), ("HOME".to_owned(), data_dir)]);
-<<<<<<< HEAD
-    if matches!(job.def.listen, Listen::Port | Listen::Own) {
-        env.insert("PORT".to_owned(), job.ctx.port.to_string());
-    }
-    if matches!(job.def.listen, Listen::Socket | Listen::Own) {
-        env.insert("SOCKET".to_owned(), text(&job.paths.socket));
-        env.insert("SOCKET_PATH".to_owned(), text(&job.paths.socket));
-    }
-=======
->>>>>>> config
     for (name, value) in &job.ctx.env_file_vars {
         if let Some(reason) = bad_variable(name) {
             let name = name.escape_default().to_string();

@@ -74,12 +74,9 @@ pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
             Value::Exec(list) => list
                 .iter()
                 .any(|(path, argv, flags)| bad(path) || argv.iter().chain(flags).any(|t| bad(t))),
-<<<<<<< HEAD
-=======
             Value::ExecPlain(list) => {
                 list.iter().any(|(path, argv, _)| bad(path) || argv.iter().any(|t| bad(t)))
             }
->>>>>>> config
             Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
             Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
             Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,

@@ -134,6 +134,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.unload(name).await,
             Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.unload(process, id)).await,
+        }
     }
 
     /// See [`Builder::start`].
@@ -144,7 +145,9 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.start(name, port).await,
-            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.start(process, id, port)).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, bus.proxy().await?.start(process, id, port)).await
+            }
         }
     }
 
@@ -157,6 +160,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.stop(name).await,
             Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.stop(process, id)).await,
+        }
     }
 
     /// See [`Builder::restart`].
@@ -167,7 +171,9 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.restart(name, port).await,
-            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.restart(process, id, port)).await,
+            Self::Bus(bus) => {
+                bus.call(Pace::Slow, bus.proxy().await?.restart(process, id, port)).await
+            }
         }
     }
 
@@ -180,6 +186,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.reset(name).await,
             Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.reset(process, id)).await,
+        }
     }
 
     /// See [`Builder::purge`].
@@ -191,6 +198,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.purge(name).await,
             Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.purge(process, id)).await,
+        }
     }
 }
 
