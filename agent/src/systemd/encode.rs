@@ -35,6 +35,7 @@ fn variant(value: &Value) -> Variant<'static> {
         Value::Strs(texts) => Variant::new(texts.clone()),
         Value::Bytes(fields) => Variant::new(fields.clone()),
         Value::Exec(commands) => Variant::new(commands.clone()),
+        Value::ExecPlain(commands) => Variant::new(commands.clone()),
         Value::Pairs(pairs) => Variant::new(pairs.clone()),
         Value::Binds(binds) => Variant::new(binds.clone()),
         Value::Filter(allow, names) => Variant::new((*allow, names.clone())),
@@ -50,6 +51,9 @@ fn check(property: &Property) -> Result<(), SystemdError> {
         Value::Exec(commands) => commands.iter().all(|(path, argv, flags)| {
             is_clean(path) && argv.iter().chain(flags).all(|t| is_clean(t))
         }),
+        Value::ExecPlain(commands) => commands
+            .iter()
+            .all(|(path, argv, _)| is_clean(path) && argv.iter().all(|t| is_clean(t))),
         Value::Pairs(pairs) => pairs.iter().all(|(a, b)| is_clean(a) && is_clean(b)),
         Value::Binds(binds) => binds.iter().all(|(a, b, ..)| is_clean(a) && is_clean(b)),
     };
@@ -83,6 +87,7 @@ mod tests {
         let exec = vec![("/bin/true".into(), vec!["true".into()], vec!["no-env-expand".into()])];
         assert_eq!(signature(Value::Exec(exec)), "a(sasas)");
         assert_eq!(signature(Value::Exec(Vec::new())), "a(sasas)");
+        assert_eq!(signature(Value::ExecPlain(Vec::new())), "a(sasb)");
         assert_eq!(signature(Value::Pairs(vec![("Stream".into(), "/run/x".into())])), "a(ss)");
         assert_eq!(signature(Value::Bytes(vec![b"A=b".to_vec()])), "aay");
         assert_eq!(signature(Value::Filter(true, vec!["AF_UNIX".into()])), "(bas)");
@@ -104,6 +109,7 @@ mod tests {
             Value::Bytes(vec![bad().into_bytes()]),
             Value::Exec(vec![("/bin/true".into(), vec![bad()], Vec::new())]),
             Value::Exec(vec![(bad(), Vec::new(), Vec::new())]),
+            Value::ExecPlain(vec![("/bin/true".into(), vec![bad()], false)]),
             Value::Pairs(vec![("Stream".into(), bad())]),
             Value::Binds(vec![(bad(), "/x".into(), false, 0)]),
             Value::Filter(true, vec!["\u{7f}".into()]),

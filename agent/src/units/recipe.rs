@@ -59,13 +59,13 @@ impl Kitchen {
             systemd: self.systemd,
             mode: if self.place.is_system() { Mode::System } else { Mode::User },
             run_dir: self.place.run_dir.clone(),
-            account: identity.filter(|identity| identity.own).map(|identity| Account {
-                user: accounts::user_name(identity.uid),
-                group: accounts::user_name(identity.gid),
-            }),
+            account: identity
+                .filter(|identity| identity.own)
+                .map(|identity| Account { user: accounts::user_name(identity.uid), group: None }),
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
             env_file_vars: self.env_files(def)?,
+            exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
