@@ -5,6 +5,8 @@
 pub mod dto;
 pub mod error;
 pub mod names;
+pub mod problems;
 
 pub use error::{ApiError, FieldError};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};
+pub use problems::render_problems;

@@ -23,10 +23,11 @@ mod tests;
 pub mod types;
 
 pub use paths::{PathState, check_paths};
-pub use problems::{SourceFile, render};
+pub use problems::SourceFile;
 pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
 
 use tenement_wire::dto::ConfigProblem;
+pub use tenement_wire::render_problems as render;
 
 use problems::Problems;
 

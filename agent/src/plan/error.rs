@@ -45,7 +45,7 @@ pub enum PlanError {
         /// The configured directory.
         data_dir: PathBuf,
     },
-    /// A user manager cannot run instances as somebody else.
+    /// A user manager cannot run instances as somebody else, made up or not.
     #[error(
         "`user = \"{user}\"` needs the system service: `tenementd --user` runs all as yourself"
     )]

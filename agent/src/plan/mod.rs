@@ -26,7 +26,7 @@ pub use error::PlanError;
 pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
-use crate::config::{Definition, Settings};
+use crate::config::{Definition, RunAs, Settings};
 
 /// Which systemd runs the units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct PlanContext<'a> {
     pub mode: Mode,
     /// `/run/tenement` or `$XDG_RUNTIME_DIR/tenement`.
     pub run_dir: PathBuf,
-    /// The instance's own account, for [`crate::config::RunAs::PerInstance`]; without one the unit gets
+    /// The instance's own account, for [`RunAs::PerInstance`]; without one the unit gets
     /// a dynamic user.
     pub account: Option<Account>,
     /// The group that may connect to the listening sockets: that of the agent.
@@ -120,9 +120,9 @@ impl Job<'_> {
     /// Whether systemd makes up a user: asked for, or nothing else is known.
     fn dynamic_user(&self) -> bool {
         match self.def.user {
-            crate::config::RunAs::Dynamic => self.system(),
-            crate::config::RunAs::PerInstance => self.system() && self.ctx.account.is_none(),
-            crate::config::RunAs::Named(_) => false,
+            RunAs::Dynamic => self.system(),
+            RunAs::PerInstance => self.system() && self.ctx.account.is_none(),
+            RunAs::Named(_) => false,
         }
     }
 

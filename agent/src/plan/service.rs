@@ -97,7 +97,8 @@ fn account(job: &Job, list: &mut Vec<Property>) -> Result<(), PlanError> {
     if !job.system() {
         return match &job.def.user {
             RunAs::Named(user) => Err(PlanError::UserInUserMode { user: user.clone() }),
-            RunAs::PerInstance | RunAs::Dynamic => Ok(()),
+            RunAs::Dynamic => Err(PlanError::UserInUserMode { user: "dynamic".to_owned() }),
+            RunAs::PerInstance => Ok(()),
         };
     }
     match (&job.def.user, &job.ctx.account) {
