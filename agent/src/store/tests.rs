@@ -41,7 +41,7 @@ async fn registrations_outlive_the_store_and_keep_uuid_and_port() {
     assert_eq!(store.register(name("api:a"), Origin::Config, PORTS).await.unwrap(), first);
     drop(store);
     let store = Store::open(&scratch.file()).await.unwrap();
-    assert_eq!(store.all().await.unwrap(), [first.clone()]);
+    assert_eq!(store.all().await.unwrap(), std::slice::from_ref(&first));
     assert!(store.remove(name("api:a")).await.unwrap());
     assert!(!store.remove(name("api:a")).await.unwrap());
     let second = store.register(name("api:a"), Origin::Api, PORTS).await.unwrap();

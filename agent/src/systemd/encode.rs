@@ -87,6 +87,7 @@ mod tests {
         let exec = vec![("/bin/true".into(), vec!["true".into()], vec!["no-env-expand".into()])];
         assert_eq!(signature(Value::Exec(exec)), "a(sasas)");
         assert_eq!(signature(Value::Exec(Vec::new())), "a(sasas)");
+        assert_eq!(signature(Value::ExecPlain(Vec::new())), "a(sasb)");
         assert_eq!(signature(Value::Pairs(vec![("Stream".into(), "/run/x".into())])), "a(ss)");
         assert_eq!(signature(Value::Bytes(vec![b"A=b".to_vec()])), "aay");
         assert_eq!(signature(Value::Filter(true, vec!["AF_UNIX".into()])), "(bas)");
@@ -108,6 +109,7 @@ mod tests {
             Value::Bytes(vec![bad().into_bytes()]),
             Value::Exec(vec![("/bin/true".into(), vec![bad()], Vec::new())]),
             Value::Exec(vec![(bad(), Vec::new(), Vec::new())]),
+            Value::ExecPlain(vec![("/bin/true".into(), vec![bad()], false)]),
             Value::Pairs(vec![("Stream".into(), bad())]),
             Value::Binds(vec![(bad(), "/x".into(), false, 0)]),
             Value::Filter(true, vec!["\u{7f}".into()]),

@@ -33,7 +33,8 @@ pub struct Loaded {
     pub created: bool,
     /// Revision of the loaded pair.
     pub revision: String,
-    /// It runs from another revision than the config has now; a restart takes the new one.
+    /// It runs, but not as the config has it now (another revision, or its socket was stopped by hand);
+    /// a restart mends that.
     pub stale: bool,
 }
 
@@ -151,14 +152,17 @@ impl Builder {
             revision: revision.clone().unwrap_or_default(),
             stale,
         };
-        let Some(socket) = socket else {
-            // The service outlives its socket only while it runs or has failed.
-            return Ok(up.then(|| loaded(true)));
-        };
-        if !same {
-            return Ok(up.then(|| loaded(true)));
+        let listens = socket.as_ref().is_some_and(|socket| !socket.active.is_down());
+        if up {
+            // A running service is never disturbed here. Without its socket (somebody stopped it by
+            // hand) it is no longer what the config says either, and systemd refuses to start a
+            // socket whose service is up.
+            return Ok(Some(loaded(!same || !listens)));
         }
-        if socket.active.is_down() && !up {
+        if !same || socket.is_none() {
+            return Ok(None);
+        }
+        if !listens {
             self.listen_again(name).await?;
         }
         Ok(Some(loaded(false)))

@@ -73,10 +73,10 @@ impl BusClient {
         proxy.build().await.map_err(from_zbus)
     }
 
-    async fn call<T, F: Future<Output = zbus::Result<T>>>(
+    async fn call<T>(
         &self,
         pace: Pace,
-        call: impl FnOnce(Units1Proxy<'static>) -> F,
+        call: impl Future<Output = zbus::Result<T>>,
     ) -> Result<T, UnitsError> {
         let (calls, bound) = match pace {
             Pace::Quick => (&self.0.quick, QUICK_BOUND),
@@ -84,8 +84,7 @@ impl BusClient {
         };
         // The semaphores are never closed.
         let _permit = calls.acquire().await;
-        let proxy = self.proxy().await?;
-        match tokio::time::timeout(bound, call(proxy)).await {
+        match tokio::time::timeout(bound, call).await {
             Ok(result) => result.map_err(from_zbus),
             Err(_) => Err(UnitsError::Timeout("tenement-unitd does not answer".into())),
         }
@@ -118,9 +117,8 @@ impl Client {
         match self {
             Self::Local(builder) => builder.load(name, port).await,
             Self::Bus(bus) => {
-                let call = |units: Units1Proxy<'static>| async move {
-                    units.load(process, id, port).await
-                };
+                let units = bus.proxy().await?;
+                let call = units.load(process, id, port);
                 let (created, revision, stale) = bus.call(Pace::Quick, call).await?;
                 Ok(Loaded { created, revision, stale })
             }
@@ -135,9 +133,7 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.unload(name).await,
-            Self::Bus(bus) => {
-                bus.call(Pace::Slow, |u| async move { u.unload(process, id).await }).await
-            }
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.unload(process, id)).await,
         }
     }
 
@@ -150,7 +146,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.start(name, port).await,
             Self::Bus(bus) => {
-                bus.call(Pace::Slow, |u| async move { u.start(process, id, port).await }).await
+                bus.call(Pace::Slow, bus.proxy().await?.start(process, id, port)).await
             }
         }
     }
@@ -163,9 +159,7 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.stop(name).await,
-            Self::Bus(bus) => {
-                bus.call(Pace::Slow, |u| async move { u.stop(process, id).await }).await
-            }
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.stop(process, id)).await,
         }
     }
 
@@ -178,7 +172,7 @@ impl Client {
         match self {
             Self::Local(builder) => builder.restart(name, port).await,
             Self::Bus(bus) => {
-                bus.call(Pace::Slow, |u| async move { u.restart(process, id, port).await }).await
+                bus.call(Pace::Slow, bus.proxy().await?.restart(process, id, port)).await
             }
         }
     }
@@ -191,9 +185,7 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.reset(name).await,
-            Self::Bus(bus) => {
-                bus.call(Pace::Quick, |u| async move { u.reset(process, id).await }).await
-            }
+            Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.reset(process, id)).await,
         }
     }
 
@@ -205,13 +197,29 @@ impl Client {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.purge(name).await,
-            Self::Bus(bus) => {
-                bus.call(Pace::Slow, |u| async move { u.purge(process, id).await }).await
-            }
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.purge(process, id)).await,
         }
     }
 }
 
 fn parts(name: &InstanceName) -> (&str, &str) {
     (name.process().as_str(), name.id().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: impl FnOnce(Client, InstanceName) -> T) {}
+
+    #[test]
+    fn every_verb_can_be_spawned() {
+        is_send(|client, name| async move { client.load(&name, 1).await });
+        is_send(|client, name| async move { client.unload(&name).await });
+        is_send(|client, name| async move { client.start(&name, 1).await });
+        is_send(|client, name| async move { client.stop(&name).await });
+        is_send(|client, name| async move { client.restart(&name, 1).await });
+        is_send(|client, name| async move { client.reset(&name).await });
+        is_send(|client, name| async move { client.purge(&name).await });
+    }
 }

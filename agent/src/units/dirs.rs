@@ -102,7 +102,10 @@ fn adopt(dir: OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
         );
         return Err(refused(Path::new(name), &why));
     }
-    if stat.st_mode & 0o7777 != access.mode {
+    if stat.st_gid != access.gid {
+        fchown(&dir, None, Some(Gid::from_raw(access.gid)))?;
+    }
+    if stat.st_mode & 0o7777 != access.mode || stat.st_gid != access.gid {
         fchmod(&dir, Mode::from_raw_mode(access.mode))?;
     }
     Ok(dir)

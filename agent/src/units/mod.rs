@@ -36,3 +36,6 @@ pub use source::Source;
 pub fn user_id(etc: &std::path::Path, name: &str) -> Option<u32> {
     accounts::user(etc, name).map(|(uid, _)| uid)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Where the package has it.
+const EXEC_HELPER: &str = "/usr/libexec/tenement/tenement-exec";
+
 /// The directories that a builder works in, and who must own them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -15,6 +18,8 @@ pub struct Place {
     pub userdb_dir: Option<PathBuf>,
     /// `passwd`, `group` and `nsswitch.conf`.
     pub etc_dir: PathBuf,
+    /// `tenement-exec`, used where it exists.
+    pub exec_helper: Option<PathBuf>,
     /// The user who must own config, and the parents of what we make.
     pub owner: u32,
 }
@@ -29,6 +34,7 @@ impl Place {
             state_dir: "/var/lib/tenement/_unitd".into(),
             userdb_dir: Some("/run/userdb".into()),
             etc_dir: "/etc".into(),
+            exec_helper: Some(EXEC_HELPER.into()),
             owner: 0,
         }
     }
@@ -43,6 +49,7 @@ impl Place {
             state_dir: state_home.join("tenement"),
             userdb_dir: None,
             etc_dir: "/etc".into(),
+            exec_helper: Some(EXEC_HELPER.into()),
             owner: rustix::process::geteuid().as_raw(),
         }
     }

@@ -2,6 +2,7 @@
 //! its plan.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tenement_wire::InstanceName;
@@ -52,21 +53,23 @@ impl Kitchen {
         let paths = paths(name, def, &config.settings, &self.place.run_dir).map_err(bad_plan)?;
         let agent = accounts::group(&self.place.etc_dir, AGENT_GROUP);
         let identity = self.identity(def, name, &paths)?;
-        if let Some(identity) = identity {
-            self.make_directories(name, &paths, identity, agent)?;
+        match identity {
+            Some(identity) => self.make_directories(name, &paths, identity, agent)?,
+            None => {
+                drop(self.run_dir(&paths.run_dir, name, agent).map_err(|e| io_error(name, &e))?)
+            }
         }
         let context = PlanContext {
             systemd: self.systemd,
             mode: if self.place.is_system() { Mode::System } else { Mode::User },
             run_dir: self.place.run_dir.clone(),
-            account: identity.filter(|identity| identity.own).map(|identity| Account {
-                user: accounts::user_name(identity.uid),
-                group: None,
-            }),
+            account: identity
+                .filter(|identity| identity.own)
+                .map(|identity| Account { user: accounts::user_name(identity.uid), group: None }),
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
             env_file_vars: self.env_files(def)?,
-            exec_helper: Some("/usr/libexec/tenement/tenement-exec".into()),
+            exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
@@ -132,7 +135,7 @@ impl Kitchen {
             let owner = self.place.owner;
             let data = open_trusted(parent(&paths.data_dir)?, owner, true)?;
             dirs::ensure(&data, id, Access { uid, gid, mode: 0o700 })?;
-            let run = open_trusted(&paths.run_dir, owner, true)?;
+            let run = self.run_dir(&paths.run_dir, name, agent)?;
             if paths.app_dir.is_some() {
                 // The agent connects as member of its group, which the setgid bit hands on.
                 let access = match agent.filter(|_| self.place.is_system()) {
@@ -147,6 +150,18 @@ impl Kitchen {
             }
         };
         make().map_err(|error| io_error(name, &error))
+    }
+
+    /// The directory of the process's sockets. Its setgid bit gives them the agent's group, with no work
+    /// for PID 1.
+    fn run_dir(&self, path: &Path, name: &InstanceName, agent: Option<u32>) -> io::Result<OwnedFd> {
+        let uid = self.place.owner;
+        let parent = open_trusted(parent(path)?, uid, true)?;
+        let access = match agent.filter(|_| self.place.is_system()) {
+            Some(gid) => Access { uid, gid, mode: 0o2755 },
+            None => Access { uid, gid: dirs::owner_group(uid), mode: 0o755 },
+        };
+        dirs::ensure(&parent, name.process().as_str(), access)
     }
 
     fn env_files(&self, def: &Definition) -> Result<Vec<(String, String)>, UnitsError> {
