@@ -121,6 +121,8 @@ async fn serve_http1<T: Tenants>(
         Pin::new(&mut connection).graceful_shutdown();
         let _ = (&mut connection).await;
     }
+    // `None` too if the last request asked for another protocol and was refused it: hyper then gives
+    // the stream to an upgrade that nobody awaits, which closes it.
     let Some(parts) = connection.into_parts() else { return };
     let (stream, stop) = parts.io.into_inner().into_parts();
     if let Some(Stop::Refused(failure, in_body)) = stop {

@@ -24,11 +24,11 @@ const X_TENEMENT_WAKE: HeaderName = HeaderName::from_static("x-tenement-wake");
 pub(super) async fn handle<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     active: Active,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<ProxyBody>, Infallible> {
     Counters::add(&proxy.counters.requests);
     let version = request.version();
-    let id = take_id(&proxy, &active, &mut request);
+    let id = take_id(&proxy, &active, &request);
     let for_failure = (request.method().clone(), request.headers().get(header::ACCEPT).cloned());
     let mut answer = match answer(&proxy, active, request, &id).await {
         Ok(answer) => answer,
@@ -55,12 +55,11 @@ pub(super) async fn handle<T: Tenants>(
 fn take_id<T: Tenants>(
     proxy: &Proxy<T>,
     active: &Active,
-    request: &mut Request<Incoming>,
+    request: &Request<Incoming>,
 ) -> HeaderValue {
     let given = active.client().trusted.then(|| request.headers().get(X_REQUEST_ID)).flatten();
     let id = given.filter(|id| request_id::is_valid(id)).cloned();
     let id = id.unwrap_or_else(|| proxy.ids.next());
-    request.headers_mut().insert(X_REQUEST_ID, id.clone());
     id
 }
 
@@ -82,6 +81,8 @@ async fn answer<T: Tenants>(
     let hop = headers::strip(request.headers_mut());
     // We have answered `100-continue` by the time that the body is passed on.
     request.headers_mut().remove(header::EXPECT);
+    // After the hop-by-hop ones are off: `Connection` must not be able to list it.
+    request.headers_mut().insert(X_REQUEST_ID, id.clone());
     let client = active.client();
     client.headers.set(request.headers_mut(), &host, client.trusted);
     let (mut answer, wake) = forward::forward(proxy, active, instance, request, hop, id).await?;

@@ -73,7 +73,7 @@ pub struct World {
     pub addr: SocketAddr,
     pub fake: Arc<Fake>,
     pub proxy: Arc<Proxy<Fake>>,
-    pub serving: tokio::task::JoinHandle<()>,
+    pub serving: Option<tokio::task::JoinHandle<()>>,
     shutdown: Option<oneshot::Sender<()>>,
     dir: PathBuf,
 }
@@ -112,6 +112,7 @@ impl World {
         let serving = tokio::spawn(proxy::serve(vec![listener], proxy.clone(), async {
             let _ = ended.await;
         }));
+        let serving = Some(serving);
         Self { addr, fake, proxy, serving, shutdown: Some(shutdown), dir }
     }
 
@@ -142,15 +143,15 @@ impl World {
         let listener = UnixListener::bind(path).unwrap();
         let seen = Arc::new(Seen::default());
         let shared = seen.clone();
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let number = shared.connections.fetch_add(1, Ordering::SeqCst);
-                let conn = BackendConn { stream: Raw::new(stream), seen: shared.clone(), number };
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                let conn = BackendConn { stream: Raw::new(stream), seen: shared.clone() };
                 tokio::spawn(script(conn));
             }
         });
-        Backend { seen, instance, task }
+        Backend { seen, instance }
     }
 
     /// Registers [`HOST`] with a backend that gives `answer` to every request.
@@ -210,7 +211,6 @@ pub struct Seen {
 pub struct Backend {
     pub seen: Arc<Seen>,
     pub instance: Arc<Instance>,
-    pub task: tokio::task::JoinHandle<()>,
 }
 
 impl Backend {
@@ -227,7 +227,6 @@ impl Backend {
 pub struct BackendConn {
     pub stream: Raw<UnixStream>,
     pub seen: Arc<Seen>,
-    pub number: usize,
 }
 
 impl BackendConn {
