@@ -8,5 +8,6 @@ mod framing;
 mod http2;
 mod limits;
 mod random;
+mod raw;
 mod streams;
 mod support;
