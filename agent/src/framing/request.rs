@@ -180,8 +180,11 @@ impl RequestScanner {
     }
 }
 
+/// The authority of an absolute-form target.
+type Authority = Option<Box<[u8]>>;
+
 /// Checks a request line; whether it is HTTP/1.0, and the authority if it is in absolute form.
-fn request_line(line: &[u8]) -> Result<(bool, Option<Box<[u8]>>), Reason> {
+fn request_line(line: &[u8]) -> Result<(bool, Authority), Reason> {
     let method = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());
     if method == 0 || line.get(method) != Some(&b' ') {
         return Err(Reason::RequestLine);
@@ -197,7 +200,7 @@ fn request_line(line: &[u8]) -> Result<(bool, Option<Box<[u8]>>), Reason> {
     Ok((http_10, check_target(&line[..method], target)?))
 }
 
-fn check_target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Reason> {
+fn check_target(method: &[u8], target: &[u8]) -> Result<Authority, Reason> {
     if has_space_or_control(target) || memchr::memchr(b'#', target).is_some() {
         return Err(Reason::Target);
     }

@@ -71,6 +71,9 @@ struct Forward<'a, T> {
     answer_timeout: Duration,
     served: Served,
     attempt: u32,
+    /// Only the first try may use a connection that could be stale.
+    may_pool: bool,
+    room_pause: Duration,
 }
 
 /// Sends `request` to `instance` and gives back its answer, whose body holds the lease.
@@ -98,6 +101,8 @@ pub(super) async fn forward<T: Tenants>(
         answer_timeout: limits.response_timeout,
         served,
         attempt: 0,
+        may_pool: true,
+        room_pause: PAUSE_MIN,
     };
     let (answer, link) = job.run(request).await?;
     let wake = match job.served {
@@ -177,12 +182,16 @@ impl<T: Tenants> Forward<'_, T> {
         let replay = Replay::of(&request);
         loop {
             self.attempt += 1;
-            // Only the first try may use a connection that could be stale.
-            let pooled = if self.attempt == 1 { self.instance.pool.take() } else { None };
+            let may_pool = std::mem::replace(&mut self.may_pool, false);
+            let pooled = if may_pool { self.instance.pool.take() } else { None };
             let mut link = match pooled {
                 Some(link) => link,
                 None => match Link::open(&self.instance.target(), &self.instance.pool).await {
                     Ok(link) => link,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.wait_for_room().await?;
+                        continue;
+                    }
                     Err(error) => {
                         log::debug!(instance:% = self.instance.name, error = error::chain(&error); "cannot connect");
                         self.again(Failure::BadGateway).await?;
@@ -215,6 +224,25 @@ impl<T: Tenants> Forward<'_, T> {
             Served::Hot if self.answer_timeout.is_zero() => None,
             Served::Hot => Some(Instant::now() + self.answer_timeout),
         }
+    }
+
+    /// Waits a little, because the queue of the instance's unix socket is full: connect(2) then fails
+    /// at once instead of waiting. It says nothing against the instance, so that only the deadline
+    /// ends it, and it is no attempt.
+    async fn wait_for_room(&mut self) -> Result<(), Failure> {
+        if Instant::now() >= self.started + self.startup {
+            return Err(match self.served {
+                Served::Cold => Failure::WakeTimeout,
+                Served::Hot => Failure::AnswerTimeout,
+            });
+        }
+        let pause = self.room_pause;
+        self.room_pause = (pause * 2).min(PAUSE_MAX / 4);
+        self.attempt -= 1;
+        // Meanwhile another request may have finished with its connection.
+        self.may_pool = true;
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     /// Waits until another try makes sense, or says why there is none.

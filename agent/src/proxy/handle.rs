@@ -59,8 +59,7 @@ fn take_id<T: Tenants>(
 ) -> HeaderValue {
     let given = active.client().trusted.then(|| request.headers().get(X_REQUEST_ID)).flatten();
     let id = given.filter(|id| request_id::is_valid(id)).cloned();
-    let id = id.unwrap_or_else(|| proxy.ids.next());
-    id
+    id.unwrap_or_else(|| proxy.ids.next())
 }
 
 async fn answer<T: Tenants>(

@@ -112,7 +112,9 @@ fn admit<T: Tenants>(
     let Some(admitted) = proxy.admission.admit(peer.ip(), &policy.limits, limited) else {
         Counters::add(&proxy.counters.connections_refused);
         // Written as far as it goes at once: a refusal must not take more than the refused.
-        let _ = stream.try_write(&Failure::Busy.raw(&proxy.ids.next()));
+        // Not through the runtime, which does not know yet that the socket can be written to.
+        let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+        let _ = rustix::net::send(&stream, &Failure::Busy.raw(&proxy.ids.next()), flags);
         return;
     };
     // Without it, the last piece of an answer waits for an acknowledgement.

@@ -195,3 +195,33 @@ async fn a_connection_in_use_during_a_stop_does_not_come_back_to_the_pool() {
     until("the lease has ended", || backend.instance.gate.leases() == 0).await;
     assert!(backend.instance.pool.is_empty());
 }
+
+#[tokio::test]
+async fn a_full_queue_at_the_instances_socket_fails_nobody() {
+    let world = World::start().await;
+    let (_, path) = world.register(HOST);
+    let socket = tokio::net::UnixSocket::new_stream().unwrap();
+    socket.bind(&path).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = world.client().await;
+        client.send(get("/")).await;
+        clients.push(client);
+    }
+    // Two fit in; the others have asked in vain by the time that all clients are admitted.
+    until("all are admitted", || world.proxy.open_connections() == 20).await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut backend = Raw::new(stream);
+            tokio::spawn(async move {
+                while backend.message(Kind::Request).await.is_some() && backend.send(OK).await {}
+            });
+        }
+    });
+    for mut client in clients {
+        assert_eq!(client.answer().await.unwrap().status(), 200);
+    }
+    assert_eq!(world.fake.suspects.load(Ordering::SeqCst), 0, "a full queue is no suspicion");
+}
