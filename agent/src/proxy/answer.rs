@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::state::Active;
 use crate::flows::Lease;
-use crate::upstream::Link;
+use crate::upstream::{Link, timer};
 
 /// The body of every answer of the proxy.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Stream {
         let (Some(timeout), Some(link)) = (self.timeout, &mut self.link) else {
             return Poll::Pending;
         };
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + timeout);
+        let deadline = *self.deadline.get_or_insert_with(|| timer::now() + timeout);
         if link.poll_deadline(cx, deadline) {
             self.link = None;
             return Poll::Ready(Some(Err(BodyError::Stalled)));

@@ -1,9 +1,11 @@
 //! One client connection from its first byte to its last.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -11,12 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::guard_io::{GuardIo, Stop};
 use super::handle;
-use super::serve::Stage;
+use super::stage::{Stage, StageWatch};
 use super::state::{Active, Client, Counters, Proxy};
 use crate::flows::Tenants;
 
@@ -36,24 +37,25 @@ pub(super) async fn run<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     stream: TcpStream,
     client: Arc<Client>,
-    stage: watch::Receiver<Stage>,
+    stage: StageWatch,
 ) {
-    let mut until_abort = stage.clone();
     let served = async {
-        let Ok(Some((first, is_http2))) = first_bytes(&stream, &client, stage.clone()).await else {
+        let Ok(Some((first, is_http2))) = first_bytes(&stream, &client, &stage).await else {
             return;
         };
         let guard = GuardIo::new(stream, client.clone(), first, is_http2);
         if is_http2 {
-            serve_http2(proxy, guard, client, stage).await;
+            serve_http2(proxy, guard, client, &stage).await;
         } else {
-            serve_http1(proxy, guard, client, stage).await;
+            serve_http1(proxy, guard, client, &stage).await;
         }
     };
-    tokio::select! {
-        () = served => {}
-        _ = until_abort.wait_for(|stage| *stage == Stage::Abort) => {}
-    }
+    let mut served = pin!(served);
+    poll_fn(|cx| match served.as_mut().poll(cx) {
+        Poll::Pending if stage.poll_reached(cx, Stage::Abort) => Poll::Ready(()),
+        polled => polled,
+    })
+    .await;
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2. Nothing is allocated before the first
@@ -61,14 +63,14 @@ pub(super) async fn run<T: Tenants>(
 async fn first_bytes(
     stream: &TcpStream,
     client: &Client,
-    mut stage: watch::Receiver<Stage>,
+    stage: &StageWatch,
 ) -> io::Result<Option<(Vec<u8>, bool)>> {
     let deadline = Instant::now() + client.policy.limits.header_timeout;
     let mut first = Vec::new();
     loop {
         tokio::select! {
             ready = timeout_at(deadline, stream.readable()) => ready??,
-            _ = stage.wait_for(|stage| *stage >= Stage::CloseNew) => return Ok(None),
+            () = stage.reached(Stage::CloseNew) => return Ok(None),
         }
         let mut bytes = [0; 4096];
         match stream.try_read(&mut bytes) {
@@ -91,7 +93,7 @@ async fn serve_http1<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     guard: GuardIo<TcpStream>,
     client: Arc<Client>,
-    mut stage: watch::Receiver<Stage>,
+    stage: &StageWatch,
 ) {
     let service = {
         let (proxy, client) = (proxy.clone(), client.clone());
@@ -113,14 +115,17 @@ async fn serve_http1<T: Tenants>(
         .writev(true)
         .serve_connection(TokioIo::new(guard), service)
         .with_upgrades();
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        _ = stage.wait_for(|stage| *stage >= Stage::CloseIdle) => None,
-    };
-    if ended.is_none() {
-        Pin::new(&mut connection).graceful_shutdown();
-        let _ = (&mut connection).await;
-    }
+    let mut graceful = false;
+    poll_fn(|cx| {
+        if !graceful && stage.poll_reached(cx, Stage::CloseIdle) {
+            graceful = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        Pin::new(&mut connection).poll(cx)
+    })
+    .await
+    // What went wrong between hyper and the client is the client's to report.
+    .unwrap_or_default();
     // `None` too if the last request asked for another protocol and was refused it: hyper then gives
     // the stream to an upgrade that nobody awaits, which closes it.
     let Some(parts) = connection.into_parts() else { return };
@@ -155,7 +160,7 @@ async fn serve_http2<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     guard: GuardIo<TcpStream>,
     client: Arc<Client>,
-    mut stage: watch::Receiver<Stage>,
+    stage: &StageWatch,
 ) {
     let limits = client.policy.limits;
     let service = {
@@ -183,7 +188,7 @@ async fn serve_http2<T: Tenants>(
         _ = connection.as_mut() => return,
         () = idle(&client) => {}
         // GOAWAY lets the client finish and open its next stream elsewhere.
-        _ = stage.wait_for(|stage| *stage >= Stage::Draining) => {}
+        () = stage.reached(Stage::Draining) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;

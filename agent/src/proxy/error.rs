@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tenement_wire::ApiError;
 
 use super::answer::ProxyBody;
@@ -108,15 +108,9 @@ impl Failure {
         self.describe().0.is_server_error()
     }
 
-    /// The answer, in HTML if `accept` asks for that.
-    pub(super) fn answer(
-        self,
-        method: &Method,
-        accept: Option<&HeaderValue>,
-        id: &HeaderValue,
-    ) -> Response<ProxyBody> {
+    /// The answer, in HTML or JSON, and to HEAD without the text.
+    pub(super) fn answer(self, is_head: bool, html: bool, id: &HeaderValue) -> Response<ProxyBody> {
         let (status, code, text) = self.describe();
-        let html = accept.and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"));
         let id_text = id.to_str().unwrap_or_default();
         let body =
             if html { page(status, &text, id_text) } else { problem(status, code, &text, id_text) };
@@ -130,7 +124,7 @@ impl Failure {
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if method != Method::HEAD {
+        if !is_head {
             *answer.body_mut() = ProxyBody::full(body);
         }
         answer
@@ -177,6 +171,13 @@ fn page(status: StatusCode, text: &str, id: &str) -> String {
          <h1>{} {reason}</h1><p>{text}</p><p><small>Request {id}</small></p></html>\n",
         status.as_u16()
     )
+}
+
+/// Whether the client is a browser.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    // Most API clients send a few bytes, such as `*/*`.
+    accept.len() >= 9 && memchr::memmem::find(accept, b"text/html").is_some()
 }
 
 /// An error with its sources, for the log.

@@ -15,6 +15,7 @@ use super::headers::{self, Hop};
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
 use crate::flows::{Instance, Served, Tenants, WakeError};
+use crate::upstream::timer;
 use crate::upstream::{ExchangeError, Link, UploadBody, UploadFault};
 
 /// How often a request is tried at most.
@@ -222,7 +223,7 @@ impl<T: Tenants> Forward<'_, T> {
         match self.served {
             Served::Cold => Some(self.started + self.startup),
             Served::Hot if self.answer_timeout.is_zero() => None,
-            Served::Hot => Some(Instant::now() + self.answer_timeout),
+            Served::Hot => Some(timer::now() + self.answer_timeout),
         }
     }
 

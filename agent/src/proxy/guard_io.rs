@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::error::Failure;
 use super::state::Client;
 use crate::framing::{Phase, Reason, RequestLimits, RequestScanner};
-use crate::upstream::timer::LazyTimer;
+use crate::upstream::flatten;
+use crate::upstream::timer::{self, LazyTimer};
 
 /// How much of what follows a request for another protocol is read before the answer is known.
 const HELD_MAX: usize = 16 * 1024;
@@ -123,7 +124,7 @@ impl<S> GuardIo<S> {
             Phase::Idle if !self.is_active() => (limits.keepalive_timeout, Stop::Idle),
             _ => return Poll::Pending,
         };
-        let deadline = *self.read_deadline.get_or_insert_with(|| Instant::now() + timeout);
+        let deadline = *self.read_deadline.get_or_insert_with(|| timer::now() + timeout);
         if !self.read_timer.poll_at(cx, deadline) {
             return Poll::Pending;
         }
@@ -144,7 +145,7 @@ impl<S> GuardIo<S> {
         if timeout.is_zero() {
             return Poll::Pending;
         }
-        let deadline = *self.write_deadline.get_or_insert_with(|| Instant::now() + timeout);
+        let deadline = *self.write_deadline.get_or_insert_with(|| timer::now() + timeout);
         if self.write_timer.poll_at(cx, deadline) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -228,6 +229,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(flat) = flatten::flatten(bufs, &mut flatten::space()) {
+            return self.poll_write(cx, flat);
+        }
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.poll_written(cx, written)

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -11,6 +10,7 @@ use hyper::body::Incoming;
 use super::answer::ProxyBody;
 use super::error::{self, Failure};
 use super::forward::{self, Wake};
+use super::stage::Stage;
 use super::state::{Active, Counters, Proxy};
 use super::{headers, request_id, root};
 use crate::flows::{Instance, Tenants};
@@ -29,22 +29,21 @@ pub(super) async fn handle<T: Tenants>(
     Counters::add(&proxy.counters.requests);
     let version = request.version();
     let id = take_id(&proxy, &active, &request);
-    let for_failure = (request.method().clone(), request.headers().get(header::ACCEPT).cloned());
+    let is_head = request.method() == Method::HEAD;
+    let html = error::wants_html(request.headers());
     let mut answer = match answer(&proxy, active, request, &id).await {
         Ok(answer) => answer,
         Err(failure) => {
             if failure.is_ours() {
                 Counters::add(&proxy.counters.failures);
             }
-            let (method, accept) = for_failure;
-            failure.answer(&method, accept.as_ref(), &id)
+            failure.answer(is_head, html, &id)
         }
     };
     answer.headers_mut().insert(X_REQUEST_ID, id);
     if version == Version::HTTP_2 {
         answer.headers_mut().remove(header::CONNECTION);
-    } else if proxy.draining.load(Ordering::Acquire)
-        && !answer.headers().contains_key(header::CONNECTION)
+    } else if proxy.stages.is(Stage::Draining) && !answer.headers().contains_key(header::CONNECTION)
     {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -77,6 +76,8 @@ async fn answer<T: Tenants>(
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
         return Err(Failure::BodyTooLarge);
     }
+    // Room for ours at once, rather than growing twice.
+    request.headers_mut().reserve(6);
     let hop = headers::strip(request.headers_mut());
     // We have answered `100-continue` by the time that the body is passed on.
     request.headers_mut().remove(header::EXPECT);
@@ -92,6 +93,7 @@ async fn answer<T: Tenants>(
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("cold"))
         }
     };
+    answer.headers_mut().reserve(2);
     answer.headers_mut().insert(X_TENEMENT_WAKE, wake);
     Ok(answer)
 }

@@ -22,6 +22,7 @@ mod policy;
 mod request_id;
 mod root;
 mod serve;
+mod stage;
 mod state;
 mod tunnel;
 

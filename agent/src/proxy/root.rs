@@ -3,12 +3,15 @@
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::answer::ProxyBody;
+use super::error;
 
 /// Answers a request to the bare domain.
 pub(super) fn answer<B>(request: &Request<B>) -> Response<ProxyBody> {
     let (status, kind, body) = match request.uri().path() {
         "/health" | "/healthz" => (StatusCode::OK, "application/json", "{\"status\":\"ok\"}\n"),
-        "/" if accepts_html(request) => (StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        "/" if error::wants_html(request.headers()) => {
+            (StatusCode::OK, "text/html; charset=utf-8", PAGE)
+        }
         "/" => (
             StatusCode::OK,
             "application/json",
@@ -30,11 +33,6 @@ pub(super) fn answer<B>(request: &Request<B>) -> Response<ProxyBody> {
         *answer.body_mut() = ProxyBody::full(body);
     }
     answer
-}
-
-fn accepts_html<B>(request: &Request<B>) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8>\

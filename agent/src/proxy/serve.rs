@@ -7,33 +7,16 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection;
 use super::error::{self, Failure};
+use super::stage::{Stage, Stages};
 use super::state::{Client, Counters, Proxy};
 use crate::flows::Tenants;
-
-/// How the end of the proxy goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    /// Not at all.
-    Running,
-    /// Still accepting, but every answer says `Connection: close`, so that clients leave by
-    /// themselves, between requests.
-    Draining,
-    /// Not accepting; connections on which nothing is happening are closed.
-    CloseIdle,
-    /// Those that were accepted last and have not said anything are closed too.
-    CloseNew,
-    /// Everything is dropped.
-    Abort,
-}
 
 /// How long clients have to leave by themselves.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -50,24 +33,23 @@ pub async fn serve<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (stage, watcher) = watch::channel(Stage::Running);
+    let stages = proxy.stages.clone();
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, proxy.clone(), watcher.clone())))
+        .map(|listener| tokio::spawn(accept(listener, proxy.clone())))
         .collect();
     shutdown.await;
     let drain_until = Instant::now() + proxy.policy.load().drain_timeout;
-    proxy.draining.store(true, Ordering::Release);
-    stage.send_replace(Stage::Draining);
+    stages.enter(Stage::Draining);
     until_empty(&proxy, Instant::now() + LEAVE).await;
-    stage.send_replace(Stage::CloseIdle);
+    stages.enter(Stage::CloseIdle);
     for task in accepting {
         let _ = task.await;
     }
     until_empty(&proxy, Instant::now() + FIRST_BYTE).await;
-    stage.send_replace(Stage::CloseNew);
+    stages.enter(Stage::CloseNew);
     until_empty(&proxy, drain_until).await;
-    stage.send_replace(Stage::Abort);
+    stages.enter(Stage::Abort);
 }
 
 /// Returns when no connection is open, or at `deadline`.
@@ -77,20 +59,16 @@ async fn until_empty<T: Tenants>(proxy: &Proxy<T>, deadline: Instant) {
     }
 }
 
-async fn accept<T: Tenants>(
-    listener: TcpListener,
-    proxy: Arc<Proxy<T>>,
-    mut stage: watch::Receiver<Stage>,
-) {
-    let watcher = stage.clone();
+async fn accept<T: Tenants>(listener: TcpListener, proxy: Arc<Proxy<T>>) {
+    let watcher = Stages::watch(&proxy.stages);
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stage.wait_for(|stage| *stage >= Stage::CloseIdle) => return,
+            () = watcher.reached(Stage::CloseIdle) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&proxy, stream, peer, &watcher),
+            Ok((stream, peer)) => admit(&proxy, stream, peer),
             Err(error) if is_about_the_connection(&error) => {}
             Err(error) => {
                 log::warn!(error = error::chain(&error); "cannot accept connections");
@@ -100,12 +78,7 @@ async fn accept<T: Tenants>(
     }
 }
 
-fn admit<T: Tenants>(
-    proxy: &Arc<Proxy<T>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    stage: &watch::Receiver<Stage>,
-) {
+fn admit<T: Tenants>(proxy: &Arc<Proxy<T>>, stream: TcpStream, peer: SocketAddr) {
     Counters::add(&proxy.counters.connections);
     let policy = proxy.policy.load_full();
     let limited = !policy.trusts(peer.ip());
@@ -120,7 +93,7 @@ fn admit<T: Tenants>(
     // Without it, the last piece of an answer waits for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let client = Arc::new(Client::new(peer, policy, admitted));
-    tokio::spawn(connection::run(proxy.clone(), stream, client, stage.clone()));
+    tokio::spawn(connection::run(proxy.clone(), stream, client, Stages::watch(&proxy.stages)));
 }
 
 /// Whether accept(2) reports what happened to one connection rather than to the listener.

@@ -10,6 +10,7 @@ use super::admission::{Admission, Admitted};
 use super::forwarded::PeerHeaders;
 use super::policy::Policy;
 use super::request_id::RequestIds;
+use super::stage::Stages;
 use crate::flows::Tenants;
 
 /// The proxy: generic over what knows the instances.
@@ -19,7 +20,7 @@ pub struct Proxy<T> {
     pub(super) policy: ArcSwap<Policy>,
     pub(super) admission: Admission,
     pub(super) ids: RequestIds,
-    pub(super) draining: AtomicBool,
+    pub(super) stages: Arc<Stages>,
     /// What happened so far, for the metrics.
     pub counters: Counters,
 }
@@ -58,7 +59,7 @@ impl<T: Tenants> Proxy<T> {
             policy: ArcSwap::from_pointee(policy),
             admission: Admission::default(),
             ids: RequestIds::new(),
-            draining: AtomicBool::new(false),
+            stages: Arc::default(),
             counters: Counters::default(),
         }
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Target;
+use super::{Target, flatten};
 use crate::framing::ResponseScanner;
 
 /// What the link and the stream inside hyper tell each other.
@@ -113,6 +113,9 @@ impl AsyncWrite for CheckedIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(flat) = flatten::flatten(bufs, &mut flatten::space()) {
+            return self.poll_write(cx, flat);
+        }
         match &mut self.get_mut().stream {
             Stream::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Stream::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),

@@ -9,6 +9,7 @@
 //! whether the request may have reached the instance.
 
 mod checked_io;
+pub(crate) mod flatten;
 pub mod link;
 pub mod pool;
 pub mod target;

@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::Link;
+use tokio::time::Instant;
+
+use super::{Link, timer};
 
 /// The most idle connections that are kept for one instance.
 const IDLE_MAX: usize = 256;
@@ -35,7 +37,7 @@ impl Pool {
     /// The newest idle connection, if there is one young enough.
     pub(crate) fn take(&self) -> Option<Link> {
         let (since, link) = self.lock().pop()?;
-        if since.elapsed() > IDLE_AGE {
+        if timer::now().saturating_duration_since(since) > IDLE_AGE {
             // All others are older still.
             let dropped = std::mem::take(&mut *self.lock());
             drop(dropped);
@@ -46,14 +48,15 @@ impl Pool {
 
     /// Takes back a connection whose exchange has ended.
     pub(crate) fn put(&self, link: Link) {
-        let now = Instant::now();
+        let now = timer::now();
         let mut idle = self.lock();
         // Read under the lock: `clear` raises the generation before it locks, so a link of the old
         // generation is either refused here or dropped there.
         if link.generation() != self.generation() {
             return;
         }
-        let stale = idle.first().is_some_and(|(since, _)| now - *since > IDLE_AGE);
+        let stale =
+            idle.first().is_some_and(|(since, _)| now.saturating_duration_since(*since) > IDLE_AGE);
         let dropped = (idle.len() >= IDLE_MAX || stale).then(|| idle.remove(0));
         idle.push((now, link));
         drop(idle);
