@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -31,35 +31,6 @@ pub(super) enum Wake {
     Hot,
     /// Asleep: the first byte took this long.
     Cold(Duration),
-}
-
-/// What is needed to send a request once more.
-struct Replay {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Replay {
-    /// A copy of `request` if sending it twice does no harm (RFC 9110 section 9.2.2) and it has no
-    /// body, which could be sent only once.
-    fn of(request: &Request<UploadBody>) -> Option<Self> {
-        let method = request.method();
-        let safe = method.is_safe() || method.is_idempotent();
-        (safe && request.body().is_end_stream()).then(|| Self {
-            method: method.clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn request(&self) -> Request<UploadBody> {
-        let mut request = Request::new(UploadBody::empty());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
 }
 
 /// One request on its way.
@@ -180,7 +151,6 @@ impl<T: Tenants> Forward<'_, T> {
         &mut self,
         mut request: Request<UploadBody>,
     ) -> Result<(Response<Incoming>, Link), Failure> {
-        let replay = Replay::of(&request);
         loop {
             self.attempt += 1;
             let may_pool = std::mem::replace(&mut self.may_pool, false);
@@ -208,12 +178,14 @@ impl<T: Tenants> Forward<'_, T> {
                         self.again(Failure::BadGateway).await?;
                     }
                 }
-                Err(ExchangeError::Broken { answered: false, source }) if replay.is_some() => {
-                    log::debug!(instance:% = self.instance.name, error = error::chain(&source); "connection broke, trying again");
+                Err(error) => {
+                    let unanswered = matches!(error, ExchangeError::Broken { answered: false, .. });
+                    let replay = if unanswered { link.replay() } else { None };
+                    let Some(replay) = replay else { return Err(self.failed(&error)) };
+                    log::debug!(instance:% = self.instance.name, error = error::chain(&error); "connection broke, trying again");
                     self.again(Failure::BadGateway).await?;
-                    request = replay.as_ref().map(Replay::request).ok_or(Failure::BadGateway)?;
+                    request = replay;
                 }
-                Err(error) => return Err(self.failed(&error)),
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +23,10 @@ pub(super) struct Shared {
     pub expecting: AtomicBool,
     /// Whether any byte of the current answer has come.
     pub answered: AtomicBool,
+    /// Set before a request is sent that may be sent again: its head is to be kept.
+    pub keep: AtomicBool,
+    /// The head that was kept. A copy of the bytes costs a fraction of a copy of the header map.
+    pub kept: Mutex<Vec<u8>>,
     /// Whether the instance broke the framing.
     pub violated: AtomicBool,
 }
@@ -52,6 +56,15 @@ impl CheckedIo {
             }
         };
         Ok(Self { stream, scanner: ResponseScanner::new(), shared })
+    }
+
+    /// Keeps the head that is about to be written: hyper gives it in one piece.
+    fn keep(&self, bytes: &[u8]) {
+        if self.shared.keep.swap(false, Ordering::Relaxed) {
+            let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.clear();
+            kept.extend_from_slice(bytes);
+        }
     }
 
     fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -102,6 +115,7 @@ impl AsyncWrite for CheckedIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.keep(buf);
         match &mut self.get_mut().stream {
             Stream::Unix(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tcp(s) => Pin::new(s).poll_write(cx, buf),

@@ -8,8 +8,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, header};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::checked_io::{CheckedIo, Shared};
 use super::timer::LazyTimer;
-use super::{Pool, Target, UploadBody, UploadError};
+use super::{Pool, Target, UploadBody, UploadError, replay};
 
 /// Read and write buffers of a connection grow up to this: enough that a large body moves in few
 /// system calls, and a head larger than it is refused.
@@ -157,6 +157,8 @@ impl Link {
         let shared = &self.shared;
         shared.head.store(request.method() == Method::HEAD, Ordering::Relaxed);
         shared.upgrade.store(request.headers().contains_key(header::UPGRADE), Ordering::Relaxed);
+        shared.keep.store(can_replay(&request), Ordering::Relaxed);
+        shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
         shared.answered.store(false, Ordering::Relaxed);
         shared.expecting.store(true, Ordering::Relaxed);
         let mut request = request;
@@ -187,6 +189,12 @@ impl Link {
             self.detach();
         }
         Ok(answer)
+    }
+
+    /// The request of the last exchange once more, if sending it twice does no harm.
+    #[must_use]
+    pub fn replay(&self) -> Option<Request<UploadBody>> {
+        replay::parse(&self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The bare stream, after `answer` switched protocols.
@@ -234,6 +242,13 @@ impl Link {
             self.driver = Driver::Task(task.abort_handle());
         }
     }
+}
+
+/// Whether sending `request` twice does no harm (RFC 9110 section 9.2.2), and it has no body, which
+/// could be sent only once.
+fn can_replay(request: &Request<UploadBody>) -> bool {
+    let method = request.method();
+    (method.is_safe() || method.is_idempotent()) && request.body().is_end_stream()
 }
 
 impl Drop for Link {

@@ -12,6 +12,7 @@ mod checked_io;
 pub(crate) mod flatten;
 pub mod link;
 pub mod pool;
+mod replay;
 pub mod target;
 pub(crate) mod timer;
 mod upload;
