@@ -127,7 +127,13 @@ impl AsyncWrite for CheckedIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(flat) = flatten::flatten(bufs, &mut flatten::space()) {
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
+        // Looked at first: even clearing the space costs something.
+        if flatten::is_small(bufs)
+            && let Some(flat) = flatten::flatten(bufs, &mut flatten::space())
+        {
             return self.poll_write(cx, flat);
         }
         match &mut self.get_mut().stream {
