@@ -1,1 +1,32 @@
-//! Floor 4: the reverse proxy.
+//! Floor 4: the data path, from a client's connection to an instance's and back.
+//!
+//! ```text
+//! serve ─ accept ─► connection ─► GuardIo (framing, deadlines) ─► hyper ─► Proxy::handle
+//!                                                                              │
+//!     route ─► Tenants::ensure ─► Lease ─► forward (pool, retries) ─► AnswerBody (lease, link)
+//! ```
+//!
+//! Everything about one request happens in its connection's task. The proxy knows neither systemd
+//! nor the database: [`crate::flows::Tenants`] is all that it asks.
+
+mod admission;
+mod answer;
+mod connection;
+mod error;
+mod forward;
+mod forwarded;
+mod guard_io;
+mod handle;
+mod headers;
+mod policy;
+mod request_id;
+mod root;
+mod serve;
+mod stage;
+mod state;
+mod tunnel;
+
+pub use answer::ProxyBody;
+pub use policy::Policy;
+pub use serve::serve;
+pub use state::{Counters, Proxy};

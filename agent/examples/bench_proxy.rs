@@ -1,0 +1,95 @@
+//! The proxy alone, in front of one backend on a unix socket, to be measured from outside:
+//! `bench_proxy BACKEND.sock PORT`. Every host name leads to the backend.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
+use tenement_agent::flows::instance::Setup;
+use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
+use tenement_agent::proxy::{self, Policy, Proxy};
+use tenement_agent::routes::{Route, RouteTable};
+use tenement_agent::upstream::Target;
+use tenement_wire::InstanceName;
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// 10,000 names that all lead to one running instance.
+struct One(RouteTable<Arc<Instance>>);
+
+impl Tenants for One {
+    fn route(&self, host: &str) -> Route<Arc<Instance>> {
+        self.0.lookup(host)
+    }
+
+    async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {
+        Err(WakeError::Gone { name: name.clone() })
+    }
+
+    async fn ensure(&self, instance: &Arc<Instance>) -> Result<(Lease, Served), WakeError> {
+        let gone = || WakeError::Gone { name: instance.name.clone() };
+        Ok((Lease::take(instance).ok_or_else(gone)?, Served::Hot))
+    }
+
+    async fn suspect(&self, _: &Arc<Instance>) -> Result<Served, WakeError> {
+        Ok(Served::Hot)
+    }
+
+    fn woke(&self, _: &Arc<Instance>, _: Duration) {}
+}
+
+fn definition() -> Definition {
+    Definition {
+        name: "bench".parse().expect("a valid name"),
+        command: vec!["true".into()],
+        directory: None,
+        listen: Listen::Fd,
+        socket: None,
+        env: BTreeMap::new(),
+        env_file: Vec::new(),
+        health: None,
+        instances: 1,
+        idle_timeout: None,
+        startup_timeout: Duration::from_secs(10),
+        stop_timeout: Duration::from_secs(1),
+        user: RunAs::PerInstance,
+        restart: Restart::No,
+        spawn_on_request: false,
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let usage = "usage: bench_proxy BACKEND.sock PORT [WORKERS]";
+    let (backend, port) = (args.next().expect(usage), args.next().expect(usage));
+    let workers = args.next().map_or(1, |n| n.parse().expect(usage));
+    let target = Target::Unix(Path::new(&backend).into());
+    let setup =
+        Setup { definition: Arc::new(definition()), target: target.clone(), trigger: target };
+    let new = |n: u32| {
+        let name: InstanceName = format!("bench:i{n}").parse().expect("a valid name");
+        (name.clone(), Arc::new(Instance::new(name, Default::default(), 0, setup.clone())))
+    };
+    let instances: HashMap<_, _> = (0..10_000).map(new).collect();
+    let table =
+        RouteTable::new("example.com", [("bench".parse().expect("a name"), false)], instances);
+    let policy = Policy {
+        limits: Limits::default(),
+        trusted_proxies: Vec::new(),
+        drain_timeout: Duration::from_secs(1),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.expect("a free port");
+        let proxy = Arc::new(Proxy::new(Arc::new(One(table)), policy));
+        proxy::serve(vec![listener], proxy, std::future::pending()).await;
+    });
+}

@@ -1,0 +1,166 @@
+//! The body of an answer, which keeps the instance awake and gives its connection back at the end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::state::Active;
+use crate::flows::Lease;
+use crate::upstream::{Link, timer};
+
+/// The body of every answer of the proxy.
+#[derive(Debug)]
+pub struct ProxyBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Ours, or none.
+    Full(Option<Bytes>),
+    /// An instance's.
+    Stream(Stream),
+}
+
+/// Why an instance's body ended early. hyper then breaks the client's connection, so that nobody
+/// takes the half for the whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The instance broke off, or broke the framing.
+    #[error("the instance's body ended early")]
+    Broken(#[source] hyper::Error),
+    /// The instance sent nothing for too long.
+    #[error("the instance stopped sending")]
+    Stalled,
+}
+
+#[derive(Debug)]
+struct Stream {
+    body: Incoming,
+    ended: bool,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    link: Option<Link>,
+    // Declared last, so that the link is back in the pool before the instance may be stopped.
+    lease: Lease,
+    _active: Active,
+}
+
+impl ProxyBody {
+    pub(super) fn empty() -> Self {
+        Self(Kind::Full(None))
+    }
+
+    pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Full(Some(bytes.into())))
+    }
+
+    /// An instance's body; `timeout` bounds the pause between two pieces.
+    pub(super) fn stream(
+        body: Incoming,
+        link: Link,
+        lease: Lease,
+        active: Active,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let ended = body.is_end_stream();
+        let link = Some(link);
+        Self(Kind::Stream(Stream {
+            body,
+            ended,
+            timeout,
+            deadline: None,
+            link,
+            lease,
+            _active: active,
+        }))
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_pending() {
+            let Some(link) = &mut self.link else { return Poll::Ready(None) };
+            link.poll_drive(cx);
+            frame = Pin::new(&mut self.body).poll_frame(cx);
+        }
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.deadline = None;
+                self.ended = self.body.is_end_stream() || frame.is_trailers();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.link = None;
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    fn poll_stalled(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (Some(timeout), Some(link)) = (self.timeout, &mut self.link) else {
+            return Poll::Pending;
+        };
+        let deadline = *self.deadline.get_or_insert_with(|| timer::now() + timeout);
+        if link.poll_deadline(cx, deadline) {
+            self.link = None;
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(mut link) = self.link.take().filter(|_| self.ended) else { return };
+        if !link.is_reusable() {
+            // hyper may still have to take note of the end of the body. Nobody has to be woken: the
+            // next holder drives the link before it uses it.
+            link.poll_drive(&mut Context::from_waker(Waker::noop()));
+        }
+        if link.is_reusable() {
+            self.lease.instance().pool.put(link);
+        }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().0 {
+            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(bytes) => bytes.is_none(),
+            Kind::Stream(stream) => stream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Stream(stream) => stream.body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One request to its instance, again on a fresh connection where that is safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use super::answer::ProxyBody;
+use super::error::{self, Failure};
+use super::headers::{self, Hop};
+use super::state::{Active, Counters, Proxy};
+use super::tunnel;
+use crate::flows::{Instance, Served, Tenants, WakeError};
+use crate::upstream::timer;
+use crate::upstream::{ExchangeError, Link, UploadBody, UploadFault};
+
+/// How often a request is tried at most.
+const ATTEMPTS_MAX: u32 = 10;
+/// The pause before a retry doubles from the first to the second of these.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// How the instance was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wake {
+    /// Running.
+    Hot,
+    /// Asleep: the first byte took this long.
+    Cold(Duration),
+}
+
+/// One request on its way.
+struct Forward<'a, T> {
+    proxy: &'a Proxy<T>,
+    instance: &'a Arc<Instance>,
+    id: &'a HeaderValue,
+    started: Instant,
+    startup: Duration,
+    answer_timeout: Duration,
+    served: Served,
+    attempt: u32,
+    /// Only the first try may use a connection that could be stale.
+    may_pool: bool,
+    room_pause: Duration,
+}
+
+/// Sends `request` to `instance` and gives back its answer, whose body holds the lease.
+pub(super) async fn forward<T: Tenants>(
+    proxy: &Proxy<T>,
+    active: Active,
+    instance: Arc<Instance>,
+    request: Request<Incoming>,
+    hop: Hop,
+    id: &HeaderValue,
+) -> Result<(Response<ProxyBody>, Wake), Failure> {
+    let limits = active.client().policy.limits;
+    let started = Instant::now();
+    let (lease, served) = match proxy.tenants.ensure(&instance).await {
+        Ok(ensured) => ensured,
+        Err(error) => return Err(wake_failed(&instance, id, &error)),
+    };
+    let (request, client_upgrade) = prepare(request, &hop, &active);
+    let mut job = Forward {
+        proxy,
+        instance: &instance,
+        id,
+        started,
+        startup: instance.setup().definition.startup_timeout,
+        answer_timeout: limits.response_timeout,
+        served,
+        attempt: 0,
+        may_pool: true,
+        room_pause: PAUSE_MIN,
+    };
+    let (answer, link) = job.run(request).await?;
+    let wake = match job.served {
+        Served::Hot => Wake::Hot,
+        Served::Cold => {
+            let took = started.elapsed();
+            proxy.tenants.woke(&instance, took);
+            Wake::Cold(took)
+        }
+    };
+    let (mut parts, body) = answer.into_parts();
+    let hop = headers::strip(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    let body = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client_upgrade) = client_upgrade else { return Err(Failure::BadAnswer) };
+        Counters::add(&proxy.counters.upgrades);
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.extend(hop.upgrade.map(|protocol| (header::UPGRADE, protocol)));
+        tunnel::start(
+            client_upgrade,
+            Response::from_parts(parts.clone(), body),
+            link,
+            lease,
+            active,
+        );
+        parts.extensions.clear();
+        ProxyBody::empty()
+    } else {
+        let timeout = body_timeout(&parts.headers, limits.body_timeout);
+        ProxyBody::stream(body, link, lease, active, timeout)
+    };
+    Ok((Response::from_parts(parts, body), wake))
+}
+
+/// The request as the instance gets it, and the client's side of a switch of protocols if the
+/// request asks for one.
+fn prepare(
+    request: Request<Incoming>,
+    hop: &Hop,
+    active: &Active,
+) -> (Request<UploadBody>, Option<OnUpgrade>) {
+    let limits = active.client().policy.limits;
+    let (mut parts, body) = request.into_parts();
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let mut upgrade = None;
+    // `h2c` is refused by ignoring it (RFC 9110 section 7.8): HTTP/2 comes by prior knowledge.
+    // A request with a body switches only after it, which no protocol needs.
+    if let Some(protocol) = hop.upgrade.as_ref()
+        && body.is_end_stream()
+        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
+    {
+        upgrade = on_upgrade;
+        parts.headers.insert(header::UPGRADE, protocol.clone());
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if hop.trailers {
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    let body = UploadBody::new(body, limits.body_bytes, limits.body_timeout);
+    (Request::from_parts(parts, body), upgrade)
+}
+
+/// Event streams are silent for as long as nothing happens; nothing else has a reason to be.
+fn body_timeout(headers: &HeaderMap, timeout: Duration) -> Option<Duration> {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_events = kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream");
+    (!timeout.is_zero() && !is_events).then_some(timeout)
+}
+
+impl<T: Tenants> Forward<'_, T> {
+    async fn run(
+        &mut self,
+        mut request: Request<UploadBody>,
+    ) -> Result<(Response<Incoming>, Link), Failure> {
+        loop {
+            self.attempt += 1;
+            let may_pool = std::mem::replace(&mut self.may_pool, false);
+            let pooled = if may_pool { self.instance.pool.take() } else { None };
+            let mut link = match pooled {
+                Some(link) => link,
+                None => match Link::open(&self.instance.target(), &self.instance.pool).await {
+                    Ok(link) => link,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.wait_for_room().await?;
+                        continue;
+                    }
+                    Err(error) => {
+                        log::debug!(instance:% = self.instance.name, error = error::chain(&error); "cannot connect");
+                        self.again(Failure::BadGateway).await?;
+                        continue;
+                    }
+                },
+            };
+            match link.exchange(request, self.deadline()).await {
+                Ok(answer) => return Ok((answer, link)),
+                Err(ExchangeError::Unsent(unsent)) => {
+                    request = *unsent;
+                    if self.attempt > 1 {
+                        self.again(Failure::BadGateway).await?;
+                    }
+                }
+                Err(error) => {
+                    let unanswered = matches!(error, ExchangeError::Broken { answered: false, .. });
+                    let replay = if unanswered { link.replay() } else { None };
+                    let Some(replay) = replay else { return Err(self.failed(&error)) };
+                    log::debug!(instance:% = self.instance.name, error = error::chain(&error); "connection broke, trying again");
+                    self.again(Failure::BadGateway).await?;
+                    request = replay;
+                }
+            }
+        }
+    }
+
+    /// When the answer must have begun.
+    fn deadline(&self) -> Option<Instant> {
+        match self.served {
+            Served::Cold => Some(self.started + self.startup),
+            Served::Hot if self.answer_timeout.is_zero() => None,
+            Served::Hot => Some(timer::now() + self.answer_timeout),
+        }
+    }
+
+    /// Waits a little, because the queue of the instance's unix socket is full: connect(2) then fails
+    /// at once instead of waiting. It says nothing against the instance, so that only the deadline
+    /// ends it, and it is no attempt.
+    async fn wait_for_room(&mut self) -> Result<(), Failure> {
+        if Instant::now() >= self.started + self.startup {
+            return Err(match self.served {
+                Served::Cold => Failure::WakeTimeout,
+                Served::Hot => Failure::AnswerTimeout,
+            });
+        }
+        let pause = self.room_pause;
+        self.room_pause = (pause * 2).min(PAUSE_MAX / 4);
+        self.attempt -= 1;
+        // Meanwhile another request may have finished with its connection.
+        self.may_pool = true;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Waits until another try makes sense, or says why there is none.
+    async fn again(&mut self, failure: Failure) -> Result<(), Failure> {
+        let deadline = self.started + self.startup;
+        if self.attempt >= ATTEMPTS_MAX || Instant::now() >= deadline {
+            return Err(match self.served {
+                Served::Cold if Instant::now() >= deadline => Failure::WakeTimeout,
+                _ => failure,
+            });
+        }
+        Counters::add(&self.proxy.counters.retries);
+        let suspected =
+            tokio::time::timeout_at(deadline, self.proxy.tenants.suspect(self.instance));
+        match suspected.await {
+            Ok(Ok(Served::Cold)) => self.served = Served::Cold,
+            Ok(Ok(Served::Hot)) => {}
+            Ok(Err(error)) => return Err(wake_failed(self.instance, self.id, &error)),
+            Err(_) => return Err(Failure::WakeTimeout),
+        }
+        if self.attempt > 1 {
+            let pause = PAUSE_MIN * 2u32.pow(self.attempt.min(8));
+            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &ExchangeError) -> Failure {
+        let failure = match error {
+            ExchangeError::Violated => Failure::BadAnswer,
+            ExchangeError::TimedOut if self.served == Served::Cold => Failure::WakeTimeout,
+            ExchangeError::TimedOut => Failure::AnswerTimeout,
+            ExchangeError::Upload(UploadFault::TooLarge) => return Failure::BodyTooLarge,
+            ExchangeError::Upload(UploadFault::Stalled) => return Failure::RequestTimeout,
+            ExchangeError::Upload(UploadFault::Client) => return Failure::BadBody,
+            ExchangeError::Unsent(_) | ExchangeError::Broken { .. } => Failure::BadGateway,
+        };
+        let id = self.id.to_str().unwrap_or_default();
+        log::warn!(instance:% = self.instance.name, request_id = id, error = error::chain(error); "no answer from the instance");
+        failure
+    }
+}
+
+fn wake_failed(instance: &Instance, id: &HeaderValue, error: &WakeError) -> Failure {
+    let id = id.to_str().unwrap_or_default();
+    log::warn!(instance:% = instance.name, request_id = id, error = error::chain(error); "cannot wake the instance");
+    Failure::from(error)
+}

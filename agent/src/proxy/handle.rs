@@ -1,0 +1,174 @@
+//! One request: from its host to an answer.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
+
+use super::answer::ProxyBody;
+use super::error::{self, Failure};
+use super::forward::{self, Wake};
+use super::stage::Stage;
+use super::state::{Active, Counters, Proxy};
+use super::{headers, request_id, root};
+use crate::flows::{Instance, Tenants};
+use crate::framing::{Reason, host};
+use crate::routes::Route;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_TENEMENT_WAKE: HeaderName = HeaderName::from_static("x-tenement-wake");
+
+/// Answers `request`, whatever happens.
+pub(super) async fn handle<T: Tenants>(
+    proxy: Arc<Proxy<T>>,
+    active: Active,
+    request: Request<Incoming>,
+) -> Result<Response<ProxyBody>, Infallible> {
+    Counters::add(&proxy.counters.requests);
+    let version = request.version();
+    let id = take_id(&proxy, &active, &request);
+    let is_head = request.method() == Method::HEAD;
+    let html = error::wants_html(request.headers());
+    let mut answer = match answer(&proxy, active, request, &id).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if failure.is_ours() {
+                Counters::add(&proxy.counters.failures);
+            }
+            failure.answer(is_head, html, &id)
+        }
+    };
+    answer.headers_mut().insert(X_REQUEST_ID, id);
+    if version == Version::HTTP_2 {
+        answer.headers_mut().remove(header::CONNECTION);
+    } else if proxy.stages.is(Stage::Draining) && !answer.headers().contains_key(header::CONNECTION)
+    {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
+}
+
+/// The request's id: a trusted proxy's if it is a valid one, else a new one.
+fn take_id<T: Tenants>(
+    proxy: &Proxy<T>,
+    active: &Active,
+    request: &Request<Incoming>,
+) -> HeaderValue {
+    let given = active.client().trusted.then(|| request.headers().get(X_REQUEST_ID)).flatten();
+    let id = given.filter(|id| request_id::is_valid(id)).cloned();
+    id.unwrap_or_else(|| proxy.ids.next())
+}
+
+async fn answer<T: Tenants>(
+    proxy: &Arc<Proxy<T>>,
+    active: Active,
+    mut request: Request<Incoming>,
+    id: &HeaderValue,
+) -> Result<Response<ProxyBody>, Failure> {
+    let host = take_host(&mut request)?;
+    let instance = match route(proxy, &host).await? {
+        Some(instance) => instance,
+        None => return Ok(root::answer(&request)),
+    };
+    let limit = active.client().policy.limits.body_bytes;
+    if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
+        return Err(Failure::BodyTooLarge);
+    }
+    // Room for ours at once, rather than growing twice.
+    request.headers_mut().reserve(6);
+    let hop = headers::strip(request.headers_mut());
+    // We have answered `100-continue` by the time that the body is passed on.
+    request.headers_mut().remove(header::EXPECT);
+    // After the hop-by-hop ones are off: `Connection` must not be able to list it.
+    request.headers_mut().insert(X_REQUEST_ID, id.clone());
+    let client = active.client();
+    client.headers.set(request.headers_mut(), &host, client.trusted);
+    let (mut answer, wake) = forward::forward(proxy, active, instance, request, hop, id).await?;
+    let wake = match wake {
+        Wake::Hot => HeaderValue::from_static("hot"),
+        Wake::Cold(took) => {
+            let text = format!("cold;dur={:.1}", took.as_secs_f64() * 1000.0);
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("cold"))
+        }
+    };
+    answer.headers_mut().reserve(2);
+    answer.headers_mut().insert(X_TENEMENT_WAKE, wake);
+    Ok(answer)
+}
+
+/// The request's host as the instance shall see it in `Host`: `:authority` in HTTP/2 (RFC 9113
+/// section 8.3.1), which must not contradict a `Host` sent beside it.
+fn take_host(request: &mut Request<Incoming>) -> Result<HeaderValue, Failure> {
+    let bad = |reason| Err(Failure::BadRequest(reason));
+    if request.method() == Method::CONNECT {
+        return bad(Reason::Target);
+    }
+    let mut values = request.headers().get_all(header::HOST).iter();
+    let (value, more) = (values.next().cloned(), values.next().is_some());
+    if more {
+        return bad(Reason::DuplicateHost);
+    }
+    let authority = request.uri().authority().map(|a| a.as_str().to_owned());
+    if authority.is_some() {
+        // Instances are sent the origin form.
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
+    }
+    match (authority, value) {
+        (None, None) => bad(Reason::MissingHost),
+        (None, Some(value)) => match host::parse(value.as_bytes()) {
+            Some(_) => Ok(value),
+            None => bad(Reason::BadHost),
+        },
+        (Some(authority), value) => {
+            let Some(named) = host::parse(authority.as_bytes()) else {
+                return bad(Reason::BadHost);
+            };
+            let same =
+                |v: &HeaderValue| host::parse(v.as_bytes()).is_some_and(|v| v.same_as(&named));
+            if value.as_ref().is_some_and(|value| !same(value)) {
+                return bad(Reason::HostMismatch);
+            }
+            let value = match value {
+                Some(value) => value,
+                None => HeaderValue::from_str(&authority)
+                    .map_err(|_| Failure::BadRequest(Reason::BadHost))?,
+            };
+            request.headers_mut().insert(header::HOST, value.clone());
+            Ok(value)
+        }
+    }
+}
+
+/// The instance that `host` stands for; `None` is the domain itself.
+async fn route<T: Tenants>(
+    proxy: &Proxy<T>,
+    value: &HeaderValue,
+) -> Result<Option<Arc<Instance>>, Failure> {
+    let name = host::parse(value.as_bytes()).map(|host| host.name).unwrap_or_default();
+    let name = if name.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    };
+    let name = std::str::from_utf8(&name).map_err(|_| Failure::UnknownHost)?;
+    match proxy.tenants.route(name) {
+        Route::Instance(instance) => Ok(Some(instance)),
+        Route::Root => Ok(None),
+        Route::UnknownInstance => Err(Failure::UnknownInstance),
+        Route::UnknownHost => Err(Failure::UnknownHost),
+        Route::Spawnable(name) => match proxy.tenants.spawn(&name).await {
+            Ok(instance) => Ok(Some(instance)),
+            Err(error) => {
+                log::warn!(instance:% = name, error = error::chain(&error); "cannot register an instance on request");
+                Err(Failure::from(&error))
+            }
+        },
+    }
+}
+
+fn content_length(request: &Request<Incoming>) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

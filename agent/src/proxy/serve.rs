@@ -1,0 +1,109 @@
+//! Accepting, and ending without anybody noticing.
+//!
+//! The listeners belong to systemd and stay open when the agent ends: what is not accepted here
+//! waits in the kernel for the next agent. So the end goes in stages ([`Stage`]).
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::connection;
+use super::error::{self, Failure};
+use super::stage::{Stage, Stages};
+use super::state::{Client, Counters, Proxy};
+use crate::flows::Tenants;
+
+/// How long clients have to leave by themselves.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How long a client that was accepted last has to send its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+/// How often the stages look whether there is anything left to wait for.
+const LOOK: Duration = Duration::from_millis(10);
+/// Pause after accept(2) failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `listeners` until `shutdown` ends and the connections are drained.
+pub async fn serve<T: Tenants>(
+    listeners: Vec<TcpListener>,
+    proxy: Arc<Proxy<T>>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let stages = proxy.stages.clone();
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(accept(listener, proxy.clone())))
+        .collect();
+    shutdown.await;
+    let drain_until = Instant::now() + proxy.policy.load().drain_timeout;
+    stages.enter(Stage::Draining);
+    until_empty(&proxy, Instant::now() + LEAVE).await;
+    stages.enter(Stage::CloseIdle);
+    for task in accepting {
+        let _ = task.await;
+    }
+    until_empty(&proxy, Instant::now() + FIRST_BYTE).await;
+    stages.enter(Stage::CloseNew);
+    until_empty(&proxy, drain_until).await;
+    stages.enter(Stage::Abort);
+}
+
+/// Returns when no connection is open, or at `deadline`.
+async fn until_empty<T: Tenants>(proxy: &Proxy<T>, deadline: Instant) {
+    while proxy.open_connections() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn accept<T: Tenants>(listener: TcpListener, proxy: Arc<Proxy<T>>) {
+    let watcher = Stages::watch(&proxy.stages);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = watcher.reached(Stage::CloseIdle) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&proxy, stream, peer),
+            Err(error) if is_about_the_connection(&error) => {}
+            Err(error) => {
+                log::warn!(error = error::chain(&error); "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit<T: Tenants>(proxy: &Arc<Proxy<T>>, stream: TcpStream, peer: SocketAddr) {
+    Counters::add(&proxy.counters.connections);
+    let policy = proxy.policy.load_full();
+    let limited = !policy.trusts(peer.ip());
+    let Some(admitted) = proxy.admission.admit(peer.ip(), &policy.limits, limited) else {
+        Counters::add(&proxy.counters.connections_refused);
+        // Written as far as it goes at once: a refusal must not take more than the refused.
+        // Not through the runtime, which does not know yet that the socket can be written to.
+        let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+        let _ = rustix::net::send(&stream, &Failure::Busy.raw(&proxy.ids.next()), flags);
+        return;
+    };
+    // Without it, the last piece of an answer waits for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let client = Arc::new(Client::new(peer, policy, admitted));
+    tokio::spawn(connection::run(proxy.clone(), stream, client, Stages::watch(&proxy.stages)));
+}
+
+/// Whether accept(2) reports what happened to one connection rather than to the listener.
+fn is_about_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}

@@ -1,0 +1,129 @@
+//! What all connections share, and what belongs to one of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::admission::{Admission, Admitted};
+use super::forwarded::PeerHeaders;
+use super::policy::Policy;
+use super::request_id::RequestIds;
+use super::stage::Stages;
+use crate::flows::Tenants;
+
+/// The proxy: generic over what knows the instances.
+#[derive(Debug)]
+pub struct Proxy<T> {
+    pub(super) tenants: Arc<T>,
+    pub(super) policy: ArcSwap<Policy>,
+    pub(super) admission: Admission,
+    pub(super) ids: RequestIds,
+    pub(super) stages: Arc<Stages>,
+    /// What happened so far, for the metrics.
+    pub counters: Counters,
+}
+
+/// Monotonic counts. Relaxed atomics: they order nothing.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections turned away by a limit.
+    pub connections_refused: AtomicU64,
+    /// Requests that reached a route decision.
+    pub requests: AtomicU64,
+    /// Requests refused for their framing.
+    pub requests_refused: AtomicU64,
+    /// Exchanges that were tried again on a fresh connection.
+    pub retries: AtomicU64,
+    /// Requests answered with 502, 503 or 504 by the proxy itself.
+    pub failures: AtomicU64,
+    /// Connections switched to another protocol.
+    pub upgrades: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<T: Tenants> Proxy<T> {
+    /// A proxy to `tenants` under `policy`.
+    #[must_use]
+    pub fn new(tenants: Arc<T>, policy: Policy) -> Self {
+        Self {
+            tenants,
+            policy: ArcSwap::from_pointee(policy),
+            admission: Admission::default(),
+            ids: RequestIds::new(),
+            stages: Arc::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Replaces the policy for connections accepted from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// Client connections open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.admission.open()
+    }
+}
+
+/// One client connection, as its guard and its requests see it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) trusted: bool,
+    pub(super) headers: PeerHeaders,
+    pub(super) policy: Arc<Policy>,
+    /// Requests whose answer has not ended.
+    pub(super) active: AtomicU32,
+    /// Requests that came at all.
+    pub(super) served: AtomicBool,
+    /// An answer switched protocols.
+    pub(super) switched: AtomicBool,
+    _admitted: Admitted,
+}
+
+impl Client {
+    pub(super) fn new(peer: SocketAddr, policy: Arc<Policy>, admitted: Admitted) -> Self {
+        let peer = peer.ip().to_canonical();
+        Self {
+            trusted: policy.trusts(peer),
+            headers: PeerHeaders::new(peer),
+            policy,
+            active: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
+            _admitted: admitted,
+        }
+    }
+}
+
+/// Counts a request of a connection until its answer's body has ended.
+#[derive(Debug)]
+pub(super) struct Active(Arc<Client>);
+
+impl Active {
+    pub(super) fn begin(client: &Arc<Client>) -> Self {
+        client.served.store(true, Ordering::Relaxed);
+        client.active.fetch_add(1, Ordering::AcqRel);
+        Self(client.clone())
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::AcqRel);
+    }
+}

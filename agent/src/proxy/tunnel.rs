@@ -1,0 +1,37 @@
+//! Another protocol, after the instance has agreed to it.
+
+use std::sync::atomic::Ordering;
+
+use http::Response;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional_with_sizes;
+
+use super::state::Active;
+use crate::flows::Lease;
+use crate::upstream::Link;
+
+/// Bytes in flight, each way.
+const BUFFER: usize = 16 * 1024;
+
+/// Copies both ways, with half-close, until both ends are closed. The lease and the connection's
+/// place among the admitted ones last as long.
+pub(super) fn start(
+    client: OnUpgrade,
+    answer: Response<Incoming>,
+    link: Link,
+    lease: Lease,
+    active: Active,
+) {
+    active.client().switched.store(true, Ordering::Release);
+    tokio::spawn(async move {
+        let (client, instance) = tokio::join!(client, link.into_upgraded(answer));
+        if let (Ok(client), Ok(instance)) = (client, instance) {
+            let (mut client, mut instance) = (TokioIo::new(client), TokioIo::new(instance));
+            // Either side may break at any time: that ends the tunnel, and is nobody's error.
+            let _ = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER).await;
+        }
+        drop((lease, active));
+    });
+}

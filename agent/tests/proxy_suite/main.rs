@@ -1,0 +1,13 @@
+//! The proxy, from a client's socket to a backend's, without systemd.
+
+mod basics;
+mod drain;
+mod failing;
+mod fields;
+mod framing;
+mod http2;
+mod limits;
+mod random;
+mod raw;
+mod streams;
+mod support;
