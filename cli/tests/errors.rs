@@ -137,4 +137,8 @@ fn wrong_usage_is_exit_code_2_and_asks_nobody() {
         assert!(!run.err.is_empty(), "{args:?}");
     }
     assert!(fake.asked().is_empty());
+    let run = fake.ten(&["show", "API:prod", "--json"]).exits(2);
+    let error: Value = serde_json::from_str(&run.err).unwrap();
+    assert_eq!((&error["code"], &error["exit_code"]), (&json!("usage"), &json!(2)));
+    assert!(error["detail"].as_str().unwrap().contains("API:prod"), "{error}");
 }
