@@ -74,12 +74,14 @@ fn config_check_runs_the_agents_own_parser_without_an_agent() {
         let daemon = script(dir.path(), "tenementd", &format!("echo \"$*\"; exit {exit}"));
         run(ten(dir.path()).env("TENEMENTD", daemon).args(["config", "check"]).args(args))
     };
+    fs::write(dir.path().join("x.toml"), "").unwrap();
     assert_eq!(check(0, &[]).exits(0).out, "check\n");
-    assert_eq!(check(0, &["/etc/x.toml", "--json"]).exits(0).out, "check --json /etc/x.toml\n");
+    assert_eq!(check(0, &["x.toml", "--json"]).exits(0).out, "check --json x.toml\n");
     assert_eq!(check(0, &["--user"]).exits(0).out, "--user check\n");
     let bad = check(78, &["x.toml"]).exits(1);
     assert!(bad.err.contains("the config has errors"), "{}", bad.err);
     assert!(check(1, &["x.toml"]).exits(1).err.contains("could not be checked"));
+    assert!(check(0, &["none.toml"]).exits(3).err.contains("none.toml"));
     assert!(check(78, &["--quiet"]).exits(1).out.is_empty());
     let missing = run(ten(dir.path()).env("TENEMENTD", "/nonexistent").args(["config", "check"]));
     missing.exits(3);

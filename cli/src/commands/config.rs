@@ -89,6 +89,9 @@ const FOUND_ERRORS: i32 = 78;
 /// without a running one.
 pub fn check(global: &Global, out: Output, path: Option<&Path>) -> Result<()> {
     let daemon = daemon()?;
+    if let Some(path) = path {
+        path.metadata().map_err(|e| CliError::file("check", path, &e))?;
+    }
     let status = check_command(&daemon, global.user, out.json)
         .args(path)
         .stdout(if out.quiet { Stdio::null() } else { Stdio::inherit() })

@@ -101,11 +101,15 @@ pub fn config_files(daemon: Result<PathBuf>, mode: Mode) -> Check {
             let detail = format!("{} error(s){first}", check.problems.len());
             Check::fail(NAME, detail, "see them all with ten config check, and correct them")
         }
-        Err(_) => Check::warn(
-            NAME,
-            format!("{shown} check did not answer as expected ({})", done.status),
-            "run ten config check and see what it says",
-        ),
+        Err(_) => {
+            let said = String::from_utf8_lossy(&done.stderr);
+            let why = said.lines().next().map_or_else(|| done.status.to_string(), str::to_owned);
+            Check::warn(
+                NAME,
+                format!("the files could not be checked: {why}"),
+                "see whether the files exist and whether you may read them (sudo ten doctor)",
+            )
+        }
     }
 }
 
