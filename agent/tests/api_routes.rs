@@ -101,6 +101,8 @@ async fn what_no_route_takes_is_refused_with_a_type() {
         ("POST /api/v1/instances", "", 422, "invalid_request"),
         ("POST /api/v1/instances", "{", 400, "malformed"),
         ("POST /api/v1/instances", "[]", 400, "malformed"),
+        ("POST /api/v1/instances", "{} {}", 400, "malformed"),
+        ("POST /api/v1/instances", r#"{"process":"a","process":"b"}"#, 400, "malformed"),
         ("POST /api/v1/instances/api:a/wake", r#"{"now":true}"#, 422, "invalid_request"),
         ("POST /api/v1/instances/api:a/sleep?force=maybe", "", 422, "invalid_request"),
         ("DELETE /api/v1/instances/api:a?purge=true&purge=true", "", 422, "invalid_request"),
@@ -153,15 +155,11 @@ async fn a_client_that_hangs_up_does_not_leave_a_change_half_done() {
     let door = door();
     let held = door.fake.hold.lock().await;
     let client = door.send("POST /api/v1/instances/api:a/stop HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    while door.fake.told().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    door.fake.until_told(1).await;
     drop(client);
     tokio::task::yield_now().await;
     drop(held);
-    while door.fake.told().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    door.fake.until_told(2).await;
     assert_eq!(door.fake.told(), ["stop api:a", "stopped api:a"]);
 }
 
@@ -180,9 +178,7 @@ async fn a_shutdown_lets_an_open_request_end() {
     let fake = door.fake.clone();
     let held = fake.hold.lock().await;
     let client = door.send("GET /api/v1/instances/api:a HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    while door.fake.told().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    door.fake.until_told(1).await;
     door.stop();
     tokio::task::yield_now().await;
     drop(held);

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
@@ -37,6 +37,15 @@ impl Output {
         let mut out = anstream::stdout().lock();
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         written(write!(out, "{text}{newline}").and_then(|()| out.flush()))
+    }
+
+    /// Empties the terminal; does nothing to a file or a pipe.
+    pub fn clear(&self) -> Result<()> {
+        let mut out = io::stdout().lock();
+        if !out.is_terminal() {
+            return Ok(());
+        }
+        written(out.write_all(b"\x1b[H\x1b[2J"))
     }
 
     /// Prints `value` as indented JSON.

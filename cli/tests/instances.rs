@@ -70,3 +70,114 @@ fn a_spawn_that_exists_is_a_conflict() {
     let run = fake.ten(&["spawn", "api:prod"]).exits(6);
     assert_eq!(run.err, "error: api:prod is already registered\nhint: see ten ps\n");
 }
+
+#[test]
+fn a_verb_on_several_instances_goes_on_after_a_failure() {
+    let fake = Fake::start(|asked| {
+        if asked.line.contains("api:b") {
+            return problem(404, "unknown_instance", "there is no instance api:b", "ten ps");
+        }
+        (200, view("api:a", "asleep"))
+    });
+    let run = fake.ten(&["stop", "api:b", "api:a"]).exits(3);
+    assert_eq!(
+        fake.asked(),
+        ["POST /api/v1/instances/api:b/stop", "POST /api/v1/instances/api:a/stop"]
+    );
+    assert!(run.out.contains("api:a  asleep"), "{}", run.out);
+    assert!(run.err.contains("there is no instance api:b"), "{}", run.err);
+}
+
+#[test]
+fn each_verb_asks_its_own_route() {
+    for (args, line) in [
+        (vec!["wake", "api:a"], "POST /api/v1/instances/api:a/wake"),
+        (vec!["start", "api:a"], "POST /api/v1/instances/api:a/wake"),
+        (vec!["sleep", "api:a"], "POST /api/v1/instances/api:a/sleep"),
+        (vec!["sleep", "--force", "api:a"], "POST /api/v1/instances/api:a/sleep?force=true"),
+        (vec!["stop", "api:a"], "POST /api/v1/instances/api:a/stop"),
+        (vec!["restart", "api:a"], "POST /api/v1/instances/api:a/restart"),
+    ] {
+        let fake = Fake::start(|_| (200, view("api:a", "running")));
+        let mut json = args.clone();
+        json.push("--json");
+        let run = fake.ten(&json).exits(0);
+        assert_eq!(fake.asked(), [line]);
+        assert_eq!(run.json(), json!({"instances": [view("api:a", "running")]}), "{args:?}");
+    }
+}
+
+#[test]
+fn rm_keeps_data_and_purge_asks_before_it_deletes_any() {
+    let removed = |purged: bool| json!({"name": "api:a", "data_dir": "/d/api/a", "purged": purged});
+    let fake = Fake::start(move |asked| (200, removed(asked.line.contains("purge=true"))));
+    let run = fake.ten(&["rm", "api:a"]).exits(0);
+    assert_eq!(run.err, "api:a is removed; its data in /d/api/a is kept\n");
+    let run = fake.ten(&["rm", "api:a", "--purge"]).exits(2);
+    assert!(run.err.contains("--yes"), "{}", run.err);
+    assert_eq!(fake.asked(), ["DELETE /api/v1/instances/api:a"], "deleted without asking");
+    let run = fake.ten(&["rm", "api:a", "--purge", "--yes", "--json"]).exits(0);
+    assert_eq!(run.json(), json!({"removed": [removed(true)]}));
+    assert_eq!(fake.asked()[1], "DELETE /api/v1/instances/api:a?purge=true");
+}
+
+#[test]
+fn show_prints_facts_or_the_view_itself() {
+    let fake = Fake::start(|asked| {
+        assert_eq!(asked.line, "GET /api/v1/instances/api:a");
+        let mut failed = view("api:a", "failed");
+        failed["failure"] = json!("exit code 1\u{1b}[31m");
+        (200, failed)
+    });
+    let run = fake.ten(&["show", "api:a"]).exits(0);
+    assert!(run.out.contains("failure        exit code 1\\u{1b}[31m\n"), "{}", run.out);
+    assert!(run.out.contains("sleeps         after 5m without a request\n"), "{}", run.out);
+    assert!(!run.out.contains('\x1b'));
+    assert_eq!(fake.ten(&["show", "api:a", "--json"]).json()["unit"], "ten-api@a.service");
+    assert_eq!(fake.ten(&["show", "api:a", "-q"]).out, "failed\n");
+}
+
+#[test]
+fn why_says_the_reason_and_what_holds_it() {
+    let why = json!({
+        "instance": view("api:a", "running"), "reason": "a request woke it 3 s ago",
+        "holds": ["2 open requests", "1 WebSocket"], "sleeps_in_s": null,
+        "next_request": "is served at once",
+    });
+    let answer = why.clone();
+    let fake = Fake::start(move |_| (200, answer.clone()));
+    let run = fake.ten(&["why", "api:a"]).exits(0);
+    assert_eq!(
+        run.out,
+        "api:a is running: a request woke it 3 s ago\n\
+         held by       2 open requests, 1 WebSocket\n\
+         next request  is served at once\n"
+    );
+    assert_eq!(fake.ten(&["why", "api:a", "--json"]).json(), why);
+}
+
+#[test]
+fn watching_as_json_prints_a_line_for_each_change_only() {
+    use std::io::{BufRead, BufReader};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let count = AtomicU32::new(0);
+    let fake = Fake::start(move |_| {
+        let state = if count.fetch_add(1, Ordering::SeqCst) < 2 { "starting" } else { "running" };
+        (200, json!({"instances": [view("api:a", state)]}))
+    });
+    let mut child = support::ten(fake.dir.path())
+        .env("TENEMENT_SOCKET", &fake.socket)
+        .args(["ps", "--watch", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: Vec<serde_json::Value> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .take(2)
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines[0]["instances"][0]["state"], "starting");
+    assert_eq!(lines[1]["instances"][0]["state"], "running");
+}

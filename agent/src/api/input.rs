@@ -3,13 +3,14 @@
 //! A handler takes what it knows, then [`Input::finish`] refuses everything that is left. So every
 //! bad field is named at once, and an unknown one is never silently ignored.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use http::header::CONTENT_TYPE;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tenement_wire::FieldError;
 use tenement_wire::dto::ConfigFile;
@@ -69,9 +70,37 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Problem::malformed("the body is JSON, but not an object")),
-        Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
+        Ok(Object(fields)) => Ok(fields),
+        Err(error) => Err(Problem::malformed(format!("the body is not one JSON object: {error}"))),
+    }
+}
+
+/// A JSON object whose fields are there once. `serde_json` alone takes the last of several, and
+/// another reader of the same text might take the first.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
+                let mut fields = Map::new();
+                while let Some((key, value)) = access.next_entry::<String, Value>()? {
+                    if fields.contains_key(&key) {
+                        return Err(A::Error::custom(format_args!("{key:?} is there twice")));
+                    }
+                    fields.insert(key, value);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 

@@ -126,65 +126,14 @@ impl IntoResponse for Problem {
 
 impl From<ManageError> for Problem {
     fn from(error: ManageError) -> Self {
-        use StatusCode as S;
-        let detail = error.to_string();
-        let cause = chain(&error);
-        let (status, code, hint) = match &error {
-            ManageError::NotFound { name, similar } => {
-                (S::NOT_FOUND, "unknown_instance", not_found_hint(name, similar))
-            }
-            ManageError::AlreadyExists { .. } => {
-                (S::CONFLICT, "already_exists", "leave it out, or start it with ten wake".into())
-            }
-            ManageError::Conflict { .. } => {
-                (S::CONFLICT, "busy", "try again when that is done; see ten ps".into())
-            }
-            ManageError::UnknownProcess { process, known } => {
-                (S::NOT_FOUND, "unknown_process", unknown_process_hint(process, known))
-            }
-            ManageError::Invalid { field, message } => {
-                let field = FieldError { field: (*field).into(), message: message.clone() };
-                return Self::invalid(vec![field]);
-            }
-            ManageError::InUse { name, .. } => {
-                let hint =
-                    format!("wait until it is done, or cut it off: ten sleep --force {name}");
-                (S::CONFLICT, "in_use", hint)
-            }
-            ManageError::StartFailed { name, .. } => {
-                (S::SERVICE_UNAVAILABLE, "start_failed", format!("see its log: ten logs {name}"))
-            }
-            ManageError::TimedOut { name, .. } => {
-                (S::GATEWAY_TIMEOUT, "timed_out", format!("see its log: ten logs {name}"))
-            }
-            ManageError::ConfigRejected(_) => (
-                S::UNPROCESSABLE_ENTITY,
-                "config_rejected",
-                "correct the files, check them with ten config check, then reload again".into(),
-            ),
-            ManageError::StoreFull => (
-                S::INSUFFICIENT_STORAGE,
-                "store_full",
-                "free space on the disk of /var/lib/tenement".into(),
-            ),
-            ManageError::StoreReadOnly => (
-                S::INSUFFICIENT_STORAGE,
-                "store_read_only",
-                "see why it is read-only (dmesg), then mount it writable again".into(),
-            ),
-            ManageError::Unavailable { .. } => {
-                (S::SERVICE_UNAVAILABLE, "unavailable", "find out what is wrong: ten doctor".into())
-            }
-            ManageError::Internal(_) => (
-                S::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the agent's log has the cause under the request id: journalctl -u tenement".into(),
-            ),
-        };
-        let mut problem = Self::new(status, code, detail, &hint);
-        problem.cause = Some(cause);
+        let (status, code, hint) = classify(&error);
+        let mut problem = Self::new(status, code, error.to_string(), &hint);
+        problem.cause = Some(chain(&error));
         match error {
             ManageError::StartFailed { retry_after, .. } => problem.retry_after = retry_after,
+            ManageError::Invalid { field, message } => {
+                problem.api.errors = vec![FieldError { field: field.into(), message }];
+            }
             ManageError::ConfigRejected(found) => {
                 let place = |p: tenement_wire::dto::ConfigProblem| FieldError {
                     field: format!("{}:{}:{}", p.file, p.line, p.column),
@@ -195,6 +144,61 @@ impl From<ManageError> for Problem {
             _ => {}
         }
         problem
+    }
+}
+
+/// Status, code and hint of each error.
+fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
+    use StatusCode as S;
+    match error {
+        ManageError::NotFound { name, similar } => {
+            (S::NOT_FOUND, "unknown_instance", not_found_hint(name, similar))
+        }
+        ManageError::AlreadyExists { .. } => {
+            (S::CONFLICT, "already_exists", "leave it out, or start it with ten wake".into())
+        }
+        ManageError::Conflict { .. } => {
+            (S::CONFLICT, "busy", "try again when that is done; see ten ps".into())
+        }
+        ManageError::UnknownProcess { process, known } => {
+            (S::NOT_FOUND, "unknown_process", unknown_process_hint(process, known))
+        }
+        ManageError::Invalid { .. } => {
+            (S::UNPROCESSABLE_ENTITY, "invalid_request", "see the fields in errors".into())
+        }
+        ManageError::InUse { name, .. } => {
+            let hint = format!("wait until it is done, or cut it off: ten sleep --force {name}");
+            (S::CONFLICT, "in_use", hint)
+        }
+        ManageError::StartFailed { name, .. } => {
+            (S::SERVICE_UNAVAILABLE, "start_failed", format!("see its log: ten logs {name}"))
+        }
+        ManageError::TimedOut { name, .. } => {
+            (S::GATEWAY_TIMEOUT, "timed_out", format!("see its log: ten logs {name}"))
+        }
+        ManageError::ConfigRejected(_) => (
+            S::UNPROCESSABLE_ENTITY,
+            "config_rejected",
+            "correct the files, check them with ten config check, then reload again".into(),
+        ),
+        ManageError::StoreFull => (
+            S::INSUFFICIENT_STORAGE,
+            "store_full",
+            "free space on the disk of /var/lib/tenement".into(),
+        ),
+        ManageError::StoreReadOnly => (
+            S::INSUFFICIENT_STORAGE,
+            "store_read_only",
+            "see why it is read-only (dmesg), then mount it writable again".into(),
+        ),
+        ManageError::Unavailable { .. } => {
+            (S::SERVICE_UNAVAILABLE, "unavailable", "find out what is wrong: ten doctor".into())
+        }
+        ManageError::Internal(_) => (
+            S::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the agent's log has the cause under the request id: journalctl -u tenement".into(),
+        ),
     }
 }
 

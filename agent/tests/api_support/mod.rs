@@ -35,6 +35,17 @@ impl Fake {
     pub fn told(&self) -> Vec<String> {
         self.told.lock().unwrap().clone()
     }
+
+    /// Waits until it was told `count` things.
+    pub async fn until_told(&self, count: usize) {
+        let wait = async {
+            while self.told().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
+        assert!(waited.is_ok(), "told only {:?}", self.told());
+    }
 }
 
 pub fn view(name: &str, state: State) -> InstanceView {

@@ -82,35 +82,42 @@ pub fn reload(agent: &Agent, out: Output) -> Result<()> {
     Ok(())
 }
 
+/// What `tenementd check` exits with when it found errors (`EX_CONFIG` of sysexits.h).
+const FOUND_ERRORS: i32 = 78;
+
 /// Runs `tenementd check`, which prints the errors itself: the parser is in the agent, and works
 /// without a running one.
 pub fn check(global: &Global, out: Output, path: Option<&Path>) -> Result<()> {
     let daemon = daemon()?;
-    let status = check_command(&daemon, out.json, path.or(user_config(global).as_deref()))
-        .stdin(Stdio::null())
+    if let Some(path) = path {
+        path.metadata().map_err(|e| CliError::file("check", path, &e))?;
+    }
+    let status = check_command(&daemon, global.user, out.json)
+        .args(path)
         .stdout(if out.quiet { Stdio::null() } else { Stdio::inherit() })
         .stderr(if out.quiet { Stdio::null() } else { Stdio::inherit() })
         .status()
         .map_err(|e| CliError::file("run", &daemon, &e))?;
     match status.code() {
         Some(0) => Ok(()),
-        Some(1) => Err(CliError::new(
+        Some(FOUND_ERRORS) => Err(CliError::new(
             Kind::Failure,
             "config_invalid",
             "the config has errors",
             "correct the places named above; a running agent keeps its last good config",
         )),
         _ => Err(CliError::failure(
-            format!("{} check could not run to its end ({status})", daemon.display()),
-            "see what it printed above",
+            format!("the config could not be checked ({status})"),
+            "see what is said above, and whether you may read the files",
         )),
     }
 }
 
 /// `tenementd check`, ready to run.
-pub fn check_command(daemon: &Path, json: bool, path: Option<&Path>) -> Command {
+pub fn check_command(daemon: &Path, user: bool, json: bool) -> Command {
     let mut command = Command::new(daemon);
-    command.arg("check").args(json.then_some("--json")).args(path);
+    command.args(user.then_some("--user")).arg("check").args(json.then_some("--json"));
+    command.stdin(Stdio::null());
     command
 }
 
@@ -129,14 +136,4 @@ pub fn daemon() -> Result<PathBuf> {
             "install the package tenement, or name it: TENEMENTD=/path/to/tenementd",
         )
     })
-}
-
-/// The directory that `tenementd --user` reads, if that one is meant.
-pub fn user_config(global: &Global) -> Option<PathBuf> {
-    if !global.user {
-        return None;
-    }
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)?;
-    Some(config.join("tenement"))
 }

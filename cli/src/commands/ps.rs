@@ -1,6 +1,5 @@
 //! `ps`, `show` and `why`: what the agent knows of instances.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
@@ -37,9 +36,7 @@ pub fn run(agent: &Agent, out: Output, args: &Ps) -> Result<()> {
                 out.data(&line)?;
             }
         } else {
-            if std::io::stdout().is_terminal() {
-                out.data("\x1b[H\x1b[2J")?;
-            }
+            out.clear()?;
             print(out, &list)?;
         }
         last = Some(list);

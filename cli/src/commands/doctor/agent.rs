@@ -3,7 +3,6 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use tenement_wire::dto::{ConfigCheck, ConfigView, Version};
 
@@ -74,14 +73,14 @@ pub fn answers(agent: &Agent) -> Check {
 }
 
 /// That the config files are valid, as the agent's own parser sees them.
-pub fn config_files(daemon: Result<PathBuf>, path: Option<&Path>) -> Check {
+pub fn config_files(daemon: Result<PathBuf>, mode: Mode) -> Check {
     const NAME: &str = "config";
     let daemon = match daemon {
         Ok(daemon) => daemon,
         Err(error) => return Check::fail(NAME, error.detail, error.hint.unwrap_or_default()),
     };
     let shown = daemon.display();
-    let done = match check_command(&daemon, true, path).stdin(Stdio::null()).output() {
+    let done = match check_command(&daemon, mode == Mode::User, true).output() {
         Ok(done) => done,
         Err(e) => {
             return Check::fail(
@@ -102,11 +101,15 @@ pub fn config_files(daemon: Result<PathBuf>, path: Option<&Path>) -> Check {
             let detail = format!("{} error(s){first}", check.problems.len());
             Check::fail(NAME, detail, "see them all with ten config check, and correct them")
         }
-        Err(_) => Check::warn(
-            NAME,
-            format!("{shown} check did not answer as expected ({})", done.status),
-            "run ten config check and see what it says",
-        ),
+        Err(_) => {
+            let said = String::from_utf8_lossy(&done.stderr);
+            let why = said.lines().next().map_or_else(|| done.status.to_string(), str::to_owned);
+            Check::warn(
+                NAME,
+                format!("the files could not be checked: {why}"),
+                "see whether the files exist and whether you may read them (sudo ten doctor)",
+            )
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub fn cgroups(root: &Path) -> Check {
     if tree.join("unified").is_dir() {
         return Check::warn(
             NAME,
-            "hybrid layout: instances run, but memory and CPU are not limited or shown",
+            "hybrid layout: instances run, but their memory is not shown and limits are coarser",
             fix,
         );
     }

@@ -83,7 +83,7 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
     let client = Agent::new(endpoint, PATIENCE)?;
     checks.push(agent::socket(client.endpoint()));
     checks.push(agent::answers(&client));
-    checks.push(agent::config_files(config::daemon(), config::user_config(global).as_deref()));
+    checks.push(agent::config_files(config::daemon(), mode));
     // Without an agent its config is unknown, and these would only repeat that it does not answer.
     if let Ok(view) = client.get::<tenement_wire::dto::ConfigView>("/config") {
         checks.push(agent::config_taken(&view));

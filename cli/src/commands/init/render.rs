@@ -7,6 +7,9 @@ use tenement_wire::ProcessName;
 
 use super::App;
 
+/// Words of a command that the config fills in.
+const PLACEHOLDERS: [&str; 2] = ["{socket}", "{port}"];
+
 /// The whole file.
 pub fn render(name: &ProcessName, directory: &Path, app: &App) -> String {
     let mut text = format!(
@@ -18,7 +21,13 @@ pub fn render(name: &ProcessName, directory: &Path, app: &App) -> String {
     for note in &app.notes {
         let _ = writeln!(text, "# {note}");
     }
-    let words: Vec<String> = app.command.iter().map(|word| quote(word)).collect();
+    let words: Vec<String> = app
+        .command
+        .iter()
+        .map(|word| {
+            if PLACEHOLDERS.contains(&word.as_str()) { word.clone() } else { quote(&literal(word)) }
+        })
+        .collect();
     let _ = writeln!(text, "command = {}", string(&words.join(" ")));
     if let Some(listen) = app.listen {
         let _ = writeln!(text, "listen = {}", string(listen));
@@ -30,7 +39,13 @@ pub fn render(name: &ProcessName, directory: &Path, app: &App) -> String {
              # app to a place such as /srv.\n",
         );
     }
-    let _ = writeln!(text, "directory = {}", string(&shown));
+    if shown.chars().any(|c| c.is_whitespace() || "\"'\\%:".contains(c)) {
+        text.push_str(
+            "# This path can't be used as it is: systemd gives blanks, quotes, \\, % and : a meaning.\n\
+             # Copy the app to a path without them.\n",
+        );
+    }
+    let _ = writeln!(text, "directory = {}", string(&literal(&shown)));
     text.push_str(
         "# Each instance has a directory of its own for its data; the app finds it in $DATA_DIR.\n\
          # env = { KEY = \"value\" }\n\
@@ -38,6 +53,11 @@ pub fn render(name: &ProcessName, directory: &Path, app: &App) -> String {
          idle_timeout = \"5m\"\n",
     );
     text
+}
+
+/// Braces that are part of a name, not a placeholder.
+fn literal(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
 }
 
 /// A TOML basic string.
@@ -72,6 +92,7 @@ mod tests {
     #[test]
     fn odd_paths_are_quoted_for_both_the_shell_splitter_and_toml() {
         assert_eq!(quote("/srv/my app/it's"), r"'/srv/my app/it'\''s'");
+        assert_eq!(literal("/srv/{x}"), "/srv/{{x}}");
         assert_eq!(string("a\"b\\c\n"), r#""a\"b\\c\u000A""#);
     }
 }
