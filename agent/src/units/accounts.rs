@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::{Result, Write};
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 /// User and group id of a named user.
@@ -51,7 +51,7 @@ pub(crate) fn publish(userdb: &Path, uid: u32) -> Result<()> {
     if done.symlink_metadata().is_ok() {
         return Ok(());
     }
-    fs::create_dir_all(userdb)?;
+    super::dirs::open_trusted(userdb, 0, true)?;
     let user = format!(
         "{{\"userName\":\"{name}\",\"uid\":{uid},\"gid\":{uid},\"disposition\":\"container\",\
          \"realName\":\"Tenement instance\",\"homeDirectory\":\"/\",\
@@ -84,6 +84,8 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_extension("tmp");
     let _ = fs::remove_file(&draft);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&draft)?;
+    // Whatever our umask is: the name service reads it as anybody.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchmod, fchown, fstat,
-    mkdirat, openat, renameat_with, unlinkat,
+    mkdirat, openat, renameat_with, statat, unlinkat,
 };
 
 const DIRECTORY: OFlags =
@@ -114,6 +114,15 @@ pub(crate) fn owner_of(parent: &OwnedFd, name: &str) -> Result<Option<u32>> {
         Ok(dir) => Ok(Some(fstat(&dir)?.st_uid)),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(explain(Path::new(name), error.into())),
+    }
+}
+
+/// The owner of `name` in `parent`, whatever it is.
+pub(crate) fn lstat_owner(parent: &OwnedFd, name: &str) -> Result<Option<u32>> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat.st_uid)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

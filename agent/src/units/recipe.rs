@@ -201,6 +201,12 @@ pub(super) fn parent(path: &Path) -> io::Result<&Path> {
 }
 
 pub(super) fn io_error(name: &InstanceName, error: &io::Error) -> UnitsError {
+    if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        return UnitsError::Refused(format!(
+            "{name}: {error}; if the file system is writable, tenement-unitd may not write there: \
+             `systemctl edit tenement-unitd` and add ReadWritePaths="
+        ));
+    }
     UnitsError::Refused(format!("{name}: {error}"))
 }
 

@@ -1,5 +1,7 @@
 //! The verbs on one instance. Each may be repeated, and ends in the state that it names.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
@@ -30,7 +32,7 @@ impl Builder {
         match dirs::open_trusted(&run, place.owner, false) {
             Ok(run) => purge::remove_tree(&run, name.id().as_str()).map_err(|e| io_error(name, &e)),
             // No directory, nothing in it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io_error(name, &error)),
         }
     }
@@ -115,20 +117,9 @@ impl Builder {
         let config = self.source().load()?;
         let _turn = self.turn(name).await;
         self.unload_in_turn(name).await?;
-        let place = self.place();
         let data = config.settings.data_dir.join(name.process().as_str());
-        let id = name.id().as_str();
-        let parent_dir = match dirs::open_trusted(&data, place.owner, false) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io_error(name, &error)),
-        };
-        let owner = dirs::owner_of(&parent_dir, id).map_err(|error| io_error(name, &error))?;
-        purge::remove_tree(&parent_dir, id).map_err(|error| io_error(name, &error))?;
-        if let (Some(userdb), Some(uid)) = (&place.userdb_dir, owner.filter(|u| uids::is_ours(*u)))
-        {
-            accounts::withdraw(userdb, uid);
-        }
+        self.delete_data(&data, name).map_err(|error| io_error(name, &error))?;
+        let place = self.place();
         if let Some(def) = config.processes.get(name.process())
             && let Ok(paths) = plan::paths(name, def, &config.settings, &place.run_dir)
             && let Some(link) = paths.publish
@@ -139,8 +130,37 @@ impl Builder {
     }
 }
 
+/// systemd keeps the state of dynamic users here, with a symlink from `/var/lib` (systemd.exec(5),
+/// `DynamicUser=`).
+const DYNAMIC_STATE: &str = "/var/lib/private";
+
+impl Builder {
+    /// Deletes the instance's directory below `data`, and forgets its user.
+    fn delete_data(&self, data: &Path, name: &InstanceName) -> io::Result<()> {
+        let (place, id) = (self.place(), name.id().as_str());
+        let parent = match dirs::open_trusted(data, place.owner, false) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let owner = dirs::lstat_owner(&parent, id)?;
+        if place.is_system()
+            && let Ok(state) = data.strip_prefix("/var/lib")
+            && let Ok(dir) = dirs::open_trusted(&Path::new(DYNAMIC_STATE).join(state), 0, false)
+        {
+            purge::remove_tree(&dir, id)?;
+        }
+        purge::remove_tree(&parent, id)?;
+        if let (Some(userdb), Some(uid)) = (&place.userdb_dir, owner.filter(|u| uids::is_ours(*u)))
+        {
+            accounts::withdraw(userdb, uid);
+        }
+        Ok(())
+    }
+}
+
 /// Removes the symlink that was published, and nothing but a symlink.
-fn unpublish(link: &std::path::Path, owner: u32) -> std::io::Result<()> {
+fn unpublish(link: &Path, owner: u32) -> io::Result<()> {
     use rustix::fs::{AtFlags, FileType, statat, unlinkat};
     let dir = dirs::open_trusted(parent(link)?, owner, false)?;
     let name = link.file_name().unwrap_or_default();

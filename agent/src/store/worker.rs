@@ -1,0 +1,199 @@
+//! The thread that owns the connection.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, Savepoint, TransactionBehavior, params};
+use tenement_wire::InstanceName;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{Origin, Registered, StoreError, schema};
+
+/// Requests that share one commit at most.
+const GROUP: usize = 256;
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Request {
+    All(Answer<Vec<Registered>>),
+    Register {
+        names: Vec<InstanceName>,
+        origin: Origin,
+        ports: (u16, u16),
+        answer: Answer<Vec<Registered>>,
+    },
+    Remove {
+        name: InstanceName,
+        answer: Answer<bool>,
+    },
+}
+
+/// Gives an answer once the commit's fate is known.
+type Reply = Box<dyn FnOnce(Option<&StoreError>)>;
+
+/// Opens the database, says how that went, and serves until the last handle is gone.
+pub(super) fn run(
+    path: &Path,
+    opened: oneshot::Sender<Result<(), StoreError>>,
+    mut queue: mpsc::Receiver<Request>,
+) {
+    let mut connection = match schema::open(path) {
+        Ok(connection) => connection,
+        // If nobody waits for the answer any more, there is nobody to serve either.
+        Err(error) => return drop(opened.send(Err(error.at(path)))),
+    };
+    if opened.send(Ok(())).is_err() {
+        return;
+    }
+    let mut group = Vec::with_capacity(GROUP);
+    while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        commit(&mut connection, path, group.drain(..));
+    }
+}
+
+/// Carries out a group in one transaction. A request that fails is undone alone (savepoint); if the
+/// commit fails, all of them have failed. Nobody hears of success before that.
+fn commit(connection: &mut Connection, path: &Path, group: impl Iterator<Item = Request>) {
+    let mut replies: Vec<Reply> = Vec::new();
+    let result = (|| -> Result<(), StoreError> {
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        for request in group {
+            replies.push(match request {
+                Request::All(answer) => reply(answer, path, all(&transaction)),
+                Request::Register { names, origin, ports, answer } => {
+                    let act = |point: &Connection| register(point, &names, origin, ports);
+                    reply(answer, path, alone(&mut transaction, act))
+                }
+                Request::Remove { name, answer } => {
+                    reply(answer, path, alone(&mut transaction, |point| remove(point, &name)))
+                }
+            });
+        }
+        Ok(transaction.commit()?)
+    })();
+    let failure = result.err().map(|error| error.at(path));
+    for reply in replies {
+        reply(failure.as_ref());
+    }
+}
+
+fn alone<T>(
+    transaction: &mut rusqlite::Transaction<'_>,
+    act: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let point: Savepoint<'_> = transaction.savepoint()?;
+    let value = act(&point)?;
+    point.commit()?;
+    Ok(value)
+}
+
+fn reply<T: 'static>(answer: Answer<T>, path: &Path, result: Result<T, StoreError>) -> Reply {
+    let result = result.map_err(|error| error.at(path));
+    Box::new(move |failure| {
+        let result = failure.map_or(result, |failure| Err(failure.clone()));
+        // A caller that gave up needs no answer.
+        let _ = answer.send(result);
+    })
+}
+
+const COLUMNS: &str = "process, id, uuid, port, created_ms, origin";
+
+fn all(connection: &Connection) -> Result<Vec<Registered>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM instances ORDER BY process, id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map((), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn register(
+    connection: &Connection,
+    names: &[InstanceName],
+    origin: Origin,
+    ports: (u16, u16),
+) -> Result<Vec<Registered>, StoreError> {
+    let select = format!("SELECT {COLUMNS} FROM instances WHERE process = ?1 AND id = ?2");
+    let mut select = connection.prepare_cached(&select)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO instances (process, id, uuid, port, created_ms, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut free: Option<std::vec::IntoIter<u16>> = None;
+    let mut registered = Vec::with_capacity(names.len());
+    for name in names {
+        let key = params![name.process().as_str(), name.id().as_str()];
+        if let Some(known) = select.query_row(key, read).optional()? {
+            registered.push(known);
+            continue;
+        }
+        let free = match &mut free {
+            Some(free) => free,
+            None => free.insert(free_ports(connection, ports)?.into_iter()),
+        };
+        let port = free.next().ok_or(StoreError::NoFreePort(ports.0, ports.1))?;
+        let new = Registered {
+            name: name.clone(),
+            uuid: Uuid::new_v4(),
+            port,
+            created_ms: now_ms(),
+            origin,
+        };
+        insert.execute(params![
+            name.process().as_str(),
+            name.id().as_str(),
+            new.uuid.to_string(),
+            port,
+            i64::try_from(new.created_ms).unwrap_or(i64::MAX),
+            origin_word(origin),
+        ])?;
+        registered.push(new);
+    }
+    Ok(registered)
+}
+
+/// The free ports of a range, lowest first.
+fn free_ports(connection: &Connection, (low, high): (u16, u16)) -> Result<Vec<u16>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT port FROM instances WHERE port BETWEEN ?1 AND ?2")?;
+    let taken = statement.query_map((low, high), |row| row.get(0))?;
+    let taken: BTreeSet<u16> = taken.collect::<Result<_, _>>()?;
+    Ok((low..=high).filter(|port| !taken.contains(port)).collect())
+}
+
+fn remove(connection: &Connection, name: &InstanceName) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM instances WHERE process = ?1 AND id = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.execute(params![name.process().as_str(), name.id().as_str()])? > 0)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Registered> {
+    let bad = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let (process, id): (String, String) = (row.get(0)?, row.get(1)?);
+    let process = process.parse().map_err(|e: tenement_wire::NameError| bad(0, e.into()))?;
+    let id = id.parse().map_err(|e: tenement_wire::NameError| bad(1, e.into()))?;
+    let uuid: String = row.get(2)?;
+    let created: i64 = row.get(4)?;
+    let origin: String = row.get(5)?;
+    Ok(Registered {
+        name: InstanceName::new(process, id),
+        uuid: uuid.parse().map_err(|e: uuid::Error| bad(2, e.into()))?,
+        port: row.get(3)?,
+        created_ms: u64::try_from(created).unwrap_or(0),
+        origin: if origin == "config" { Origin::Config } else { Origin::Api },
+    })
+}
+
+fn origin_word(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Config => "config",
+        Origin::Api => "api",
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
