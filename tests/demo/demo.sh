@@ -33,7 +33,7 @@ cleanup() {
     local status=$?
     trap - EXIT INT TERM
     # Ctrl-C while it waits is how the demo ends.
-    [ -z "$PAUSE" ] || { kill "$PAUSE" && status=0; }
+    [ -z "$PAUSE" ] || { kill "$PAUSE" 2>/dev/null; status=0; }
     if [ "$status" != 0 ] || [ "$FAILED" != 0 ]; then
         inside journalctl --no-pager -n 40 -u tenement.service -u tenement-unitd.service -u 'ten-*' >&2 || true
         [ "$status" != 0 ] || status=1
