@@ -7,7 +7,7 @@ export TENEMENT_DEB_DIR ?= $(CARGO_TARGET_DIR)/deb
 # One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
 step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
 
-.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps setup setup-host clean
+.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps need-root setup setup-host clean
 
 help:
 	@echo 'make demo [CHECK=1] [SUITE=trixie]  build, boot a throwaway host, wake and sleep instances'
@@ -19,7 +19,7 @@ help:
 demo: setup setup-host deb apps
 	tests/demo/demo.sh
 
-test: setup setup-host check deb lint apps e2e
+test: need-root setup setup-host check deb lint apps e2e
 
 check: setup fmt clippy deny unit
 
@@ -49,9 +49,9 @@ e2e:
 	$(call step,A small run on a virtual machine)
 	tests/e2e-vm bookworm
 
-bench: setup setup-host deb apps
+bench: need-root setup setup-host deb apps
 	$(call step,Benchmarks)
-	tests/bench
+	tests/bench/run
 
 deb: setup
 	$(call step,Building the package (a few minutes when nothing is compiled yet))
@@ -72,6 +72,10 @@ apps: setup
 	$(call step,The static app)
 	cargo rustc --release --locked -p tenement-test-apps --bin hello-static -- -C target-feature=+crt-static
 	install -D $(CARGO_TARGET_DIR)/release/hello-static $(CARGO_TARGET_DIR)/apps/hello-static
+
+# Said before the long steps and not after them.
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo 'Run this as root: it makes hosts out of namespaces.' >&2; exit 1; }
 
 setup:
 	@packaging/install-build-deps deb

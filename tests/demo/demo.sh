@@ -9,11 +9,14 @@ cd "$(dirname "$0")/../.."
 SUITE=${SUITE:-bookworm}
 CHECK=${CHECK:-}
 HOST=tenement-demo
-TENHOST=tests/host/tenhost
+TENHOST=(tests/host/tenhost)
+# A host is made of mounts and namespaces, which takes root.
+[ "$(id -u)" = 0 ] || TENHOST=(sudo -E "${TENHOST[@]}")
 TARGET=${CARGO_TARGET_DIR:-target}
 WAIT_SECONDS=60
 FAILED=0
-JOURNAL=
+WORK=
+PAUSE=
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' plain=$'\e[0m'
@@ -23,19 +26,21 @@ fi
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 fail() { FAILED=1; printf '%sFAILED: %s%s\n' "$red" "$*" "$plain" >&2; }
 die() { fail "$@"; exit 1; }
-inside() { "$TENHOST" exec "$HOST" -- "$@"; }
+inside() { "${TENHOST[@]}" exec "$HOST" -- "$@"; }
 show() { printf '%s$ %s%s\n' "$dim" "$*" "$plain"; inside "$@" || fail "$*"; }
 
 cleanup() {
     local status=$?
     trap - EXIT INT TERM
+    # Ctrl-C while it waits is how the demo ends.
+    [ -z "$PAUSE" ] || { kill "$PAUSE" 2>/dev/null; status=0; }
     if [ "$status" != 0 ] || [ "$FAILED" != 0 ]; then
         inside journalctl --no-pager -n 40 -u tenement.service -u tenement-unitd.service -u 'ten-*' >&2 || true
         [ "$status" != 0 ] || status=1
     fi
     say "Cleaning up: the host and all in it go away"
-    "$TENHOST" stop "$HOST" || status=1
-    rm -rf "$JOURNAL"
+    "${TENHOST[@]}" stop "$HOST" || status=1
+    rm -rf "$WORK"
     exit "$status"
 }
 
@@ -60,14 +65,14 @@ wait_until() {
             fail "$what: not within $WAIT_SECONDS s"
             return 1
         fi
-        read -r -t 0.2 <> <(:) || true
+        sleep 0.2
     done
 }
 
 # request HOSTNAME TEXT: one request, its status, time and how it was served; TEXT must be in the body.
 request() {
     local host=$1.localhost body headers line
-    body=$JOURNAL/body headers=$JOURNAL/headers
+    body=$WORK/body headers=$WORK/headers
     line=$(curl --silent --show-error --max-time 30 --resolve "$host:$PORT:127.0.0.1" \
         --output "$body" --dump-header "$headers" --write-out '%{http_code} in %{time_total} s' \
         "http://$host:$PORT/" 2>&1) || { fail "$host: $line"; return 0; }
@@ -79,11 +84,13 @@ request() {
 }
 
 served() { # cold|hot
-    grep -qi "^x-tenement-wake: *$1" "$JOURNAL/headers" || fail "expected the last answer to be $1"
+    grep -qi "^x-tenement-wake: *$1" "$WORK/headers" || fail "expected the last answer to be $1"
 }
 
 all_asleep() {
-    [ -z "$(inside systemctl list-units --no-legend --plain --state=active,activating,deactivating 'ten-*@*.service')" ]
+    local awake
+    awake=$(inside systemctl list-units --no-legend --plain --state=active,activating,deactivating 'ten-*@*.service') &&
+        [ -z "$awake" ]
 }
 
 wake_all() {
@@ -95,8 +102,8 @@ wake_all() {
 
 # Reads the config that matches PORT, and makes tenement.socket listen there.
 configure() {
-    sed "s/@PORT@/$PORT/" tests/demo/tenement.toml >"$JOURNAL/tenement.toml"
-    "$TENHOST" cp "$HOST" "$JOURNAL/tenement.toml" /etc/tenement/tenement.toml
+    sed "s/@PORT@/$PORT/" tests/demo/tenement.toml >"$WORK/tenement.toml"
+    "${TENHOST[@]}" cp "$HOST" "$WORK/tenement.toml" /etc/tenement/tenement.toml
     inside chown root:root /etc/tenement/tenement.toml
     inside chmod 0644 /etc/tenement/tenement.toml
     if [ "$PORT" != 8080 ]; then
@@ -108,7 +115,7 @@ configure() {
 }
 
 main() {
-    JOURNAL=$(mktemp -d)
+    WORK=$(mktemp -d)
     trap cleanup EXIT
     trap 'exit 130' INT TERM
     local deb
@@ -116,25 +123,24 @@ main() {
     PORT=$(free_port) || die "no free port among 8080-8888 and 18080"
 
     say "Booting a throwaway $SUITE with a real systemd (its first build takes a minute)"
-    "$TENHOST" stop "$HOST" >/dev/null 2>&1 || true
-    "$TENHOST" prepare "$SUITE" >/dev/null
-    "$TENHOST" boot "$HOST" "$SUITE" --net host
+    "${TENHOST[@]}" stop "$HOST" >/dev/null 2>&1 || true
+    "${TENHOST[@]}" prepare "$SUITE" >/dev/null
+    "${TENHOST[@]}" boot "$HOST" "$SUITE" --net host
 
     say "Installing $(basename "$deb"), as a user does"
     inside mkdir -p /opt/demo
-    "$TENHOST" cp "$HOST" "$deb" /root/tenement.deb
+    "${TENHOST[@]}" cp "$HOST" "$deb" /root/tenement.deb
     inside apt-get install --yes --quiet=2 -o Dpkg::Use-Pty=0 /root/tenement.deb || die "the package does not install"
-    "$TENHOST" cp "$HOST" tests/apps/notes /opt/demo/notes
-    "$TENHOST" cp "$HOST" tests/apps/node-hello /opt/demo/node-hello
-    "$TENHOST" cp "$HOST" "$TARGET/apps/hello-static" /opt/demo/hello-static
+    "${TENHOST[@]}" cp "$HOST" tests/apps/notes /opt/demo/notes
+    "${TENHOST[@]}" cp "$HOST" tests/apps/node-hello /opt/demo/node-hello
+    "${TENHOST[@]}" cp "$HOST" "$TARGET/apps/hello-static" /opt/demo/hello-static
     inside chmod -R a+rX /opt/demo
     inside chmod 0755 /opt/demo/hello-static
     configure
     show ten version
 
     say "Four instances: Python twice, Node, and a static binary. All asleep, costing nothing"
-    for instance in notes:alice notes:bob web:demo hello:one; do show ten spawn "$instance"; done
-    wait_until "all asleep after spawn" all_asleep
+    for instance in notes:alice notes:bob web:demo hello:one; do show ten spawn --no-start "$instance"; done
     show ten ps
 
     say "A first request wakes each"
@@ -162,9 +168,10 @@ main() {
     fi
     say "Try it in this machine's browser; Ctrl-C ends it all"
     printf '  http://%s.localhost:%s/\n' alice.notes "$PORT" bob.notes "$PORT" demo.web "$PORT" one.hello "$PORT"
-    printf '  look inside: %s exec %s -- bash\n' "$TENHOST" "$HOST"
-    tail -f /dev/null &
-    wait
+    printf '  look inside: %s exec %s -- bash\n' "${TENHOST[*]}" "$HOST"
+    sleep infinity &
+    PAUSE=$!
+    wait "$PAUSE"
 }
 
 main

@@ -1,5 +1,6 @@
 //! The agent's life, from listeners to drain.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,13 +211,12 @@ async fn until_true(mut stopping: watch::Receiver<bool>) {
 
 /// The unit helper's places, for a user who is its own helper.
 fn user_place(places: &Places) -> Place {
+    let none = PathBuf::new;
     Place {
         config_dir: places.config_dir.clone(),
         run_dir: places.run_dir.clone(),
         state_dir: places.state_dir.clone(),
-        userdb_dir: None,
-        etc_dir: "/etc".into(),
-        owner: rustix::process::geteuid().as_raw(),
+        ..Place::user(none(), none(), none())
     }
 }
 
