@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
-use tenement_agent::flows::instance::Setup;
 use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
 use tenement_agent::proxy::{self, Policy, Proxy};
 use tenement_agent::routes::{Route, RouteTable};
@@ -68,11 +67,10 @@ fn main() {
     let (backend, port) = (args.next().expect(usage), args.next().expect(usage));
     let workers = args.next().map_or(1, |n| n.parse().expect(usage));
     let target = Target::Unix(Path::new(&backend).into());
-    let setup =
-        Setup { definition: Arc::new(definition()), target: target.clone(), trigger: target };
+    let definition = Arc::new(definition());
     let new = |n: u32| {
         let name: InstanceName = format!("bench:i{n}").parse().expect("a valid name");
-        (name.clone(), Arc::new(Instance::new(name, Default::default(), 0, setup.clone())))
+        (name.clone(), Arc::new(Instance::at(name, definition.clone(), target.clone())))
     };
     let instances: HashMap<_, _> = (0..10_000).map(new).collect();
     let table =

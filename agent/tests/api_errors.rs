@@ -129,6 +129,7 @@ async fn a_rejected_config_names_every_place() {
         line,
         column: 1,
         text: "foo".into(),
+        source: "foo = 1".into(),
         message: "unknown key".into(),
         fix: "remove it".into(),
     };

@@ -59,7 +59,7 @@ fn an_open_stream_keeps_its_instance_awake_beyond_its_idle_timeout() {
     let host = host();
     spawn(host, "sfd:stream");
     let mut client = host.client();
-    client.send(b"GET /sse HTTP/1.1\r\nHost: stream.sfd.localhost\r\n\r\n").expect("sent");
+    client.send(b"GET /sse/600/100 HTTP/1.1\r\nHost: stream.sfd.localhost\r\n\r\n").expect("sent");
     assert_eq!(client.head().expect("a head").status, 200);
     // Three idle timeouts and more pass while only this stream is open.
     let begin = Instant::now();
@@ -85,7 +85,7 @@ fn an_instance_in_use_is_not_put_to_sleep_without_force() {
     let host = host();
     spawn(host, "srace:busy");
     let mut client = host.client();
-    client.send(b"GET /sse HTTP/1.1\r\nHost: busy.srace.localhost\r\n\r\n").expect("sent");
+    client.send(b"GET /sse/600/100 HTTP/1.1\r\nHost: busy.srace.localhost\r\n\r\n").expect("sent");
     assert_eq!(client.head().expect("a head").status, 200);
     assert_eq!(host.try_run("ten sleep srace:busy").code, 6);
     let why = host.ten_json("why srace:busy");

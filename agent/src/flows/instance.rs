@@ -155,6 +155,16 @@ impl Instance {
         }
     }
 
+    /// An instance at a fixed address that no database knows: for tests and benchmarks of the doors.
+    #[must_use]
+    pub fn at(name: InstanceName, definition: Arc<Definition>, target: Target) -> Self {
+        let (uuid, origin) = (Uuid::nil(), Origin::Api);
+        let registered = Registered { name, uuid, port: 0, created_ms: 0, origin };
+        let data_dir = std::path::Path::new("/").into();
+        let trigger = target.clone();
+        Self::new(registered, Setup { definition, target, alternative: None, trigger, data_dir })
+    }
+
     /// What the database holds of it.
     #[must_use]
     pub fn registered(&self) -> Registered {

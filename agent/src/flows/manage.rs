@@ -16,14 +16,19 @@ use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
 
+/// Reads the config files from disk; a text says why it can't.
+pub type ReadConfig = dyn Fn() -> Result<Vec<config::SourceFile>, String> + Send + Sync;
+/// Finds the problems of the paths that a config names.
+pub type FindProblems = dyn Fn(&config::Config) -> Vec<ConfigProblem> + Send + Sync;
+
 /// An [`Agent`] with what the verbs need beyond it: where its config comes from and who it is.
 pub struct Manager<H> {
     /// The flows.
     pub agent: Arc<Agent<H>>,
     /// Reads the config files from disk.
-    pub read_config: Box<dyn Fn() -> Result<Vec<config::SourceFile>, String> + Send + Sync>,
+    pub read_config: Box<ReadConfig>,
     /// Problems of the paths that a config names.
-    pub path_problems: Box<dyn Fn(&config::Config) -> Vec<ConfigProblem> + Send + Sync>,
+    pub path_problems: Box<FindProblems>,
     /// Called with each config that comes into force.
     pub on_config: Box<dyn Fn(&config::Config) + Send + Sync>,
     /// Version of systemd.

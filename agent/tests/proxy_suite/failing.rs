@@ -7,6 +7,7 @@ use std::time::Duration;
 use tenement_agent::flows::WakeError;
 use tokio::net::UnixListener;
 
+use crate::poll::until;
 use crate::support::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

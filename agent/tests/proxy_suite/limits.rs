@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::poll::until;
 use crate::support::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

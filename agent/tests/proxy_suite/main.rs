@@ -7,6 +7,7 @@ mod fields;
 mod framing;
 mod http2;
 mod limits;
+mod poll;
 mod random;
 mod raw;
 mod streams;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::poll::until;
 use crate::support::*;
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
-use tenement_agent::flows::instance::Setup;
 use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
 use tenement_agent::proxy::{self, Policy, Proxy};
 use tenement_agent::routes::Route;
@@ -123,10 +122,9 @@ impl World {
         let path = self.dir.join(format!("{host}.sock"));
         let target = Target::Unix(path.as_path().into());
         let definition = Arc::new(definition(*self.fake.startup.lock().unwrap()));
-        let setup = Setup { definition, target: target.clone(), trigger: target };
         let id = host.split('.').next().unwrap();
         let name = format!("app:{id}").parse().unwrap();
-        let instance = Arc::new(Instance::new(name, Default::default(), 0, setup));
+        let instance = Arc::new(Instance::at(name, definition, target));
         self.fake.routes.lock().unwrap().insert(host.to_owned(), instance.clone());
         (instance, path)
     }
@@ -234,16 +232,6 @@ impl BackendConn {
         self.seen.requests.lock().unwrap().push(message.clone());
         Some(message)
     }
-}
-
-/// Waits until `condition` holds.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "waited in vain until {what}");
 }
 
 /// A simple GET of `path`.
