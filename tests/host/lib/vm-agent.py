@@ -123,6 +123,9 @@ def send_stdin(channel, identity):
 
 
 def call(path, timeout, argv):
+    if sys.stdin is None:
+        # Without this the socket would get the number 0 and be taken for the standard input.
+        os.open(os.devnull, os.O_RDONLY)
     end, identity, pending = time.monotonic() + timeout, os.urandom(8).hex(), b""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(timeout)
