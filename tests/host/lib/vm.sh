@@ -78,7 +78,8 @@ vm_call() {
   local name=$1 seconds=$2
   shift 2
   # Qemu serves one connection at a time; the lock makes a queue of concurrent callers.
-  flock "$RUN/$name/channel.lock" python3 "$HERE/lib/vm-agent.py" call "$RUN/$name/channel" "$seconds" "$@"
+  flock -w "$seconds" -E 255 "$RUN/$name/channel.lock" \
+    python3 "$HERE/lib/vm-agent.py" call "$RUN/$name/channel" "$seconds" "$@"
 }
 
 vm_boot_is_over() {
