@@ -6,11 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tenement_wire::InstanceName;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::WakeError;
@@ -197,7 +198,7 @@ impl Instance {
     #[must_use]
     pub fn units(&self) -> Units {
         Units {
-            service: Active::from_u8(self.service.load(Ordering::Acquire)),
+            service: Active::from_u8(self.service.load(Ordering::SeqCst)),
             socket: Active::from_u8(self.socket.load(Ordering::Acquire)),
         }
     }
@@ -226,7 +227,7 @@ impl Instance {
 
     /// Notes what systemd said of the service and wakes those who wait for a change.
     pub fn set_service(&self, state: Active) {
-        if self.service.swap(state as u8, Ordering::AcqRel) != state as u8 {
+        if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
             if state != Active::Active {
                 // Connections into a process that is ending must not be used for the next one.

@@ -8,6 +8,7 @@ use tenement_wire::InstanceName;
 use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, Phase};
+use super::lease::Closed;
 use crate::config::{Listen, Restart};
 
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
@@ -142,13 +143,12 @@ impl<H: Host> Agent<H> {
             Phase::Asleep => instance.stale.load(Ordering::Acquire),
             _ => false,
         };
-        if !due || instance.removed.load(Ordering::Acquire) || !instance.gate.close_if_idle() {
+        if !due {
             return;
         }
+        let Some(_closed) = Closed::if_idle(instance) else { return };
         if let Err(error) = self.load(instance).await {
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "loading {}: {error}", instance.name);
         }
-        instance.gate.open();
-        instance.changed.notify_waiters();
     }
 }
