@@ -85,6 +85,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.touch();
         if self.0.gate.leave() == 0 {
+            // Nobody waits for a first byte any more, whether it came or not.
+            self.0.waking.store(false, Ordering::Relaxed);
             self.0.idle.notify_waiters();
         }
     }

@@ -115,7 +115,7 @@ impl<H: Host> Agent<H> {
         self.stop_behind(&closed, instance).await
     }
 
-    async fn until_gate_opens(&self, instance: &Instance) {
+    pub(super) async fn until_gate_opens(&self, instance: &Instance) {
         loop {
             let changed = instance.changed.notified();
             tokio::pin!(changed);
@@ -135,11 +135,16 @@ impl<H: Host> Agent<H> {
     ) -> Result<(), HostError> {
         instance.pool.clear();
         let was_ready = instance.ready.swap(false, Ordering::AcqRel);
+        let up = [Active::Active, Active::Activating, Active::Deactivating];
+        instance.stopping.store(up.contains(&instance.units().service), Ordering::Relaxed);
         let stopped = self.host.stop(&instance.name).await;
         match self.host.units(&instance.name).await {
             Ok(units) => instance.set_units(units),
             Err(_) if stopped.is_ok() => instance.set_service(Active::Inactive),
             Err(_) => {}
+        }
+        if stopped.is_err() {
+            instance.stopping.store(false, Ordering::Relaxed);
         }
         if stopped.is_err() && instance.units().service == Active::Active {
             // It runs on and listens as before. Without this it would look like one that is still
