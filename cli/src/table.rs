@@ -61,7 +61,7 @@ pub fn state_style(state: State) -> Style {
         State::Running => GOOD,
         State::Starting | State::Stopping => WARN,
         State::Failed => BAD,
-        State::Asleep | State::Dormant => DIM,
+        State::Asleep => DIM,
     }
 }
 

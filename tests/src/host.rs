@@ -130,7 +130,7 @@ impl Host {
 
     /// Waits until an instance sleeps.
     pub fn until_asleep(&self, instance: &str) {
-        self.until_state(instance, &["asleep", "dormant"], Duration::from_secs(30));
+        self.until_state(instance, &["asleep"], Duration::from_secs(30));
     }
 
     /// Writes a config file under conf.d and has the agent take it.

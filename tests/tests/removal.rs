@@ -16,5 +16,5 @@ fn remove_keeps_data_and_purge_deletes_it() {
     host.run("apt-get purge -y tenement");
     assert_ne!(host.try_run("test -e /var/lib/tenement").code, 0);
     assert_ne!(host.try_run("test -e /etc/tenement").code, 0);
-    assert_eq!(host.run("systemctl --failed --no-legend --plain 'ten*'").out.trim(), "");
+    assert_eq!(host.run("systemctl list-units --failed --no-legend --plain 'ten*'").out.trim(), "");
 }

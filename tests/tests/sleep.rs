@@ -135,15 +135,16 @@ fn a_thousand_stops_under_requests_fail_none() {
     let host = host();
     let systemd = host.systemd();
     let mut failed_in_all = 0;
-    for (name, stops, command) in [
-        ("srace:a", 400, "ten stop srace:a -q"),
-        ("sracesock:a", 200, "ten stop sracesock:a -q"),
-        ("srace:b", 400, "systemctl stop ten-srace@b.service"),
+    // A stop by hand may end as "canceled", when a request starts the service again during it.
+    for (name, stops, command, tolerate) in [
+        ("srace:a", 400, "ten stop srace:a -q", "exit 1"),
+        ("sracesock:a", 200, "ten stop sracesock:a -q", "exit 1"),
+        ("srace:b", 400, "systemctl stop ten-srace@b.service", "true"),
     ] {
         spawn(host, name);
         let (process, id) = name.split_once(':').expect("process:id");
         let finish = load(host, &format!("{id}.{process}.localhost"), 4);
-        host.run(&format!("for i in $(seq {stops}); do {command} || exit 1; done"));
+        host.run(&format!("for i in $(seq {stops}); do {command} || {tolerate}; done"));
         let (answered, failed) = finish();
         println!("{name}: {stops} stops, {answered} answered, {failed} failed");
         assert!(answered > 100, "{name}: only {answered} were answered");

@@ -8,9 +8,7 @@ use crate::InstanceName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Registered, with no unit loaded: its pair of units is made by the first request.
-    Dormant,
-    /// Its socket is loaded and its service is not running: a request wakes it.
+    /// Its service is not running: a request wakes it. Its [`Tier`] tells how deep it sleeps.
     Asleep,
     /// Its service is being started.
     Starting,
@@ -27,7 +25,6 @@ impl State {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Dormant => "dormant",
             Self::Asleep => "asleep",
             Self::Starting => "starting",
             Self::Running => "running",
@@ -41,19 +38,25 @@ impl std::str::FromStr for State {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const ALL: [State; 6] = [
-            State::Dormant,
-            State::Asleep,
-            State::Starting,
-            State::Running,
-            State::Stopping,
-            State::Failed,
-        ];
+        const ALL: [State; 5] =
+            [State::Asleep, State::Starting, State::Running, State::Stopping, State::Failed];
         ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
             let words = ALL.map(State::as_str).join(", ");
             format!("must be one of {words}")
         })
     }
+}
+
+/// How warm an instance is kept, from warm to cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// It has a process.
+    Running,
+    /// Its units are loaded and its service is stopped: a connection starts it.
+    Stopped,
+    /// No unit is loaded: its first request makes the pair of units.
+    Dormant,
 }
 
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
@@ -65,6 +68,8 @@ pub struct InstanceView {
     pub uuid: String,
     /// What it is doing.
     pub state: State,
+    /// How warm it is kept.
+    pub tier: Tier,
     /// When it came into this state, as far as this agent saw it.
     pub since_ms: u64,
     /// Main process id while it runs.

@@ -41,6 +41,15 @@ pub fn read_one(path: &Path) -> Result<SourceFile, String> {
     Ok(SourceFile::new(path.display().to_string(), text))
 }
 
+/// Makes a directory, with its parents, that only this user may enter. One that is there stays as it is.
+///
+/// # Errors
+/// As `mkdir(2)`.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// The problems of the paths that a config names.
 #[must_use]
 pub fn path_problems(config: &config::Config) -> Vec<tenement_wire::dto::ConfigProblem> {

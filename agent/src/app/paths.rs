@@ -11,6 +11,8 @@ pub struct Places {
     pub run_dir: PathBuf,
     /// The state database.
     pub state_dir: PathBuf,
+    /// Parent of the data directories where the config leaves it open; `None`: its own default.
+    pub data_home: Option<PathBuf>,
     /// Whether this is `tenementd --user`.
     pub user: bool,
 }
@@ -23,6 +25,7 @@ impl Places {
             config_dir: "/etc/tenement".into(),
             run_dir: "/run/tenement".into(),
             state_dir: "/var/lib/tenement/_agent".into(),
+            data_home: None,
             user: false,
         }
     }
@@ -41,6 +44,7 @@ impl Places {
             config_dir: config.join("tenement"),
             run_dir: runtime.join("tenement"),
             state_dir: data_home(&home, &env).join("tenement/_agent"),
+            data_home: Some(data_home(&home, &env).join("tenement")),
             user: true,
         })
     }

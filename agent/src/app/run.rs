@@ -62,10 +62,13 @@ fn fail(error: &str) -> ExitCode {
 fn read_config(places: &Places) -> Result<Config, ExitCode> {
     let files = files::read(&places.config_dir)
         .map_err(|error| fail(&format!("the config can't be read: {error}")))?;
-    let config = config::parse(&files).map_err(|problems| {
+    let mut config = config::parse(&files).map_err(|problems| {
         log::error!("the config can't be used\n{}", config::render(&problems));
         ExitCode::from(EXIT_CONFIG)
     })?;
+    if let Some(home) = &places.data_home {
+        config.settings.default_data_dir(home);
+    }
     for problem in files::path_problems(&config) {
         // A directory that is not there (a mount that is late, say) is one process's trouble; the
         // others' customers must not be without an agent for it. A reload is stricter.
@@ -75,6 +78,9 @@ fn read_config(places: &Places) -> Result<Config, ExitCode> {
 }
 
 async fn live(places: Places, config: Config, listeners: Listeners) -> Result<(), String> {
+    if let Err(error) = files::make_private(&places.state_dir) {
+        return Err(format!("{}: {error}", places.state_dir.display()));
+    }
     let store = Store::open(&places.database()).await.map_err(|e| e.to_string())?;
     let systemd = connect(if places.user { Bus::Session } else { Bus::System }).await?;
     let version = systemd.version().await.ok();
@@ -181,6 +187,7 @@ fn manager(
     Manager {
         agent,
         read_config: Box::new(move || files::read(&dir)),
+        data_home: places.data_home.clone(),
         path_problems: Box::new(files::path_problems),
         on_config: Box::new(move |config| proxy.set_policy(Policy::from(&config.settings))),
         systemd,
@@ -216,6 +223,7 @@ fn user_place(places: &Places) -> Place {
         config_dir: places.config_dir.clone(),
         run_dir: places.run_dir.clone(),
         state_dir: places.state_dir.clone(),
+        data_home: places.data_home.clone(),
         ..Place::user(none(), none(), none())
     }
 }

@@ -71,6 +71,16 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
 }
 
+impl Settings {
+    /// Moves `data_dir` to `home` if the config left it at its default: a user's own agent may not
+    /// write below /var/lib.
+    pub fn default_data_dir(&mut self, home: &std::path::Path) {
+        if self.data_dir == Self::default().data_dir {
+            self.data_dir = home.to_owned();
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -27,6 +27,8 @@ pub struct Manager<H> {
     pub agent: Arc<Agent<H>>,
     /// Reads the config files from disk.
     pub read_config: Box<ReadConfig>,
+    /// Where data lies unless the config says otherwise, for a user's own agent.
+    pub data_home: Option<std::path::PathBuf>,
     /// Problems of the paths that a config names.
     pub path_problems: Box<FindProblems>,
     /// Called with each config that comes into force.
@@ -55,7 +57,10 @@ impl<H: Host> Manager<H> {
     }
 
     fn parse(&self, files: &[config::SourceFile]) -> Result<config::Config, Vec<ConfigProblem>> {
-        let config = config::parse(files)?;
+        let mut config = config::parse(files)?;
+        if let Some(home) = &self.data_home {
+            config.settings.default_data_dir(home);
+        }
         let problems = (self.path_problems)(&config);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }

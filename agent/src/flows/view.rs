@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Why};
+use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Tier, Why};
 
 use super::agent::Agent;
 use super::host::{Details, Host};
@@ -36,13 +36,18 @@ impl<H: Host> Agent<H> {
             Phase::Stopping => State::Stopping,
             _ if failure.is_some() => State::Failed,
             Phase::Failed => State::Failed,
-            Phase::Asleep => State::Asleep,
-            Phase::Dormant => State::Dormant,
+            Phase::Asleep | Phase::Dormant => State::Asleep,
+        };
+        let tier = match instance.phase() {
+            Phase::Dormant => Tier::Dormant,
+            Phase::Asleep | Phase::Failed => Tier::Stopped,
+            Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
         };
         InstanceView {
             name: instance.name.clone(),
             uuid: instance.uuid.to_string(),
             state,
+            tier,
             since_ms: instance.since_ms(),
             pid: details.pid,
             url: url(&config, &host_of(&instance.name, &config.settings.domain)),
@@ -68,6 +73,7 @@ impl<H: Host> Agent<H> {
             name: orphan.name.clone(),
             uuid: orphan.uuid.to_string(),
             state: State::Failed,
+            tier: Tier::Dormant,
             since_ms: now_ms(),
             pid: None,
             url: url(&config, &host_of(&orphan.name, &config.settings.domain)),
@@ -163,10 +169,10 @@ fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String 
         },
         State::Starting => "It is being started.".into(),
         State::Stopping => "It is being stopped.".into(),
-        State::Asleep => "It is asleep: nobody uses it, and its socket waits for a request.".into(),
-        State::Dormant => {
+        State::Asleep if view.tier == Tier::Dormant => {
             "It is asleep and no unit of it is loaded: its first request makes them.".into()
         }
+        State::Asleep => "It is asleep: nobody uses it, and its socket waits for a request.".into(),
         State::Failed => {
             format!(
                 "Its last start failed: {}.",
@@ -181,8 +187,8 @@ fn next(view: &InstanceView) -> String {
         State::Running => "is served at once".into(),
         State::Starting => "joins the start that is under way".into(),
         State::Stopping => "waits for the stop to end and wakes it again".into(),
+        State::Asleep if view.tier == Tier::Dormant => "makes its units and wakes it".into(),
         State::Asleep => "wakes it".into(),
-        State::Dormant => "makes its units and wakes it".into(),
         State::Failed => {
             "is refused with 503 until the back-off has passed, then tries again".into()
         }

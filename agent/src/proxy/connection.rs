@@ -117,10 +117,16 @@ async fn serve_http1<T: Tenants>(
         .with_upgrades();
     let mut graceful = false;
     poll_fn(|cx| {
-        if !graceful && stage.poll_reached(cx, Stage::CloseIdle) {
-            graceful = true;
-            Pin::new(&mut connection).graceful_shutdown();
+        // hyper closes at once what has not been read from yet, with the request that the guard
+        // already holds; so a connection without a request so far is left until the next stage.
+        let polled = Pin::new(&mut connection).poll(cx);
+        let last =
+            if client.served.load(Ordering::Relaxed) { Stage::CloseIdle } else { Stage::CloseNew };
+        if polled.is_ready() || graceful || !stage.poll_reached(cx, last) {
+            return polled;
         }
+        graceful = true;
+        Pin::new(&mut connection).graceful_shutdown();
         Pin::new(&mut connection).poll(cx)
     })
     .await

@@ -58,7 +58,8 @@ impl Builder {
     /// If systemd can't be asked for its version.
     pub async fn new(manager: Manager, place: Place) -> Result<Self, UnitsError> {
         let systemd = manager.version().await?;
-        let source = Source::new(&place.config_dir, place.owner);
+        let source =
+            Source::new(&place.config_dir, place.owner).with_data_home(place.data_home.clone());
         let uids = Uids::new(&place.state_dir, place.owner);
         let kitchen = Kitchen { place, uids, systemd };
         let creates = Semaphore::new(CREATES);

@@ -16,6 +16,8 @@ pub struct Place {
     pub state_dir: PathBuf,
     /// Records of the users that instances run as; `None` in user mode.
     pub userdb_dir: Option<PathBuf>,
+    /// Parent of the data directories where the config leaves it open; `None`: its own default.
+    pub data_home: Option<PathBuf>,
     /// `passwd`, `group` and `nsswitch.conf`.
     pub etc_dir: PathBuf,
     /// `tenement-exec`, used where it exists.
@@ -33,6 +35,7 @@ impl Place {
             run_dir: "/run/tenement".into(),
             state_dir: "/var/lib/tenement/_unitd".into(),
             userdb_dir: Some("/run/userdb".into()),
+            data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             owner: 0,
@@ -48,6 +51,7 @@ impl Place {
             run_dir: runtime_dir.join("tenement"),
             state_dir: state_home.join("tenement"),
             userdb_dir: None,
+            data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             owner: rustix::process::geteuid().as_raw(),

@@ -24,6 +24,7 @@ const FILES_MAX: usize = 1000;
 pub struct Source {
     dir: PathBuf,
     owner: u32,
+    data_home: Option<PathBuf>,
     cache: Mutex<Cache>,
 }
 
@@ -59,7 +60,13 @@ impl Source {
     /// The config in `dir`, which must be writable by root and user `owner` only.
     #[must_use]
     pub fn new(dir: &Path, owner: u32) -> Self {
-        Self { dir: dir.to_owned(), owner, cache: Mutex::default() }
+        Self { dir: dir.to_owned(), owner, data_home: None, cache: Mutex::default() }
+    }
+
+    /// The same, where data lies in `home` unless the config says otherwise.
+    #[must_use]
+    pub fn with_data_home(self, home: Option<PathBuf>) -> Self {
+        Self { data_home: home, ..self }
     }
 
     /// The config as the files have it now. While they have errors, the last good one, if there is one
@@ -74,7 +81,10 @@ impl Source {
         if cache.stamp != stamp {
             let files = self.read(&stamp).map_err(|error| self.unreadable(&error))?;
             match parse(&files) {
-                Ok(config) => {
+                Ok(mut config) => {
+                    if let Some(home) = &self.data_home {
+                        config.settings.default_data_dir(home);
+                    }
                     cache.last_good = Some(Arc::new(config));
                     cache.problems = None;
                 }

@@ -53,6 +53,7 @@ pub fn view(name: &str, state: State) -> InstanceView {
     InstanceView {
         uuid: "u".into(),
         state,
+        tier: tenement_wire::dto::Tier::Running,
         since_ms: 1,
         pid: None,
         url: "http://x/".into(),

@@ -132,7 +132,7 @@ pub fn run(command: &mut Command) -> Run {
 pub fn view(name: &str, state: &str) -> Value {
     let (process, id) = name.split_once(':').unwrap();
     json!({
-        "name": name, "uuid": "7b0e5c0e-0000-4000-8000-000000000001", "state": state,
+        "name": name, "uuid": "7b0e5c0e-0000-4000-8000-000000000001", "state": state, "tier": "running",
         "since_ms": 1_700_000_000_000_u64, "pid": 4711,
         "url": format!("http://{id}.{process}.example.com:8080/"),
         "unit": format!("ten-{process}@{id}.service"), "listen": "fd",

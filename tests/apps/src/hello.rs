@@ -80,6 +80,7 @@ fn main() -> ExitCode {
 fn serve(listener: i32, signals: i32, id: String) -> Result<(), String> {
     let open = Arc::new(Open::default());
     let id: Arc<str> = id.into();
+    println!("listening as {id}");
     while listen::wait(listener, signals).map_err(|err| format!("poll: {err}"))? {
         let Some(fd) = listen::accept(listener) else { continue };
         // SAFETY: accept has just made this descriptor, and nothing else owns it. A TcpStream only reads
