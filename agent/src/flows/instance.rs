@@ -107,6 +107,8 @@ pub struct Instance {
     pub(super) stopping: AtomicBool,
     /// Whether the last report of its service was of a crash.
     pub(super) crashing: AtomicBool,
+    /// Whether a crash loop is being ended.
+    pub(super) giving_up: AtomicBool,
     /// Crashes in a row, and when the last one was.
     crashes: AtomicU32,
     crashed_ms: AtomicU64,
@@ -149,6 +151,7 @@ impl Instance {
             waking: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             crashing: AtomicBool::new(false),
+            giving_up: AtomicBool::new(false),
             crashes: AtomicU32::new(0),
             crashed_ms: AtomicU64::new(0),
             gate: Gate::default(),

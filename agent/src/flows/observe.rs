@@ -89,8 +89,11 @@ impl<H: Host> Agent<H> {
         if crashes < CRASHES_MAX && !once {
             return;
         }
-        // Now, not in the task: the next crash must not give up a second time.
+        // The crashes that come until it is unloaded must not give up a second time.
         instance.forget_crashes();
+        if instance.giving_up.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (agent, instance) = (self.clone(), instance.clone());
         tokio::spawn(async move {
             let details = agent.host.details(&instance.name).await.unwrap_or_default();
@@ -106,6 +109,8 @@ impl<H: Host> Agent<H> {
                 Ok(()) => instance.set_units(Units::default()),
                 Err(error) => log::warn!("unloading {}: {error}", instance.name),
             }
+            instance.forget_crashes();
+            instance.giving_up.store(false, Ordering::Release);
         });
     }
 

@@ -158,6 +158,10 @@ impl<H: Host> Agent<H> {
         let mut trigger = None;
         let (mut pause, mut asked) = (TRY_MIN, asked);
         loop {
+            // Looked at first: after a crash loop, nothing may load the units anew.
+            if let Some(failure) = instance.failure().filter(|f| f.at >= started) {
+                return Err(refusal(instance, &failure));
+            }
             self.pull(instance, &setup.trigger, &mut trigger, asked).await?;
             asked &= trigger.is_none();
             for target in std::iter::once(&setup.target).chain(&setup.alternative) {
@@ -168,9 +172,6 @@ impl<H: Host> Agent<H> {
             }
             if instance.removed.load(Ordering::Acquire) {
                 return Err(WakeError::Gone { name: instance.name.clone() });
-            }
-            if let Some(failure) = instance.failure().filter(|f| f.at >= started) {
-                return Err(refusal(instance, &failure));
             }
             if started.elapsed() >= after {
                 instance.fail(format!("it did not listen within {after:?}"));
@@ -262,10 +263,10 @@ impl<H: Host> Agent<H> {
         if instance.phase() == Phase::Failed {
             self.host.reset(&instance.name).await?;
         }
-        self.host.load(&instance.name, instance.port).await?;
         if changes > 0 {
             self.refresh(instance);
         }
+        self.host.load(&instance.name, instance.port).await?;
         // Only now: until the pair is the new one, requests join the flight and do not connect.
         instance.freshen(changes);
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {

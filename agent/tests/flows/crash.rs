@@ -1,0 +1,123 @@
+//! Crashes: what is one, and when a start is given up.
+
+use std::time::Duration;
+
+use tenement_agent::flows::host::Active;
+use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::flows::{Instance, Phase, WakeError};
+
+use super::fake::App;
+use super::pair::Command;
+use super::poll::until;
+use super::world::{MODES, World};
+
+#[tokio::test]
+async fn a_crash_loop_is_ended_and_its_requests_learn_the_reason() {
+    for name in ["fd:1", "sock:1", "port:1"] {
+        let world = World::with(MODES, &[name]).await;
+        world.host.runs(App::Crashes);
+        let error = world.request(name).await.unwrap_err();
+        let WakeError::Failed { reason, retry_after, .. } = error else { panic!("{error}") };
+        assert!(reason.contains("it exited with status 3"), "{name}: {reason}");
+        assert!(retry_after <= Duration::from_secs(1));
+        until("it is unloaded", || world.host.loaded() == 0).await;
+        let instance = world.get(name);
+        until("that is known", || instance.phase() == Phase::Dormant).await;
+        assert_eq!(instance.failure().unwrap().count, 1, "{name}: given up more than once");
+
+        world.host.runs(App::Serves(Duration::ZERO));
+        instance.recovered();
+        world.request(name).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_clean_exit_that_answered_nobody_ends_in_a_failure_too() {
+    for name in ["fd:1", "sock:1"] {
+        let world = World::with(MODES, &[name]).await;
+        world.host.runs(App::Exits);
+        let error = world.request(name).await.unwrap_err();
+        assert!(matches!(error, WakeError::Failed { .. }), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn with_restart_no_the_first_crash_of_a_wake_is_the_last() {
+    let world =
+        World::with("[process.fd]\ncommand = \"/app\"\nrestart = \"no\"\n", &["fd:1"]).await;
+    world.host.runs(App::Crashes);
+    assert!(world.request("fd:1").await.is_err());
+    assert!(world.host.count("up") < 3, "it was tried again and again");
+}
+
+#[tokio::test]
+async fn an_unclean_end_in_our_own_stop_is_no_crash_however_late_it_is_told() {
+    for lagging in [false, true] {
+        for name in ["fd:1", "sock:1"] {
+            let text = MODES.replace("command", "restart = \"no\"\ncommand");
+            let world = World::with(&text, &[name]).await;
+            world.host.runs(App::DiesBadly);
+            drop(world.request(name).await.unwrap());
+            let instance = world.get(name);
+            for _ in 0..4 {
+                if lagging {
+                    world.host.lag();
+                }
+                world.agent.stop(&instance).await.unwrap();
+                // A request comes before the last reports of the stop do.
+                drop(world.request(name).await.unwrap());
+                instance.waking.store(true, std::sync::atomic::Ordering::Relaxed);
+                world.host.deliver();
+                instance.waking.store(false, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert!(instance.failure().is_none(), "{name}: {:?}", instance.failure());
+            until("it is seen to run", || instance.phase() == Phase::Running).await;
+            assert_eq!(world.host.count("unload"), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_by_hand_is_no_crash() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    world.host.runs(App::DiesBadly);
+    let instance = world.get("fd:1");
+    for _ in 0..5 {
+        drop(world.request("fd:1").await.unwrap());
+        world.host.command(&instance.name, Command::Stop).await;
+        until("it is seen asleep", || instance.phase() == Phase::Asleep).await;
+    }
+    assert!(instance.failure().is_none());
+}
+
+fn service(instance: &Instance, active: Active, auto_restart: bool) -> Report {
+    Report { name: instance.name.clone(), unit: Unit::Service, active, auto_restart }
+}
+
+#[tokio::test]
+async fn a_crash_that_is_told_many_times_counts_once() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    world.agent.observe(&service(&instance, Active::Active, false));
+    // systemd 257: failed-before-auto-restart, auto-restart, auto-restart-queued, each perhaps twice.
+    for _ in 0..10 {
+        world.agent.observe(&service(&instance, Active::Activating, true));
+    }
+    world.agent.observe(&service(&instance, Active::Activating, false));
+    world.agent.observe(&service(&instance, Active::Active, false));
+    tokio::task::yield_now().await;
+    assert!(instance.failure().is_none());
+    assert_eq!(world.host.count("unload"), 0);
+}
+
+#[tokio::test]
+async fn a_crash_with_leftover_processes_is_still_one() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    for _ in 0..3 {
+        world.agent.observe(&service(&instance, Active::Active, false));
+        world.agent.observe(&service(&instance, Active::Deactivating, false));
+        world.agent.observe(&service(&instance, Active::Activating, true));
+    }
+    until("it is given up", || instance.failure().is_some()).await;
+}

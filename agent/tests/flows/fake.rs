@@ -1,0 +1,234 @@
+//! A [`Host`] without systemd: scripted failures and delays, and pairs that are tasks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use tenement_agent::flows::agent::Agent;
+use tenement_agent::flows::host::{Active, Details, Host, HostError, Units};
+use tenement_agent::flows::observe::{Report, Unit};
+use tenement_wire::InstanceName;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::pair::{Command, Pair};
+
+/// What every app does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum App {
+    /// Listens after this long and answers.
+    Serves(Duration),
+    /// Runs and never listens.
+    Mute,
+    /// Dies right after its start; systemd starts it again.
+    Crashes,
+    /// Ends cleanly right after its start.
+    Exits,
+    /// Serves, and has an exit status of its own when it is stopped.
+    DiesBadly,
+}
+
+/// A loaded pair.
+struct Loaded {
+    commands: mpsc::UnboundedSender<Command>,
+    units: Arc<Mutex<Units>>,
+}
+
+#[derive(Default)]
+struct Script {
+    counts: HashMap<&'static str, usize>,
+    failing: HashMap<&'static str, HostError>,
+    held: HashMap<&'static str, Arc<Semaphore>>,
+    backlog: Option<Vec<Report>>,
+    app: Option<App>,
+}
+
+/// systemd and the helper; clones share everything.
+#[derive(Clone, Default)]
+pub struct FakeHost(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    agent: OnceLock<Weak<Agent<FakeHost>>>,
+    loaded: Mutex<HashMap<InstanceName, Loaded>>,
+    script: Mutex<Script>,
+}
+
+impl FakeHost {
+    pub fn tell(&self, agent: &Arc<Agent<FakeHost>>) {
+        assert!(self.0.agent.set(Arc::downgrade(agent)).is_ok());
+    }
+
+    fn script<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
+        act(&mut self.0.script.lock().unwrap())
+    }
+
+    /// What apps do from their next start on.
+    pub fn runs(&self, app: App) {
+        self.script(|s| s.app = Some(app));
+    }
+
+    pub fn app(&self) -> App {
+        self.script(|s| s.app).unwrap_or(App::Serves(Duration::ZERO))
+    }
+
+    /// How often `verb` was called; `"up"` is the starts of services.
+    pub fn count(&self, verb: &'static str) -> usize {
+        self.script(|s| s.counts.get(verb).copied().unwrap_or_default())
+    }
+
+    pub fn counted(&self, verb: &'static str) {
+        self.script(|s| *s.counts.entry(verb).or_default() += 1);
+    }
+
+    /// Makes `verb` fail from now on; `None` heals it.
+    pub fn fail(&self, verb: &'static str, error: Option<HostError>) {
+        self.script(|s| match error {
+            Some(error) => drop(s.failing.insert(verb, error)),
+            None => drop(s.failing.remove(verb)),
+        });
+    }
+
+    /// Makes calls of `verb` wait until the result is closed.
+    pub fn hold(&self, verb: &'static str) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.script(|s| s.held.insert(verb, gate.clone()));
+        gate
+    }
+
+    /// Keeps reports back until [`Self::deliver`].
+    pub fn lag(&self) {
+        self.script(|s| s.backlog = Some(Vec::new()));
+    }
+
+    /// Delivers what was kept back, each report twice.
+    pub fn deliver(&self) {
+        for report in self.script(|s| s.backlog.take()).unwrap_or_default() {
+            self.report(report.clone());
+            self.report(report);
+        }
+    }
+
+    /// Forgets what was kept back: events were lost.
+    pub fn lose(&self) {
+        self.script(|s| s.backlog = None);
+    }
+
+    pub fn report(&self, report: Report) {
+        let kept = self.script(|s| match &mut s.backlog {
+            Some(backlog) => {
+                backlog.push(report.clone());
+                true
+            }
+            None => false,
+        });
+        if !kept && let Some(agent) = self.0.agent.get().and_then(Weak::upgrade) {
+            agent.observe(&report);
+        }
+    }
+
+    /// What "systemd" has.
+    pub fn truth(&self, name: &InstanceName) -> Units {
+        let loaded = self.0.loaded.lock().unwrap();
+        loaded.get(name).map(|pair| *pair.units.lock().unwrap()).unwrap_or_default()
+    }
+
+    pub fn loaded(&self) -> usize {
+        self.0.loaded.lock().unwrap().len()
+    }
+
+    /// `systemctl stop` of both units by hand.
+    pub async fn unload_by_hand(&self, name: &InstanceName) {
+        let Some(pair) = self.0.loaded.lock().unwrap().remove(name) else { return };
+        ask(&pair.commands, Command::Unload).await;
+    }
+
+    async fn begin(&self, verb: &'static str) -> Result<(), HostError> {
+        self.counted(verb);
+        if let Some(gate) = self.script(|s| s.held.get(verb).cloned()) {
+            assert!(gate.acquire().await.is_err(), "gates are closed, not filled");
+        }
+        self.script(|s| s.failing.get(verb).cloned()).map_or(Ok(()), Err)
+    }
+
+    /// Lets `systemctl start` or `stop` be done by hand or by the helper.
+    pub async fn command(&self, name: &InstanceName, make: fn(oneshot::Sender<()>) -> Command) {
+        let commands = self.0.loaded.lock().unwrap().get(name).map(|pair| pair.commands.clone());
+        if let Some(commands) = commands {
+            ask(&commands, make).await;
+        }
+    }
+}
+
+async fn ask(
+    commands: &mpsc::UnboundedSender<Command>,
+    make: impl FnOnce(oneshot::Sender<()>) -> Command,
+) {
+    let (done, end) = oneshot::channel();
+    if commands.send(make(done)).is_ok() {
+        let _ = end.await;
+    }
+}
+
+impl Host for FakeHost {
+    async fn load(&self, name: &InstanceName, _: u16) -> Result<(), HostError> {
+        self.begin("load").await?;
+        let instance = self.0.agent.get().and_then(Weak::upgrade).and_then(|a| a.get(name));
+        let instance = instance.ok_or_else(|| HostError::Config(format!("{name}: no config")))?;
+        let mut loaded = self.0.loaded.lock().unwrap();
+        if !loaded.contains_key(name) {
+            let (commands, queue) = mpsc::unbounded_channel();
+            let units = Arc::new(Mutex::new(Units::default()));
+            let pair = Pair::bind(self.clone(), &instance, units.clone())
+                .map_err(|e| HostError::Failed(e.to_string()))?;
+            loaded.insert(name.clone(), Loaded { commands, units });
+            drop(loaded);
+            tokio::spawn(pair.run(queue));
+            let (name, active) = (name.clone(), Active::Active);
+            self.report(Report { name, unit: Unit::Socket, active, auto_restart: false });
+        }
+        Ok(())
+    }
+
+    async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.begin("unload").await?;
+        self.unload_by_hand(name).await;
+        Ok(())
+    }
+
+    async fn start(&self, name: &InstanceName, _: u16) -> Result<(), HostError> {
+        self.begin("start").await?;
+        self.command(name, Command::Start).await;
+        Ok(())
+    }
+
+    async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.begin("stop").await?;
+        self.command(name, Command::Stop).await;
+        Ok(())
+    }
+
+    async fn reset(&self, _: &InstanceName) -> Result<(), HostError> {
+        self.begin("reset").await
+    }
+
+    async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.begin("purge").await?;
+        self.unload_by_hand(name).await;
+        Ok(())
+    }
+
+    async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {
+        self.begin("units").await?;
+        Ok(self.truth(name))
+    }
+
+    async fn details(&self, _: &InstanceName) -> Result<Details, HostError> {
+        Ok(Details { result: Some("it exited with status 3".into()), ..Details::default() })
+    }
+
+    async fn list(&self) -> Result<Vec<(InstanceName, Units)>, HostError> {
+        self.begin("list").await?;
+        let names: Vec<_> = self.0.loaded.lock().unwrap().keys().cloned().collect();
+        Ok(names.into_iter().map(|name| (name.clone(), self.truth(&name))).collect())
+    }
+}

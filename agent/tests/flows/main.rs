@@ -1,0 +1,13 @@
+//! The flows against a systemd that is played by a task: wake, sleep, crashes, reloads, races.
+
+mod crash;
+mod fake;
+mod idle;
+mod manage;
+mod observe;
+mod pair;
+mod poll;
+mod reload;
+mod stress;
+mod wake;
+mod world;

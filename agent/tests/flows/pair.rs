@@ -1,0 +1,215 @@
+//! One pair of units, played by a task: a socket that starts its service, and the service's app.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tenement_agent::config::Listen;
+use tenement_agent::flows::Instance;
+use tenement_agent::flows::host::{Active, Units};
+use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::upstream::Target;
+use tenement_wire::InstanceName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::fake::{App, FakeHost};
+use super::poll::takes;
+
+/// What systemd can be told to do with a pair.
+pub enum Command {
+    /// Start the service.
+    Start(oneshot::Sender<()>),
+    /// Stop the service.
+    Stop(oneshot::Sender<()>),
+    /// Stop both and unload them.
+    Unload(oneshot::Sender<()>),
+}
+
+pub struct Pair {
+    host: FakeHost,
+    name: InstanceName,
+    fd: bool,
+    target: Target,
+    trigger: UnixListener,
+    /// Connections that wait in the socket's queue.
+    queue: Vec<UnixStream>,
+    units: Arc<Mutex<Units>>,
+    app: JoinSet<()>,
+    serving: bool,
+    again: bool,
+}
+
+impl Pair {
+    pub fn bind(
+        host: FakeHost,
+        instance: &Instance,
+        units: Arc<Mutex<Units>>,
+    ) -> std::io::Result<Self> {
+        let setup = instance.setup().clone();
+        let Target::Unix(path) = &setup.trigger else { panic!("a trigger is a unix socket") };
+        let trigger = bind(path)?;
+        units.lock().unwrap().socket = Active::Active;
+        Ok(Self {
+            host,
+            name: instance.name.clone(),
+            fd: setup.definition.listen == Listen::Fd,
+            // In mode `own`, these apps take the port.
+            target: setup.alternative.clone().unwrap_or_else(|| setup.target.clone()),
+            trigger,
+            queue: Vec::new(),
+            units,
+            app: JoinSet::new(),
+            serving: false,
+            again: false,
+        })
+    }
+
+    pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Start(done)) => {
+                        self.start().await;
+                        let _ = done.send(());
+                    }
+                    Some(Command::Stop(done)) => {
+                        self.stop().await;
+                        let _ = done.send(());
+                        self.wake_for_queue().await;
+                    }
+                    Some(Command::Unload(done)) => {
+                        self.stop().await;
+                        self.units.lock().unwrap().socket = Active::Absent;
+                        self.report(Unit::Socket, Active::Absent, false);
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                Ok((stream, _)) = self.trigger.accept() => {
+                    if self.fd && self.serving {
+                        self.app.spawn(answer(stream));
+                    } else {
+                        self.queue.push(stream);
+                        self.start().await;
+                    }
+                }
+                () = takes(Duration::from_millis(1)), if self.again => self.start().await,
+            }
+        }
+    }
+
+    fn service(&self) -> Active {
+        self.units.lock().unwrap().service
+    }
+
+    fn set(&self, active: Active, auto_restart: bool) {
+        self.units.lock().unwrap().service = active;
+        self.report(Unit::Service, active, auto_restart);
+    }
+
+    fn report(&self, unit: Unit, active: Active, auto_restart: bool) {
+        self.host.report(Report { name: self.name.clone(), unit, active, auto_restart });
+    }
+
+    async fn start(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        if !again && matches!(self.service(), Active::Active | Active::Activating) {
+            return;
+        }
+        self.host.counted("up");
+        self.set(Active::Activating, false);
+        match self.host.app() {
+            App::Serves(after) => {
+                takes(after).await;
+                self.serve().await;
+            }
+            App::DiesBadly => self.serve().await,
+            App::Mute => self.set(Active::Active, false),
+            App::Crashes => {
+                self.set(Active::Active, false);
+                self.set(Active::Activating, true);
+                self.again = true;
+            }
+            App::Exits => {
+                self.set(Active::Active, false);
+                self.ended().await;
+                self.again = !self.queue.is_empty();
+            }
+        }
+    }
+
+    async fn serve(&mut self) {
+        self.serving = true;
+        if self.fd {
+            for stream in self.queue.drain(..) {
+                self.app.spawn(answer(stream));
+            }
+        } else {
+            match &self.target {
+                Target::Unix(path) => {
+                    let listener = bind(path).unwrap();
+                    self.app.spawn(async move {
+                        let mut open = JoinSet::new();
+                        while let Ok((stream, _)) = listener.accept().await {
+                            open.spawn(answer(stream));
+                        }
+                    });
+                }
+                Target::Tcp(address) => {
+                    let listener = TcpListener::bind(address).await.unwrap();
+                    self.app.spawn(async move {
+                        let mut open = JoinSet::new();
+                        while let Ok((stream, _)) = listener.accept().await {
+                            open.spawn(answer(stream));
+                        }
+                    });
+                }
+            }
+        }
+        self.set(Active::Active, false);
+    }
+
+    async fn stop(&mut self) {
+        self.again = false;
+        if self.service() == Active::Absent || self.service() == Active::Inactive {
+            return;
+        }
+        self.set(Active::Deactivating, false);
+        if self.host.app() == App::DiesBadly {
+            self.set(Active::Failed, false);
+        }
+        self.ended().await;
+    }
+
+    async fn ended(&mut self) {
+        self.serving = false;
+        // To its end, so that its port is free.
+        self.app.shutdown().await;
+        if !self.fd {
+            // `FlushPending=yes`
+            self.queue.clear();
+        }
+        self.set(Active::Inactive, false);
+    }
+
+    async fn wake_for_queue(&mut self) {
+        if !self.queue.is_empty() {
+            self.start().await;
+        }
+    }
+}
+
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    std::fs::create_dir_all(path.parent().unwrap())?;
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path)
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut byte = [0];
+    while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(b"a").await.is_ok() {}
+}
