@@ -1,5 +1,6 @@
 //! The agent's life, from listeners to drain.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,8 +23,12 @@ use crate::units::{Builder, Client, Place};
 
 /// Pause between tries to reach the bus at boot, and between looks after a lost one.
 const RETRY: Duration = Duration::from_millis(200);
-/// How long the agent waits at its start for a bus that is not there yet.
-const BUS_WAIT: Duration = Duration::from_secs(60);
+/// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
+/// shorter than the unit's `TimeoutStartSec=`, so that the log says what was missing.
+const BUS_WAIT: Duration = Duration::from_secs(45);
+/// How long an agent that can't work stays before it exits. systemd starts it again 250 ms after its
+/// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
+const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs the agent until SIGTERM.
 #[must_use]
@@ -34,24 +39,39 @@ pub fn run(places: Places) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    let config = match read_config(&places) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let mut listeners = match inherited {
-        Ok(listeners) => listeners,
-        Err(error) => return fail(&format!("sockets passed by systemd: {error}")),
-    };
-    if let Err(error) = listeners.complete(config.settings.port, &places.admin_socket()) {
-        return fail(&error);
-    }
-    let code = match runtime.block_on(live(places, config, listeners)) {
+    let code = match runtime.block_on(whole_life(places, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(code) => {
+            runtime.block_on(pause_before_restart());
+            code
+        }
     };
     // Tasks that hold open streams beyond the drain bound end here.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
+}
+
+async fn whole_life(places: Places, inherited: io::Result<Listeners>) -> Result<(), ExitCode> {
+    let config = read_config(&places)?;
+    let mut listeners =
+        inherited.map_err(|error| fail(&format!("sockets passed by systemd: {error}")))?;
+    listeners
+        .complete(config.settings.port, &places.admin_socket())
+        .map_err(|error| fail(&error))?;
+    live(places, config, listeners).await.map_err(|error| fail(&error))
+}
+
+/// Waits a little under a systemd that would start the agent again at once, and no longer than until
+/// it is told to stop. Requests wait meanwhile in the sockets that systemd holds.
+async fn pause_before_restart() {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    signals::tell(&[NotifyState::Status("can't work, see the log; trying again soon")]);
+    tokio::select! {
+        () = tokio::time::sleep(FAILED_PAUSE) => {}
+        () = signals::terminated() => {}
+    }
 }
 
 fn fail(error: &str) -> ExitCode {
@@ -94,7 +114,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let limits = config.settings.clone();
     let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
     let registered = adopt(&agent).await?;
-    tokio::spawn(follow(agent.clone(), events));
+    let following = tokio::spawn(follow(agent.clone(), events));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
@@ -110,12 +130,16 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
-    signals::terminated().await;
+    let blind = tokio::select! {
+        () = signals::terminated() => false,
+        // An agent that hears nothing from systemd would take the stopped for running.
+        _ = following => true,
+    };
     signals::tell(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     let _ = http.await;
     let _ = api.await;
-    Ok(())
+    if blind { Err("the stream of events from systemd ended".into()) } else { Ok(()) }
 }
 
 /// Waits for the bus, which at boot may come after us.
@@ -169,12 +193,15 @@ async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver
             agent.observe(&report);
             continue;
         }
+        let mut quiet = false;
         while let Err(error) = agent.resync().await {
-            log::warn!("asking systemd what runs: {error}");
+            if !quiet {
+                log::warn!("asking systemd what runs, until it answers: {error}");
+            }
+            quiet = true;
             tokio::time::sleep(RETRY).await;
         }
     }
-    log::error!("the stream of events from systemd ended");
 }
 
 fn manager(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use arc_swap::ArcSwap;
 use tenement_wire::InstanceName;
@@ -38,6 +38,11 @@ pub struct Agent<H> {
     pub(super) instances: RwLock<BTreeMap<InstanceName, Arc<Instance>>>,
     /// Registered instances whose process is not in the config.
     pub(super) orphans: Mutex<Vec<Registered>>,
+    /// Those of them that were in an earlier config. They may still run and be in use; should their
+    /// process return, a second lease count for the same units would stop them under open requests.
+    parked: Mutex<BTreeMap<InstanceName, Arc<Instance>>>,
+    /// Held while instances are registered or the config is replaced: one after the other.
+    pub(super) changes: tokio::sync::Mutex<()>,
     pub(super) loads: Semaphore,
 }
 
@@ -54,6 +59,8 @@ impl<H: Host> Agent<H> {
             routes: ArcSwap::from_pointee(routes),
             instances: RwLock::default(),
             orphans: Mutex::default(),
+            parked: Mutex::default(),
+            changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
         })
     }
@@ -61,6 +68,29 @@ impl<H: Host> Agent<H> {
     /// The registered instance of that name.
     pub fn get(&self, name: &InstanceName) -> Option<Arc<Instance>> {
         self.instances.read().expect("no panic while held").get(name).cloned()
+    }
+
+    /// The same, also when its process is not in the config any more.
+    pub(super) fn known(&self, name: &InstanceName) -> Option<Arc<Instance>> {
+        self.get(name).or_else(|| self.parked().get(name).cloned())
+    }
+
+    /// All of those.
+    pub(super) fn all_known(&self) -> Vec<Arc<Instance>> {
+        let mut all = self.all();
+        all.extend(self.parked().values().cloned());
+        all
+    }
+
+    fn parked(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Arc<Instance>>> {
+        self.parked.lock().expect("no panic while held")
+    }
+
+    fn orphan(&self, one: Registered) {
+        let mut orphans = self.orphans.lock().expect("no panic while held");
+        if !orphans.iter().any(|orphan| orphan.name == one.name) {
+            orphans.push(one);
+        }
     }
 
     /// Every registered instance whose process is in the config, in order of name.
@@ -75,22 +105,30 @@ impl<H: Host> Agent<H> {
 
     /// Takes registered instances into memory; call [`Agent::publish`] when all are in.
     pub fn admit(&self, registered: impl IntoIterator<Item = Registered>) {
-        let config = self.config.load();
         let mut instances = self.instances.write().expect("no panic while held");
+        // Read under the lock: a config that comes into force now is applied to these as well.
+        let config = self.config.load();
         for one in registered {
             let Some(definition) = config.processes.get(one.name.process()) else {
                 log::warn!(TENEMENT_INSTANCE = one.name.to_string(); "{} is registered, but its process is not in the config: it gets no requests", one.name);
-                self.orphans.lock().expect("no panic while held").push(one);
+                self.orphan(one);
                 continue;
             };
             match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
                 Ok(setup) => {
-                    let name = one.name.clone();
-                    instances.entry(name).or_insert_with(|| Arc::new(Instance::new(one, setup)));
+                    instances.entry(one.name.clone()).or_insert_with(|| {
+                        match self.parked().remove(&one.name) {
+                            Some(instance) => {
+                                instance.plan(setup);
+                                instance
+                            }
+                            None => Arc::new(Instance::new(one, setup)),
+                        }
+                    });
                 }
                 Err(error) => {
                     log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
-                    self.orphans.lock().expect("no panic while held").push(one);
+                    self.orphan(one);
                 }
             }
         }
@@ -98,9 +136,10 @@ impl<H: Host> Agent<H> {
 
     /// Makes the route table anew from what is registered and configured.
     pub fn publish(&self) {
+        // Held until the table is in place, so that no older table replaces a newer one.
+        let instances = self.instances.read().expect("no panic while held");
         let config = self.config.load();
         let processes = config.processes.values().map(|d| (d.name.clone(), d.spawn_on_request));
-        let instances = self.instances.read().expect("no panic while held");
         let hosts = instances.iter().map(|(name, instance)| (name.clone(), instance.clone()));
         self.routes.store(Arc::new(RouteTable::new(&config.settings.domain, processes, hosts)));
     }
@@ -109,7 +148,7 @@ impl<H: Host> Agent<H> {
     pub fn dismiss(&self, name: &InstanceName) {
         let gone = self.instances.write().expect("no panic while held").remove(name);
         self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
-        if let Some(instance) = gone {
+        for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();
         }
@@ -123,26 +162,39 @@ impl<H: Host> Agent<H> {
         let mut homeless = Vec::new();
         self.instances.write().expect("no panic while held").retain(|name, instance| {
             let Some(definition) = config.processes.get(name.process()) else {
+                self.parked().insert(name.clone(), instance.clone());
                 homeless.push(instance.registered());
                 return false;
             };
             if instance.setup().definition != *definition || old.settings != config.settings {
                 match setup(&self.run_dir, &config.settings, definition, name, instance.port) {
-                    Ok(setup) => instance.set_setup(setup),
+                    Ok(setup) => instance.plan(setup),
                     Err(error) => {
                         log::error!("{name} gets no requests: {error}");
+                        self.parked().insert(name.clone(), instance.clone());
                         homeless.push(instance.registered());
                         return false;
                     }
                 }
-                instance.stale.store(true, Ordering::Release);
             }
             true
         });
         let returning = std::mem::take(&mut *self.orphans.lock().expect("no panic while held"));
-        self.orphans.lock().expect("no panic while held").extend(homeless);
+        homeless.into_iter().for_each(|one| self.orphan(one));
         self.admit(returning);
         self.publish();
+    }
+}
+
+impl<H: Host> Agent<H> {
+    /// Brings what is known of an instance up to the config in force: its units are of that now.
+    pub(super) fn refresh(&self, instance: &Instance) {
+        let config = self.config.load();
+        let Some(definition) = config.processes.get(instance.name.process()) else { return };
+        match setup(&self.run_dir, &config.settings, definition, &instance.name, instance.port) {
+            Ok(setup) => instance.set_setup(setup),
+            Err(error) => log::error!("{} keeps its address: {error}", instance.name),
+        }
     }
 }
 

@@ -87,7 +87,11 @@ pub fn report(event: UnitEvent) -> Option<Report> {
         UnitEvent::Changed { name, kind, active: state, sub, .. } => Some(Report {
             name,
             unit: unit(kind),
-            active: active(Some(state)),
+            // systemd 254 passes through these on its way to `auto-restart`, which counts alone.
+            active: match sub.ends_with("-before-auto-restart") {
+                true => Active::Activating,
+                false => active(Some(state)),
+            },
             auto_restart: sub.starts_with("auto-restart"),
         }),
         UnitEvent::Removed { name, kind } => {

@@ -6,11 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tenement_wire::InstanceName;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::WakeError;
@@ -94,14 +95,18 @@ pub struct Instance {
     last_used_ms: AtomicU64,
     /// Whether its own listener answered since the service started (not for `Listen::Fd`).
     pub ready: AtomicBool,
-    /// Whether the loaded units may be of an older config than the agent's.
-    pub stale: AtomicBool,
+    /// How many changes of the config the loaded units may lack.
+    stale: AtomicU32,
     /// Whether it was removed: nobody may wake it any more.
     pub removed: AtomicBool,
     /// Whether a sleeper task watches its idleness.
     pub watched: AtomicBool,
     /// Whether a request is waiting for its first byte since it was asleep.
     pub waking: AtomicBool,
+    /// Whether a stop of ours is not yet at its end in the stream of systemd's reports.
+    pub(super) stopping: AtomicBool,
+    /// Whether the last report of its service was of a crash.
+    pub(super) crashing: AtomicBool,
     /// Crashes in a row, and when the last one was.
     crashes: AtomicU32,
     crashed_ms: AtomicU64,
@@ -138,10 +143,12 @@ impl Instance {
             since_ms: AtomicU64::new(now_ms()),
             last_used_ms: AtomicU64::new(0),
             ready: AtomicBool::new(false),
-            stale: AtomicBool::new(false),
+            stale: AtomicU32::new(0),
             removed: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             waking: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            crashing: AtomicBool::new(false),
             crashes: AtomicU32::new(0),
             crashed_ms: AtomicU64::new(0),
             gate: Gate::default(),
@@ -187,6 +194,27 @@ impl Instance {
         self.setup.store(Arc::new(setup));
     }
 
+    /// Takes what a new config says of it. While it runs, requests go where it listens, whatever the
+    /// new config says: that holds from the next load of its units on.
+    pub fn plan(&self, mut new: Setup) {
+        let old = self.setup.load_full();
+        let runs = matches!(self.phase(), Phase::Running | Phase::Starting | Phase::Stopping);
+        if runs && new.alternative.as_ref() == Some(&old.target) {
+            new.alternative = Some(std::mem::replace(&mut new.target, old.target.clone()));
+        }
+        let moved = (&old.target, &old.alternative, &old.trigger)
+            != (&new.target, &new.alternative, &new.trigger);
+        if runs && (moved || old.definition.listen != new.definition.listen) {
+            let idle_timeout = new.definition.idle_timeout;
+            let definition = Definition { idle_timeout, ..(*old.definition).clone() };
+            new = Setup { definition: Arc::new(definition), ..(*old).clone() };
+        }
+        self.set_setup(new);
+        self.mark_stale();
+        // Its idle time may be another one now.
+        self.changed.notify_waiters();
+    }
+
     /// Where requests go.
     #[must_use]
     pub fn target(&self) -> Target {
@@ -197,9 +225,26 @@ impl Instance {
     #[must_use]
     pub fn units(&self) -> Units {
         Units {
-            service: Active::from_u8(self.service.load(Ordering::Acquire)),
+            service: Active::from_u8(self.service.load(Ordering::SeqCst)),
             socket: Active::from_u8(self.socket.load(Ordering::Acquire)),
         }
+    }
+
+    /// Notes that the loaded units may be of an older config than the agent's.
+    pub fn mark_stale(&self) {
+        self.stale.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many such changes there were since the units were last loaded; 0 = they are fresh.
+    #[must_use]
+    pub fn staleness(&self) -> u32 {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// Notes that units were loaded which hold the first `changes` changes. A change that came
+    /// meanwhile leaves them stale.
+    pub fn freshen(&self, changes: u32) {
+        let _ = self.stale.compare_exchange(changes, 0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// What it is doing.
@@ -226,7 +271,7 @@ impl Instance {
 
     /// Notes what systemd said of the service and wakes those who wait for a change.
     pub fn set_service(&self, state: Active) {
-        if self.service.swap(state as u8, Ordering::AcqRel) != state as u8 {
+        if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
             if state != Active::Active {
                 // Connections into a process that is ending must not be used for the next one.
@@ -293,6 +338,23 @@ impl Instance {
     /// Begins counting crashes anew.
     pub fn forget_crashes(&self) {
         self.crashes.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a report of this state comes from a stop of ours. Reports may lag behind the stop: its
+    /// last ones may come when the gate is open again, and are no news then.
+    pub(super) fn stopped_by_us(&self, state: Active) -> bool {
+        let closed = self.gate.is_closed();
+        match state {
+            Active::Deactivating => closed || self.stopping.load(Ordering::Relaxed),
+            Active::Absent | Active::Inactive | Active::Failed => {
+                self.stopping.swap(false, Ordering::Relaxed) || closed
+            }
+            // It is being started again, so the stop is past.
+            Active::Activating | Active::Active => {
+                self.stopping.fetch_and(closed, Ordering::Relaxed);
+                closed && state == Active::Activating
+            }
+        }
     }
 
     /// Forgets its failures: it answered, or an operator asked for a new try.

@@ -38,17 +38,16 @@ impl Gate {
     }
 
     /// Closes the gate if there is no lease and it is open.
-    pub fn close_if_idle(&self) -> bool {
+    fn close_if_idle(&self) -> bool {
         self.0.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Closes the gate whatever is in flight. `false` if it was closed already.
-    pub fn close(&self) -> bool {
+    fn close(&self) -> bool {
         self.0.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
     }
 
-    /// Opens the gate.
-    pub fn open(&self) {
+    fn open(&self) {
         self.0.fetch_and(!CLOSED, Ordering::AcqRel);
     }
 
@@ -86,8 +85,37 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.touch();
         if self.0.gate.leave() == 0 {
+            // Nobody waits for a first byte any more, whether it came or not.
+            self.0.waking.store(false, Ordering::Relaxed);
             self.0.idle.notify_waiters();
         }
+    }
+}
+
+/// A closed gate, which opens again when this is dropped: at the end of the stop, at an error, at a
+/// panic, or when whoever asked for it has gone. A gate that stayed closed would make every later
+/// request wait in vain.
+#[derive(Debug)]
+pub struct Closed(Arc<Instance>);
+
+impl Closed {
+    /// Closes the gate if nobody uses the instance and no other stop is under way.
+    #[must_use]
+    pub fn if_idle(instance: &Arc<Instance>) -> Option<Self> {
+        instance.gate.close_if_idle().then(|| Self(instance.clone()))
+    }
+
+    /// Closes the gate whatever is in flight; `None` if another stop has closed it.
+    #[must_use]
+    pub fn force(instance: &Arc<Instance>) -> Option<Self> {
+        instance.gate.close().then(|| Self(instance.clone()))
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.gate.open();
+        self.0.changed.notify_waiters();
     }
 }
 

@@ -96,6 +96,8 @@ impl<H: Host> Manager<H> {
     }
 
     async fn register(&self, spawn: &Spawn) -> Result<Vec<Arc<Instance>>, ManageError> {
+        // Of two that spawn the same id at once, the second must learn that it exists.
+        let _turn = self.agent.changes.lock().await;
         let config = self.agent.config.load_full();
         let Some(definition) = config.processes.get(&spawn.process) else {
             return Err(ManageError::UnknownProcess {
@@ -208,7 +210,7 @@ impl<H: Host> Management for Manager<H> {
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
-        instance.stale.store(true, Ordering::Release);
+        instance.mark_stale();
         self.start(&instance).await?;
         Ok(self.agent.view(&instance).await)
     }
@@ -222,6 +224,7 @@ impl<H: Host> Management for Manager<H> {
                     .into(),
             });
         }
+        let mut removing = None;
         let orphan = {
             let orphans = self.agent.orphans.lock().expect("no panic while held");
             orphans.iter().find(|one| one.name == *name).cloned()
@@ -232,18 +235,23 @@ impl<H: Host> Management for Manager<H> {
                 let instance = self.find(name)?;
                 let view = self.agent.view_with(&instance, &super::host::Details::default());
                 // From here on requests are refused; without this one could wake it in between.
-                instance.removed.store(true, Ordering::Release);
+                if instance.removed.swap(true, Ordering::AcqRel) {
+                    let (name, what) = (name.clone(), "it is being removed".into());
+                    return Err(ManageError::Conflict { name, what });
+                }
+                removing = Some(Removing { instance, done: false });
                 view.data_dir
             }
         };
-        if let Err(error) = self.take_down(name, purge).await {
-            if let Some(instance) = self.agent.get(name) {
-                instance.removed.store(false, Ordering::Release);
-            }
-            return Err(error);
+        self.take_down(name, purge).await?;
+        {
+            let _turn = self.agent.changes.lock().await;
+            self.agent.store.remove(name.clone()).await?;
+            self.agent.dismiss(name);
         }
-        self.agent.store.remove(name.clone()).await?;
-        self.agent.dismiss(name);
+        if let Some(removing) = &mut removing {
+            removing.done = true;
+        }
         Ok(Removed { name: name.clone(), data_dir, purged: purge })
     }
 
@@ -272,12 +280,18 @@ impl<H: Host> Management for Manager<H> {
             Ok(config) => {
                 let range = config.settings.port_range;
                 let named = config.instances.clone();
+                let _turn = self.agent.changes.lock().await;
+                // First, so that a database that can't be written leaves the config as it is.
+                let new = self.agent.store.register_many(named, Origin::Config, range).await?;
                 self.agent.rejected.lock().expect("no panic while held").clear();
                 (self.on_config)(&config);
                 self.agent.adopt_config(config);
-                let new = self.agent.store.register_many(named, Origin::Config, range).await?;
                 self.agent.admit(new);
                 self.agent.publish();
+                if let Err(error) = self.agent.resync().await {
+                    // Instances whose process is back may run; the next event of each tells.
+                    log::warn!("asking systemd what runs: {error}");
+                }
                 let agent = self.agent.clone();
                 tokio::spawn(async move { agent.preload(agent.all()).await });
                 Ok(self.agent.config_view())
@@ -304,6 +318,20 @@ impl<H: Host> Management for Manager<H> {
             systemd: self.systemd,
             mode: self.mode.into(),
         })
+    }
+}
+
+/// A removal under way. Unless it gets done, requests are served again.
+struct Removing {
+    instance: Arc<Instance>,
+    done: bool,
+}
+
+impl Drop for Removing {
+    fn drop(&mut self) {
+        if !self.done {
+            self.instance.removed.store(false, Ordering::Release);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tenement_wire::InstanceName;
 use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, Phase};
+use super::lease::Closed;
 use crate::config::{Listen, Restart};
 
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
@@ -39,20 +40,24 @@ pub struct Report {
 impl<H: Host> Agent<H> {
     /// Takes in one report.
     pub fn observe(self: &Arc<Self>, report: &Report) {
-        let Some(instance) = self.get(&report.name) else { return };
+        let Some(instance) = self.known(&report.name) else { return };
         if report.unit == Unit::Socket {
             instance.set_socket(report.active);
             return;
         }
         let before = instance.units().service;
         instance.set_service(report.active);
-        if before == Active::Deactivating || instance.gate.is_closed() {
-            // The end of a stop is no crash, whatever the app's exit status.
+        let crash = report.active == Active::Failed || report.auto_restart;
+        // systemd may tell the same state more than once (some other property has changed).
+        let told = instance.crashing.swap(crash, Ordering::Relaxed) && crash;
+        if told || instance.stopped_by_us(report.active) {
             return;
         }
         match report.active {
             Active::Active => self.came_up(&instance),
-            Active::Failed => self.crashed(&instance),
+            // The end of a stop by hand is no crash, whatever the app's exit status; but only after
+            // a crash does systemd start a service again by itself, leftover processes or not.
+            Active::Failed if before != Active::Deactivating => self.crashed(&instance),
             Active::Activating if report.auto_restart => self.crashed(&instance),
             Active::Inactive | Active::Absent
                 if before == Active::Active && instance.waking.load(Ordering::Relaxed) =>
@@ -70,7 +75,7 @@ impl<H: Host> Agent<H> {
             // Started by hand: find out when it listens, so that it is shown and served as running.
             let (agent, instance) = (self.clone(), instance.clone());
             tokio::spawn(async move {
-                let _ = agent.reach(&instance).await;
+                let _ = agent.join_flight(&instance, false).await;
             });
         }
     }
@@ -79,23 +84,28 @@ impl<H: Host> Agent<H> {
     /// start the service again and again, as fast as PID 1 can.
     fn crashed(self: &Arc<Self>, instance: &Arc<Instance>) {
         let crashes = instance.count_crash();
-        let once = instance.setup().definition.restart == Restart::No;
+        let waited_for = instance.waking.load(Ordering::Relaxed);
+        let once = waited_for && instance.setup().definition.restart == Restart::No;
         if crashes < CRASHES_MAX && !once {
             return;
         }
+        // Now, not in the task: the next crash must not give up a second time.
+        instance.forget_crashes();
         let (agent, instance) = (self.clone(), instance.clone());
         tokio::spawn(async move {
             let details = agent.host.details(&instance.name).await.unwrap_or_default();
             let how = details.result.unwrap_or_else(|| "it ended at once".into());
-            let failure = instance.fail(format!("{how}, {crashes} times without an answer"));
-            instance.forget_crashes();
+            let failure = instance.fail(match crashes {
+                1 => format!("{how}, without an answer"),
+                n => format!("{how}, {n} times without an answer"),
+            });
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} did not start: {}", instance.name, failure.reason);
             // Closing the socket also ends the connections that wait in it, so their requests are
             // answered now and not at their deadline.
-            if let Err(error) = agent.host.unload(&instance.name).await {
-                log::warn!("unloading {}: {error}", instance.name);
+            match agent.host.unload(&instance.name).await {
+                Ok(()) => instance.set_units(Units::default()),
+                Err(error) => log::warn!("unloading {}: {error}", instance.name),
             }
-            instance.set_units(Units::default());
         });
     }
 
@@ -106,10 +116,13 @@ impl<H: Host> Agent<H> {
     pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
         let loaded: std::collections::HashMap<_, _> = self.host.list().await?.into_iter().collect();
         let mut running = 0;
-        for instance in self.all() {
+        for instance in self.all_known() {
             let units = loaded.get(&instance.name).copied().unwrap_or_default();
+            if instance.units() == Units::default() && units != Units::default() {
+                // Loaded by an earlier agent, perhaps from an earlier config.
+                instance.mark_stale();
+            }
             instance.set_units(units);
-            instance.stale.store(units != Units::default(), Ordering::Release);
             if units.service == Active::Active {
                 running += 1;
                 self.came_up(&instance);
@@ -139,16 +152,15 @@ impl<H: Host> Agent<H> {
     pub(super) async fn preload_one(self: &Arc<Self>, instance: &Arc<Instance>) {
         let due = match instance.phase() {
             Phase::Dormant => true,
-            Phase::Asleep => instance.stale.load(Ordering::Acquire),
+            Phase::Asleep => instance.staleness() > 0,
             _ => false,
         };
-        if !due || instance.removed.load(Ordering::Acquire) || !instance.gate.close_if_idle() {
+        if !due {
             return;
         }
+        let Some(_closed) = Closed::if_idle(instance) else { return };
         if let Err(error) = self.load(instance).await {
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "loading {}: {error}", instance.name);
         }
-        instance.gate.open();
-        instance.changed.notify_waiters();
     }
 }

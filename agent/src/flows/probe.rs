@@ -8,10 +8,24 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::upstream::Target;
 
 /// An open connection on which nothing is said.
-#[expect(dead_code, reason = "it is held for being open, and never read")]
 pub(super) enum Open {
     Unix(UnixStream),
     Tcp(TcpStream),
+}
+
+impl Open {
+    /// Whether the other side has closed it.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+        };
+        match read {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 /// Connects.

@@ -11,24 +11,24 @@ use super::agent::Agent;
 use super::host::{Active, Host, HostError};
 use super::idle::{self, Verdict};
 use super::instance::{Instance, Phase, mono_ms};
+use super::lease::Closed;
 
 impl<H: Host> Agent<H> {
     /// Sees to it that exactly one task watches the idleness of a running instance.
     pub(super) fn watch_idleness(self: &Arc<Self>, instance: &Arc<Instance>) {
-        if instance.watched.swap(true, Ordering::AcqRel) {
+        if instance.watched.swap(true, Ordering::SeqCst) {
             return;
         }
-        if instance.last_used_ms() == 0 {
-            // Adopted after a restart of the agent: when it was last used is unknown, so its idle
-            // time begins now.
-            instance.touch();
-        }
+        // Its idle time begins now: it may have been started by hand long after its last use, and
+        // after a restart of the agent nobody knows when that was.
+        instance.touch();
         let (agent, instance) = (self.clone(), instance.clone());
         tokio::spawn(async move {
+            let unwatch = Unwatch(&instance);
             agent.watch_until_down(&instance).await;
-            instance.watched.store(false, Ordering::Release);
-            if instance.phase() == Phase::Running {
-                // It came up again between the last look and the line above.
+            drop(unwatch);
+            if matches!(instance.phase(), Phase::Running | Phase::Starting) {
+                // It came up again between the last look and the end of the watch.
                 agent.watch_idleness(&instance);
             }
         });
@@ -44,14 +44,21 @@ impl<H: Host> Agent<H> {
             if !matches!(instance.phase(), Phase::Running | Phase::Starting | Phase::Stopping) {
                 return;
             }
-            let timeout = instance.setup().definition.idle_timeout;
-            match idle::decide(mono_ms(), instance.last_used_ms(), instance.gate.leases(), timeout)
-            {
-                Verdict::Sleep if instance.phase() == Phase::Running => {
-                    if let Err(error) = self.put_to_sleep(instance).await {
-                        log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "putting {} to sleep: {error}", instance.name);
-                        // The unit is as it was; the next try comes after a full idle time.
-                        instance.touch();
+            let leases = instance.gate.leases();
+            match idle::decide(mono_ms(), instance.last_used_ms(), leases, sleeps_after(instance)) {
+                Verdict::Sleep if instance.phase() != Phase::Stopping => {
+                    match self.put_to_sleep(instance).await {
+                        // It lived through its idle time, so whatever failed before is past.
+                        Ok(true) if instance.phase() == Phase::Asleep => instance.recovered(),
+                        // Something has started it again at once.
+                        Ok(true) => instance.touch(),
+                        // Somebody has just come, or a stop is under way: both tell of their end.
+                        Ok(false) => tokio::select! { () = changed => {}, () = idle => {} },
+                        Err(error) => {
+                            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "putting {} to sleep: {error}", instance.name);
+                            // The unit is as it was; the next try comes after a full idle time.
+                            instance.touch();
+                        }
                     }
                 }
                 Verdict::Wait(after) => {
@@ -72,10 +79,8 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         instance: &Arc<Instance>,
     ) -> Result<bool, HostError> {
-        if !instance.gate.close_if_idle() {
-            return Ok(false);
-        }
-        self.stop_behind_gate(instance).await.map(|()| true)
+        let Some(closed) = Closed::if_idle(instance) else { return Ok(false) };
+        self.stop_behind(&closed, instance).await.map(|()| true)
     }
 
     /// Stops it whatever is open: requests that are under way get `stop_timeout` to end, new ones
@@ -84,11 +89,16 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// What systemd or the helper said; the gate is open again.
     pub async fn stop(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), HostError> {
-        if !instance.gate.close() {
-            // Another stop is under way: its end is ours.
+        let closed = loop {
+            if let Some(closed) = Closed::force(instance) {
+                break closed;
+            }
+            // Another stop is under way: its end is ours, unless it failed.
             self.until_gate_opens(instance).await;
-            return Ok(());
-        }
+            if matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed) {
+                return Ok(());
+            }
+        };
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
         let _ = tokio::time::timeout(drain, async {
             loop {
@@ -102,10 +112,10 @@ impl<H: Host> Agent<H> {
             }
         })
         .await;
-        self.stop_behind_gate(instance).await
+        self.stop_behind(&closed, instance).await
     }
 
-    async fn until_gate_opens(&self, instance: &Instance) {
+    pub(super) async fn until_gate_opens(&self, instance: &Instance) {
         loop {
             let changed = instance.changed.notified();
             tokio::pin!(changed);
@@ -117,23 +127,29 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// The gate is closed and opens again whatever happens here, also if this future is dropped.
-    async fn stop_behind_gate(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), HostError> {
-        struct Open<'a>(&'a Instance);
-        impl Drop for Open<'_> {
-            fn drop(&mut self) {
-                self.0.gate.open();
-                self.0.changed.notify_waiters();
-            }
-        }
-        let _open = Open(instance);
+    /// Stops the service while the gate is closed.
+    async fn stop_behind(
+        self: &Arc<Self>,
+        _: &Closed,
+        instance: &Arc<Instance>,
+    ) -> Result<(), HostError> {
         instance.pool.clear();
-        instance.ready.store(false, Ordering::Release);
+        let was_ready = instance.ready.swap(false, Ordering::AcqRel);
+        let up = [Active::Active, Active::Activating, Active::Deactivating];
+        instance.stopping.store(up.contains(&instance.units().service), Ordering::Relaxed);
         let stopped = self.host.stop(&instance.name).await;
         match self.host.units(&instance.name).await {
             Ok(units) => instance.set_units(units),
             Err(_) if stopped.is_ok() => instance.set_service(Active::Inactive),
             Err(_) => {}
+        }
+        if stopped.is_err() {
+            instance.stopping.store(false, Ordering::Relaxed);
+        }
+        if stopped.is_err() && instance.units().service == Active::Active {
+            // It runs on and listens as before. Without this it would look like one that is still
+            // starting, and nobody would try again to put it to sleep.
+            instance.ready.store(was_ready, Ordering::Release);
         }
         stopped
     }
@@ -161,7 +177,8 @@ impl<H: Host> Agent<H> {
 
     /// Unloads an instance's units if nobody uses it.
     pub(super) async fn make_dormant(self: &Arc<Self>, instance: &Arc<Instance>) {
-        if instance.phase() != Phase::Asleep || !instance.gate.close_if_idle() {
+        let Some(_closed) = Closed::if_idle(instance) else { return };
+        if instance.phase() != Phase::Asleep {
             return;
         }
         let unloaded = self.host.unload(&instance.name).await;
@@ -169,7 +186,27 @@ impl<H: Host> Agent<H> {
             Ok(()) => instance.set_units(super::host::Units::default()),
             Err(error) => log::warn!("unloading {}: {error}", instance.name),
         }
-        instance.gate.open();
-        instance.changed.notify_waiters();
     }
+}
+
+/// Ends the watch, also after a panic: an instance that looked watched and is not would never sleep.
+struct Unwatch<'a>(&'a Instance);
+
+impl Drop for Unwatch<'_> {
+    fn drop(&mut self) {
+        // SeqCst on both sides: whoever brings it up writes its state and then reads this flag, the
+        // watcher writes this flag and then reads its state, and one of them must see the other.
+        self.0.watched.swap(false, Ordering::SeqCst);
+    }
+}
+
+/// How long an instance in its present phase stays up without use. One that has not come so far as
+/// to listen gets the time that it may take for that.
+fn sleeps_after(instance: &Instance) -> Option<Duration> {
+    let setup = instance.setup();
+    let idle = setup.definition.idle_timeout?;
+    Some(match instance.phase() {
+        Phase::Starting => idle.max(setup.definition.startup_timeout),
+        _ => idle,
+    })
 }

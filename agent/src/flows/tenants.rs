@@ -11,6 +11,7 @@ use super::host::Host;
 use super::instance::Instance;
 use super::lease::Lease;
 use super::{Served, Tenants, WakeError};
+use crate::plan;
 use crate::routes::Route;
 use crate::store::Origin;
 
@@ -20,7 +21,17 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
     }
 
     async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {
-        let range = self.config.load().settings.port_range;
+        let config = self.config.load_full();
+        // Checked first: strangers choose these names, and one that can't work must not fill the
+        // database.
+        if let Some(definition) = config.processes.get(name.process())
+            && let Err(error) = plan::paths(name, definition, &config.settings, &self.run_dir)
+        {
+            log::info!("{name} can't be registered: {error}");
+            return Err(WakeError::Gone { name: name.clone() });
+        }
+        let range = config.settings.port_range;
+        let _turn = self.changes.lock().await;
         match self.store.register(name.clone(), Origin::Api, range).await {
             Ok(registered) => {
                 log::info!(TENEMENT_INSTANCE = name.to_string(); "{name} is registered because a request asked for it");

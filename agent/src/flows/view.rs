@@ -62,7 +62,7 @@ impl<H: Host> Agent<H> {
             memory_bytes: details.memory_bytes,
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             last_wake_ms: (last_wake_us > 0).then_some(last_wake_us as f64 / 1000.0),
-            failure: failure.map(|f| f.reason),
+            failure: failure.filter(|_| state != State::Running).map(|f| f.reason),
         }
     }
 

@@ -8,17 +8,18 @@
 //! ```
 //! A flight runs in a task of its own, so a client that goes away ends nothing for the others.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::agent::Agent;
 use super::host::{Active, Host, HostError};
-use super::instance::{Instance, Phase};
+use super::instance::{Flight, Instance, Phase};
 use super::lease::Lease;
-use super::probe::connect;
+use super::probe::{Open, connect};
 use super::{Served, WakeError};
 use crate::config::Listen;
 use crate::upstream::Target;
@@ -26,7 +27,7 @@ use crate::upstream::Target;
 /// First pause between two tries to connect to a starting app; doubled up to [`TRY_MAX`].
 const TRY_MIN: Duration = Duration::from_micros(500);
 const TRY_MAX: Duration = Duration::from_millis(20);
-/// Room beyond `stop_timeout` for systemd to kill and report.
+/// Room beyond `stop_timeout` for systemd to kill and report, and for the call itself.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 impl<H: Host> Agent<H> {
@@ -45,13 +46,15 @@ impl<H: Host> Agent<H> {
         if instance.phase() == Phase::Running {
             return Ok((lease, Served::Hot));
         }
+        instance.waking.store(true, Ordering::Relaxed);
         self.reach(instance).await?;
         Ok((lease, Served::Cold))
     }
 
     /// Waits until a stop of ours has ended and takes a lease then.
     async fn lease_after_stop(&self, instance: &Arc<Instance>) -> Result<Lease, WakeError> {
-        let bound = instance.setup().definition.stop_timeout + STOP_MARGIN;
+        // Once for the requests that are under way, once for the service itself.
+        let bound = instance.setup().definition.stop_timeout * 2 + STOP_MARGIN;
         let wait = async {
             loop {
                 // Registered before the look, so that an opening in between is not missed.
@@ -77,20 +80,24 @@ impl<H: Host> Agent<H> {
             return Err(WakeError::Gone { name: instance.name.clone() });
         }
         refuse_while_backing_off(instance)?;
-        instance.waking.store(true, Ordering::Relaxed);
         let by_systemd = instance.setup().definition.listen == Listen::Fd;
-        let fresh = !instance.stale.load(Ordering::Acquire);
+        let fresh = instance.staleness() == 0;
         if by_systemd && matches!(instance.phase(), Phase::Running | Phase::Starting) {
             return Ok(());
         }
         if by_systemd && fresh && instance.phase() == Phase::Asleep {
             return Ok(());
         }
-        self.join_flight(instance).await
+        self.join_flight(instance, true).await
     }
 
-    /// Joins the wake that is under way or begins one.
-    async fn join_flight(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
+    /// Joins the wake that is under way or begins one. Unless it is `asked` for (somebody has started
+    /// the service by hand), it only waits for the listener and starts nothing.
+    pub(super) async fn join_flight(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        asked: bool,
+    ) -> Result<(), WakeError> {
         let mut flight = {
             let mut slot = instance.flight.lock().expect("no panic while held");
             match &*slot {
@@ -98,77 +105,74 @@ impl<H: Host> Agent<H> {
                 None => {
                     let (end, flight) = watch::channel(None);
                     *slot = Some(flight.clone());
-                    let (agent, instance) = (self.clone(), instance.clone());
+                    let landing = Landing { instance: instance.clone(), flight: flight.clone() };
+                    let agent = self.clone();
                     tokio::spawn(async move {
-                        let result = agent.fly(&instance).await;
+                        let result = agent.fly(&landing.instance, asked).await;
                         if let Err(error) = &result {
-                            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "wake failed: {error}");
+                            log::warn!(TENEMENT_INSTANCE = landing.instance.name.to_string(); "wake failed: {error}");
                         }
-                        *instance.flight.lock().expect("no panic while held") = None;
+                        drop(landing);
                         let _ = end.send(Some(result));
                     });
                     flight
                 }
             }
         };
-        let gone = || WakeError::Failed {
-            name: instance.name.clone(),
-            reason: "the wake was given up".into(),
-            retry_after: Duration::from_secs(1),
-        };
         match flight.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or_else(|| Err(gone())),
-            Err(_) => Err(gone()),
+            Ok(end) => end.clone().unwrap_or_else(|| Err(given_up(instance))),
+            Err(_) => Err(given_up(instance)),
         }
     }
 
     /// One whole wake.
-    async fn fly(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
+    async fn fly(self: &Arc<Self>, instance: &Arc<Instance>, asked: bool) -> Result<(), WakeError> {
+        if !asked {
+            self.until_gate_opens(instance).await;
+        }
         self.settle(instance).await;
-        let setup = instance.setup().clone();
-        let deadline = Instant::now() + setup.definition.startup_timeout;
+        let started = Instant::now();
         let idle = matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed);
-        let stale = instance.stale.load(Ordering::Acquire);
-        if idle && (stale || instance.phase() != Phase::Asleep) {
+        if idle && !asked && abandoned(instance) {
+            return Err(given_up(instance));
+        }
+        if idle && (instance.staleness() > 0 || instance.phase() != Phase::Asleep) {
             self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
-        if setup.definition.listen == Listen::Fd {
+        if instance.setup().definition.listen == Listen::Fd {
             return Ok(());
         }
-        // The connection is the wake; it must stay open until the app listens, because systemd
-        // starts the service for a connection that is waiting.
-        let trigger = match instance.units().service {
-            Active::Active | Active::Activating => None,
-            _ => Some(connect(&setup.trigger).await.map_err(|e| {
-                let error = HostError::Failed(format!("connect to {}: {e}", setup.trigger));
-                self.failed(instance, &error)
-            })?),
-        };
-        let ready = self.until_listening(instance, deadline).await;
-        drop(trigger);
-        ready
+        self.until_listening(instance, started, asked).await
     }
 
-    /// Tries to connect until the app listens, its start fails, or the deadline passes.
+    /// Starts the service and tries to connect until the app listens, its start fails, or
+    /// `startup_timeout` has passed.
     async fn until_listening(
         self: &Arc<Self>,
         instance: &Arc<Instance>,
-        deadline: Instant,
+        started: Instant,
+        asked: bool,
     ) -> Result<(), WakeError> {
         let setup = instance.setup().clone();
-        let mut pause = TRY_MIN;
+        let after = setup.definition.startup_timeout;
+        let mut trigger = None;
+        let (mut pause, mut asked) = (TRY_MIN, asked);
         loop {
+            self.pull(instance, &setup.trigger, &mut trigger, asked).await?;
+            asked &= trigger.is_none();
             for target in std::iter::once(&setup.target).chain(&setup.alternative) {
                 if connect(target).await.is_ok() {
-                    self.listening(instance, target.clone()).await;
+                    self.listening(instance, target.clone());
                     return Ok(());
                 }
             }
-            if let Some(failure) = instance.failure().filter(|f| f.at.elapsed() < f.back_off()) {
+            if instance.removed.load(Ordering::Acquire) {
+                return Err(WakeError::Gone { name: instance.name.clone() });
+            }
+            if let Some(failure) = instance.failure().filter(|f| f.at >= started) {
                 return Err(refusal(instance, &failure));
             }
-            if Instant::now() >= deadline {
-                let after = setup.definition.startup_timeout;
+            if started.elapsed() >= after {
                 instance.fail(format!("it did not listen within {after:?}"));
                 return Err(WakeError::TimedOut { name: instance.name.clone(), after });
             }
@@ -177,8 +181,49 @@ impl<H: Host> Agent<H> {
         }
     }
 
+    /// Has systemd start the service if it is down. The connection is the wake; it stays open until
+    /// the app listens, because systemd starts the service for a connection that is waiting. When
+    /// the service ends without having listened, systemd closes it (`FlushPending=`), and those who
+    /// still wait need another one.
+    async fn pull(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        target: &Target,
+        trigger: &mut Option<Open>,
+        asked: bool,
+    ) -> Result<(), WakeError> {
+        *trigger = trigger.take().filter(|open| !open.has_ended());
+        let down = !matches!(
+            instance.units().service,
+            Active::Active | Active::Activating | Active::Deactivating
+        );
+        if !down || trigger.is_some() || instance.gate.is_closed() {
+            return Ok(());
+        }
+        if !asked && abandoned(instance) {
+            return Err(given_up(instance));
+        }
+        let open = match connect(target).await {
+            Ok(open) => open,
+            Err(_) => {
+                // The pair may have been unloaded by hand just now.
+                self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
+                connect(target).await.map_err(|e| {
+                    let error = HostError::Failed(format!("connect to {target}: {e}"));
+                    self.failed(instance, &error)
+                })?
+            }
+        };
+        *trigger = Some(open);
+        Ok(())
+    }
+
     /// The app's own listener answered.
-    async fn listening(self: &Arc<Self>, instance: &Arc<Instance>, target: Target) {
+    fn listening(self: &Arc<Self>, instance: &Arc<Instance>, target: Target) {
+        if instance.gate.is_closed() {
+            // A stop has begun meanwhile, and knows better.
+            return;
+        }
         let mut setup = (**instance.setup()).clone();
         if setup.alternative.as_ref() == Some(&target) {
             setup.alternative = Some(std::mem::replace(&mut setup.target, target));
@@ -210,13 +255,19 @@ impl<H: Host> Agent<H> {
     /// Has the helper load the pair, in its newest revision.
     pub(super) async fn load(self: &Arc<Self>, instance: &Instance) -> Result<(), HostError> {
         let _turn = self.loads.acquire().await.expect("never closed");
-        let was_failed = instance.phase() == Phase::Failed;
-        if was_failed {
+        if instance.removed.load(Ordering::Acquire) {
+            return Err(HostError::Failed("it is being removed".into()));
+        }
+        let changes = instance.staleness();
+        if instance.phase() == Phase::Failed {
             self.host.reset(&instance.name).await?;
         }
         self.host.load(&instance.name, instance.port).await?;
+        if changes > 0 {
+            self.refresh(instance);
+        }
         // Only now: until the pair is the new one, requests join the flight and do not connect.
-        instance.stale.store(false, Ordering::Release);
+        instance.freshen(changes);
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {
             instance.set_socket(Active::Active);
         }
@@ -241,14 +292,57 @@ impl<H: Host> Agent<H> {
             self.settle(instance).await;
         }
         if instance.phase() == Phase::Running {
-            return Ok(Served::Hot);
+            let own = instance.setup().definition.listen != Listen::Fd;
+            if !own || connect(&instance.target()).await.is_ok() {
+                return Ok(Served::Hot);
+            }
+            // It was started again unseen and does not listen yet.
+            instance.ready.store(false, Ordering::Release);
         }
+        instance.waking.store(true, Ordering::Relaxed);
         self.reach(instance).await?;
         Ok(Served::Cold)
     }
 
     fn failed(&self, instance: &Instance, error: &HostError) -> WakeError {
+        if instance.removed.load(Ordering::Acquire) {
+            return WakeError::Gone { name: instance.name.clone() };
+        }
         refusal(instance, &instance.fail(error.to_string()))
+    }
+}
+
+/// Ends a flight, whatever happens in it: one that stayed in its slot would be joined for ever.
+struct Landing {
+    instance: Arc<Instance>,
+    flight: Flight,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut slot = self.instance.flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref().is_some_and(|flight| flight.same_channel(&self.flight)) {
+            *slot = None;
+        }
+    }
+}
+
+/// Takes a flight out of its slot if nobody waits for it. This is done under the slot's lock: a
+/// request has its lease before it looks into the slot, so it either is seen here or begins another.
+fn abandoned(instance: &Instance) -> bool {
+    let mut slot = instance.flight.lock().expect("no panic while held");
+    let nobody = instance.gate.leases() == 0;
+    if nobody {
+        *slot = None;
+    }
+    nobody
+}
+
+fn given_up(instance: &Instance) -> WakeError {
+    WakeError::Failed {
+        name: instance.name.clone(),
+        reason: "the wake was given up".into(),
+        retry_after: Duration::from_secs(1),
     }
 }
 
