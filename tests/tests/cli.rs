@@ -41,12 +41,9 @@ fn the_verbs_do_what_they_say_and_their_exit_codes_are_the_documented_ones() {
     assert_eq!(host.try_run("ten show tcli:nobody").code, 3);
     assert_eq!(host.try_run("ten spawn nosuch:a").code, 3);
     assert_eq!(host.try_run("ten frobnicate").code, 2);
-    assert_eq!(
-        host.try_run("ten rm tcli:prod").code,
-        2,
-        "asks before it removes with nobody to ask"
-    );
-    host.run("ten rm tcli:prod --yes");
+    let asked = host.try_run("ten rm tcli:prod --purge");
+    assert_eq!(asked.code, 2, "it asks before it deletes data, and here is nobody: {asked:?}");
+    host.run("ten rm tcli:prod");
     assert_eq!(host.try_run("ten show tcli:prod").code, 3);
     host.run("test -d /var/lib/tenement/tcli/prod");
 }

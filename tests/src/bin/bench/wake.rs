@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,7 @@ fn on_its_own(app: &App) -> f64 {
     let socket = std::env::temp_dir().join(format!("tenement-bench-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&socket);
     let begin = Instant::now();
-    let child = Ended((app.alone)(&socket).spawn().expect("it starts"));
+    let child = Ended(quiet((app.alone)(&socket)).spawn().expect("it starts"));
     let stream = loop {
         if let Ok(stream) = UnixStream::connect(&socket) {
             break stream;
@@ -123,6 +123,11 @@ fn on_its_own(app: &App) -> f64 {
     let took = ms(begin);
     drop(child);
     took
+}
+
+fn quiet(mut command: Command) -> Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// A child that does not outlive the measurement.
