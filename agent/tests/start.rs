@@ -46,3 +46,31 @@ fn under_systemd_it_stays_a_while_says_so_and_still_heeds_sigterm() {
     assert!(matches!(status.code(), Some(78) | None), "{status}");
     assert!(told.elapsed() < Duration::from_secs(3), "SIGTERM did not end the wait");
 }
+
+#[test]
+fn a_damaged_database_is_named_with_a_way_out_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::write(
+        dir.path().join("tenement.toml"),
+        format!("[settings]\ndomain = \"test\"\nport = {free}\n"),
+    )
+    .unwrap();
+    let state = dir.path().join(".local/share/tenement/_agent");
+    std::fs::create_dir_all(&state).unwrap();
+    let damaged = vec![b'x'; 8192];
+    std::fs::write(state.join("state.db"), &damaged).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tenementd"))
+        .args(["--user", "--config-dir"])
+        .arg(dir.path())
+        .env("HOME", dir.path())
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("NOTIFY_SOCKET")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("damaged") && text.contains(".recover"), "{text}");
+    assert_eq!(std::fs::read(state.join("state.db")).unwrap(), damaged);
+}

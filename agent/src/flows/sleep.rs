@@ -24,13 +24,9 @@ impl<H: Host> Agent<H> {
         instance.touch();
         let (agent, instance) = (self.clone(), instance.clone());
         tokio::spawn(async move {
-            let unwatch = Unwatch(&instance);
-            agent.watch_until_down(&instance).await;
-            drop(unwatch);
-            if matches!(instance.phase(), Phase::Running | Phase::Starting) {
-                // It came up again between the last look and the end of the watch.
-                agent.watch_idleness(&instance);
-            }
+            let watch = Watch { agent, instance };
+            watch.agent.watch_until_down(&watch.instance).await;
+            watch.end();
         });
     }
 
@@ -189,14 +185,30 @@ impl<H: Host> Agent<H> {
     }
 }
 
-/// Ends the watch, also after a panic: an instance that looked watched and is not would never sleep.
-struct Unwatch<'a>(&'a Instance);
+/// One watch. An instance that looked watched and is not would never sleep.
+struct Watch<H: Host> {
+    agent: Arc<Agent<H>>,
+    instance: Arc<Instance>,
+}
 
-impl Drop for Unwatch<'_> {
-    fn drop(&mut self) {
+impl<H: Host> Watch<H> {
+    fn end(&self) {
         // SeqCst on both sides: whoever brings it up writes its state and then reads this flag, the
         // watcher writes this flag and then reads its state, and one of them must see the other.
-        self.0.watched.swap(false, Ordering::SeqCst);
+        self.instance.watched.swap(false, Ordering::SeqCst);
+        if matches!(self.instance.phase(), Phase::Running | Phase::Starting) {
+            // It came up again between the last look and the end of the watch.
+            self.agent.watch_idleness(&self.instance);
+        }
+    }
+}
+
+impl<H: Host> Drop for Watch<H> {
+    fn drop(&mut self) {
+        // Not when the runtime drops its tasks at its end: nothing can be spawned then.
+        if std::thread::panicking() {
+            self.end();
+        }
     }
 }
 

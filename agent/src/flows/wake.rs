@@ -109,7 +109,9 @@ impl<H: Host> Agent<H> {
                     let agent = self.clone();
                     tokio::spawn(async move {
                         let result = agent.fly(&landing.instance, asked).await;
-                        if let Err(error) = &result {
+                        if let Err(error) = &result
+                            && landing.instance.gate.leases() > 0
+                        {
                             log::warn!(TENEMENT_INSTANCE = landing.instance.name.to_string(); "wake failed: {error}");
                         }
                         drop(landing);

@@ -40,6 +40,7 @@ struct Script {
     held: HashMap<&'static str, Arc<Semaphore>>,
     backlog: Option<Vec<Report>>,
     app: Option<App>,
+    panics: Option<&'static str>,
 }
 
 /// systemd and the helper; clones share everything.
@@ -142,8 +143,14 @@ impl FakeHost {
         ask(&pair.commands, Command::Unload).await;
     }
 
+    /// Makes the next call of `verb` panic.
+    pub fn panic(&self, verb: &'static str) {
+        self.script(|s| s.panics = Some(verb));
+    }
+
     async fn begin(&self, verb: &'static str) -> Result<(), HostError> {
         self.counted(verb);
+        assert!(self.script(|s| s.panics.take_if(|v| *v == verb)).is_none(), "as scripted");
         if let Some(gate) = self.script(|s| s.held.get(verb).cloned()) {
             assert!(gate.acquire().await.is_err(), "gates are closed, not filled");
         }

@@ -179,3 +179,29 @@ async fn a_broken_connection_has_systemd_asked_again() {
         assert_eq!(world.host.count("up"), 2, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_wake_that_panics_is_not_joined_for_ever() {
+    let world = World::with(MODES, &["sock:1"]).await;
+    world.host.panic("load");
+    let error = world.request("sock:1").await.unwrap_err();
+    assert!(matches!(error, WakeError::Failed { .. }), "{error}");
+    assert_eq!(world.request("sock:1").await.unwrap().1, Served::Cold);
+}
+
+#[tokio::test]
+async fn a_preload_or_idle_stop_that_panics_leaves_the_gate_open_and_the_watch_alive() {
+    let text = "[process.fd]\ncommand = \"/app\"\nidle_timeout = \"20ms\"\n";
+    let world = World::with(text, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    world.host.panic("load");
+    let (agent, one) = (world.agent.clone(), instance.clone());
+    assert!(tokio::spawn(async move { agent.preload(vec![one]).await }).await.is_err());
+    assert!(!instance.gate.is_closed(), "the gate stays closed for ever");
+    world.host.panic("stop");
+    drop(world.request("fd:1").await.unwrap());
+    until("the idle stop has panicked", || world.host.count("stop") == 1).await;
+    until("the gate is open again", || !instance.gate.is_closed()).await;
+    drop(world.request("fd:1").await.unwrap());
+    until("it is watched again", || world.host.count("stop") > 1).await;
+}
