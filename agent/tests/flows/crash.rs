@@ -121,3 +121,24 @@ async fn a_crash_with_leftover_processes_is_still_one() {
     }
     until("it is given up", || instance.failure().is_some()).await;
 }
+
+#[tokio::test]
+async fn the_only_report_of_our_stop_may_be_that_it_failed() {
+    let text = "[process.fd]\ncommand = \"/app\"\nrestart = \"no\"\n";
+    let world = World::with(text, &["fd:1"]).await;
+    drop(world.request("fd:1").await.unwrap());
+    let instance = world.get("fd:1");
+    world.host.lag();
+    world.agent.stop(&instance).await.unwrap();
+    world.host.lose();
+    // systemd may leave out states that it went through quickly; meanwhile the next request waits.
+    let waiting = &instance.waking;
+    waiting.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.agent.observe(&service(&instance, Active::Failed, false));
+    tokio::task::yield_now().await;
+    assert!(instance.failure().is_none(), "{:?}", instance.failure());
+    // The same after a start is one.
+    world.agent.observe(&service(&instance, Active::Active, false));
+    world.agent.observe(&service(&instance, Active::Failed, false));
+    until("it is given up", || instance.failure().is_some()).await;
+}
