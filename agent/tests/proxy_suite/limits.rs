@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::poll::until;
+use crate::poll::{pace, until};
 use crate::support::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -19,7 +19,7 @@ async fn a_head_that_trickles_in_is_refused_at_the_deadline() {
     // One byte after the other keeps nobody alive.
     let trickle = async {
         while client.io.try_write(b"X").is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace(Duration::from_millis(5)).await;
         }
     };
     let _ = tokio::time::timeout(PATIENCE / 10, trickle).await;
@@ -75,7 +75,7 @@ async fn an_answer_that_stalls_is_broken_off_unless_it_is_an_event_stream() {
         if kind == "text/plain" {
             conn.stream.is_closed().await;
         } else {
-            tokio::time::sleep(SHORT * 5).await;
+            pace(SHORT * 5).await;
             conn.stream.send("cd").await;
         }
     });

@@ -13,3 +13,8 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     });
     assert!(waited.await.is_ok(), "waited in vain until {what}");
 }
+
+/// The pace of a played peer that is slow on purpose: part of what is tested, not a wait for it.
+pub async fn pace(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
