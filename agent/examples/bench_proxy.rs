@@ -1,5 +1,6 @@
 //! The proxy alone, in front of one backend on a unix socket, to be measured from outside:
-//! `bench_proxy BACKEND.sock PORT`. Every host name leads to the backend.
+//! `bench_proxy BACKEND.sock PORT [WORKERS]`. Every host name leads to the backend. The runtime and
+//! the allocator are those of tenementd, with two workers if nothing else is said.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -65,7 +66,7 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let usage = "usage: bench_proxy BACKEND.sock PORT [WORKERS]";
     let (backend, port) = (args.next().expect(usage), args.next().expect(usage));
-    let workers = args.next().map_or(1, |n| n.parse().expect(usage));
+    let workers = args.next().map_or(2, |n| n.parse().expect(usage));
     let target = Target::Unix(Path::new(&backend).into());
     let definition = Arc::new(definition());
     let new = |n: u32| {

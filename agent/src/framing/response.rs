@@ -31,6 +31,7 @@ pub struct ResponseScanner {
     status: u16,
     to_head: bool,
     to_upgrade: bool,
+    heads: u32,
 }
 
 impl Default for ResponseScanner {
@@ -52,6 +53,7 @@ impl ResponseScanner {
             status: 0,
             to_head: false,
             to_upgrade: false,
+            heads: 0,
         }
     }
 
@@ -67,6 +69,12 @@ impl ResponseScanner {
     #[must_use]
     pub fn is_passthrough(&self) -> bool {
         matches!(self.state, State::Passthrough)
+    }
+
+    /// How many heads have ended so far, informational ones too; it wraps.
+    #[must_use]
+    pub fn heads(&self) -> u32 {
+        self.heads
     }
 
     /// Checks the next bytes.
@@ -115,6 +123,7 @@ impl ResponseScanner {
         let fields = std::mem::take(&mut self.fields);
         fields.finish(self.http_10)?;
         self.bytes = 0;
+        self.heads = self.heads.wrapping_add(1);
         let framed = fields.chunked || fields.length.is_some_and(|n| n > 0);
         self.state = match self.status {
             101 if !self.to_upgrade || framed => return Err(Reason::UnexpectedSwitch),

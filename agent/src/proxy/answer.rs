@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::state::Active;
 use crate::flows::Lease;
-use crate::upstream::{Link, timer};
+use crate::upstream::{AnswerBody, BrokenBody, Link, timer};
 
 /// The body of every answer of the proxy.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ enum Kind {
 pub enum BodyError {
     /// The instance broke off, or broke the framing.
     #[error("the instance's body ended early")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] BrokenBody),
     /// The instance sent nothing for too long.
     #[error("the instance stopped sending")]
     Stalled,
@@ -39,7 +38,7 @@ pub enum BodyError {
 
 #[derive(Debug)]
 struct Stream {
-    body: Incoming,
+    body: AnswerBody,
     ended: bool,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
@@ -60,7 +59,7 @@ impl ProxyBody {
 
     /// An instance's body; `timeout` bounds the pause between two pieces.
     pub(super) fn stream(
-        body: Incoming,
+        body: AnswerBody,
         link: Link,
         lease: Lease,
         active: Active,
@@ -82,12 +81,8 @@ impl ProxyBody {
 
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_pending() {
-            let Some(link) = &mut self.link else { return Poll::Ready(None) };
-            link.poll_drive(cx);
-            frame = Pin::new(&mut self.body).poll_frame(cx);
-        }
+        let Some(link) = &mut self.link else { return Poll::Ready(None) };
+        let frame = self.body.poll_frame(link, cx);
         match frame {
             Poll::Ready(Some(Ok(frame))) => {
                 self.deadline = None;

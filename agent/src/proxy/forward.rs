@@ -16,7 +16,7 @@ use super::state::{Active, Counters, Proxy};
 use super::tunnel;
 use crate::flows::{Instance, Served, Tenants, WakeError};
 use crate::upstream::timer;
-use crate::upstream::{ExchangeError, Link, UploadBody, UploadFault};
+use crate::upstream::{AnswerBody, ExchangeError, Link, UploadBody, UploadFault};
 
 /// How often a request is tried at most.
 const ATTEMPTS_MAX: u32 = 10;
@@ -150,7 +150,7 @@ impl<T: Tenants> Forward<'_, T> {
     async fn run(
         &mut self,
         mut request: Request<UploadBody>,
-    ) -> Result<(Response<Incoming>, Link), Failure> {
+    ) -> Result<(Response<AnswerBody>, Link), Failure> {
         loop {
             self.attempt += 1;
             let may_pool = std::mem::replace(&mut self.may_pool, false);

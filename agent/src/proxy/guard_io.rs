@@ -44,6 +44,8 @@ pub(super) struct GuardIo<S> {
     read_timer: LazyTimer,
     write_deadline: Option<Instant>,
     write_timer: LazyTimer,
+    /// Whether hyper has been told to read again, and has not yet.
+    woken: bool,
 }
 
 impl<S> GuardIo<S> {
@@ -61,6 +63,7 @@ impl<S> GuardIo<S> {
             read_timer: LazyTimer::default(),
             write_deadline: None,
             write_timer: LazyTimer::default(),
+            woken: false,
         }
     }
 
@@ -132,6 +135,21 @@ impl<S> GuardIo<S> {
         self.poll_stopped().unwrap_or(Poll::Pending)
     }
 
+    /// When hyper has flushed: an answer may have ended since hyper last read, and it need not read
+    /// again of its own accord.
+    fn after_answer(&mut self, cx: &mut Context<'_>) {
+        if self.is_active() {
+            return;
+        }
+        let phase = self.scanner.as_ref().map(RequestScanner::phase);
+        let waiting = self.stop.is_some() || phase == Some(Phase::Undecided);
+        let waiting = waiting || self.poll_read_deadline(cx).is_ready();
+        // Once per read: hyper may have reasons not to read any more.
+        if waiting && !std::mem::replace(&mut self.woken, true) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_written(
         &mut self,
         cx: &mut Context<'_>,
@@ -184,6 +202,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardIo<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.woken = false;
         let before = buf.filled().len();
         loop {
             if let Some(stopped) = this.poll_stopped() {
@@ -248,7 +267,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardIo<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.after_answer(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

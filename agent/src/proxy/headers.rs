@@ -15,12 +15,25 @@ pub(super) struct Hop {
     pub(super) trailers: bool,
 }
 
+/// The fields that are hop-by-hop whether `Connection` lists them or not.
+const FIXED: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::TE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+];
+
 /// Takes off `Connection` and what it lists, the other hop-by-hop fields, and every field with a
 /// `_` in its name, which many frameworks cannot tell from the one with a `-`.
 pub(super) fn strip(headers: &mut HeaderMap) -> Hop {
     let mut found = Found::default();
     for name in headers.keys() {
-        found.look_at(name);
+        found.look_at(name.as_str());
     }
     let mut hop = Hop::default();
     if found.underscore {
@@ -30,11 +43,10 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Hop {
             headers.remove(name);
         }
     }
-    if !found.hop {
-        return hop;
+    if found.fixed & TE != 0 {
+        hop.trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
     }
-    hop.trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
-    let listed = listed_names(headers);
+    let listed = if found.fixed & CONNECTION != 0 { listed_names(headers) } else { Vec::new() };
     if listed.contains(&header::UPGRADE) {
         hop.upgrade = headers.get(header::UPGRADE).cloned();
     }
@@ -44,45 +56,36 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Hop {
             headers.remove(name);
         }
     }
-    let fixed = [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-        header::PROXY_AUTHENTICATE,
-    ];
-    for name in fixed {
-        headers.remove(name);
+    // Removing means hashing, so only what is there.
+    for (n, name) in FIXED.iter().enumerate() {
+        if found.fixed & (1 << n) != 0 {
+            headers.remove(name);
+        }
     }
     hop
 }
 
+/// Bits of [`Found::fixed`].
+const CONNECTION: u16 = 1 << 0;
+const TE: u16 = 1 << 1;
+
 #[derive(Default)]
 struct Found {
-    hop: bool,
+    /// Which of [`FIXED`] there are, a bit each.
+    fixed: u16,
     underscore: bool,
 }
 
 impl Found {
-    fn look_at(&mut self, name: &HeaderName) {
-        let text = name.as_str();
+    #[inline]
+    fn look_at(&mut self, name: &str) {
         // By length first: nearly every name is none of these.
-        self.hop |= match text.len() {
-            2 => *name == header::TE,
-            7 => *name == header::UPGRADE,
-            10 => *name == header::CONNECTION || *name == KEEP_ALIVE,
-            14 => *name == HTTP2_SETTINGS,
-            16 => *name == PROXY_CONNECTION,
-            17 => *name == header::TRANSFER_ENCODING,
-            18 => *name == header::PROXY_AUTHENTICATE,
-            19 => *name == header::PROXY_AUTHORIZATION,
-            _ => false,
-        };
-        self.underscore |= memchr::memchr(b'_', text.as_bytes()).is_some();
+        if matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19)
+            && let Some(n) = FIXED.iter().position(|fixed| fixed.as_str() == name)
+        {
+            self.fixed |= 1 << n;
+        }
+        self.underscore |= memchr::memchr(b'_', name.as_bytes()).is_some();
     }
 }
 
@@ -91,7 +94,10 @@ fn listed_names(headers: &HeaderMap) -> Vec<HeaderName> {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // What nearly all of them say; the field of that name goes with the fixed ones.
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect()
 }
 

@@ -3,14 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use http::Response;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 
 use super::state::Active;
 use crate::flows::Lease;
-use crate::upstream::Link;
+use crate::upstream::{AnswerBody, Link};
 
 /// Bytes in flight, each way.
 const BUFFER: usize = 16 * 1024;
@@ -19,7 +18,7 @@ const BUFFER: usize = 16 * 1024;
 /// place among the admitted ones last as long.
 pub(super) fn start(
     client: OnUpgrade,
-    answer: Response<Incoming>,
+    answer: Response<AnswerBody>,
     link: Link,
     lease: Lease,
     active: Active,

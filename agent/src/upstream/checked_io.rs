@@ -31,6 +31,15 @@ pub(super) struct Shared {
     pub violated: AtomicBool,
 }
 
+impl Shared {
+    /// A request is about to be sent: `head` if it is a HEAD.
+    pub(super) fn expect(&self, head: bool) {
+        self.head.store(head, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+        self.expecting.store(true, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 enum Stream {
     Unix(UnixStream),
@@ -56,6 +65,11 @@ impl CheckedIo {
             }
         };
         Ok(Self { stream, scanner: ResponseScanner::new(), shared })
+    }
+
+    /// See [`ResponseScanner::heads`].
+    pub(super) fn heads(&self) -> u32 {
+        self.scanner.heads()
     }
 
     /// Keeps the head that is about to be written: hyper gives it in one piece.

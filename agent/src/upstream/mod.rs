@@ -2,21 +2,28 @@
 //!
 //! ```text
 //! Pool::take ─► Link ─ exchange(request) ─► response head + body ─► Pool::put (when the body ended)
-//!                └─ hyper's client connection, polled by whoever holds the link: no task of its own
+//!                ├─ Plain: requests without a body, which is nearly all
+//!                └─ hyper's client connection from the first other request on, polled by whoever
+//!                   holds the link: no task of its own
 //! ```
 //!
 //! This module decides nothing about retries or status codes; it only says what went wrong and
 //! whether the request may have reached the instance.
 
+mod answer_body;
+mod answer_head;
 mod checked_io;
+mod decode;
 pub(crate) mod flatten;
 pub mod link;
+mod plain;
 pub mod pool;
 mod replay;
 pub mod target;
 pub(crate) mod timer;
 mod upload;
 
+pub use answer_body::{AnswerBody, BrokenBody};
 pub use link::{ExchangeError, Link, UploadFault};
 pub use pool::Pool;
 pub use target::Target;

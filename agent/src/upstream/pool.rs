@@ -47,7 +47,8 @@ impl Pool {
     }
 
     /// Takes back a connection whose exchange has ended.
-    pub(crate) fn put(&self, link: Link) {
+    pub(crate) fn put(&self, mut link: Link) {
+        link.shrink();
         let now = timer::now();
         let mut idle = self.lock();
         // Read under the lock: `clear` raises the generation before it locks, so a link of the old
