@@ -191,12 +191,6 @@ impl Host {
         self.client().get(host, path).unwrap_or_else(|e| panic!("GET {host}{path}: {e}"))
     }
 
-    /// The proxy port can be used.
-    #[must_use]
-    pub fn answers(&self) -> bool {
-        self.connect(PORT).is_ok()
-    }
-
     /// Runs `work` in a thread inside the host's network: its own connections go to the host.
     pub fn inside<T: Send + 'static>(
         &self,
