@@ -59,6 +59,14 @@ fn definition() -> Definition {
         user: RunAs::PerInstance,
         restart: Restart::No,
         spawn_on_request: false,
+        tiers: Default::default(),
+        limits: Default::default(),
+        total: Default::default(),
+        max: Default::default(),
+        sandbox: Default::default(),
+        network: Default::default(),
+        credentials: Default::default(),
+        supervision: Default::default(),
     }
 }
 

@@ -66,6 +66,7 @@ fn plan_line(config: &Config, line: &str) -> String {
         account: option(line, "account").map(account),
         socket_group: (!user).then(|| "tenement".to_owned()),
         port: option(line, "port").unwrap_or("20001").parse().expect("a port"),
+        overrides: Default::default(),
         env_file_vars: vars
             .filter_map(|var| var.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -53,6 +53,12 @@ impl std::str::FromStr for State {
 pub enum Tier {
     /// It has a process.
     Running,
+    /// It has a process whose memory was reclaimed; it still answers by itself.
+    Reclaimed,
+    /// It has a process that is frozen; a request thaws it.
+    Frozen,
+    /// Its sandbox stands and a stub waits in it for the first connection to become the app.
+    Parked,
     /// Its units are loaded and its service is stopped: a connection starts it.
     Stopped,
     /// No unit is loaded: its first request makes the pair of units.

@@ -4,9 +4,11 @@
 
 pub mod dto;
 pub mod error;
+pub mod limits;
 pub mod names;
 pub mod problems;
 
 pub use error::{ApiError, FieldError};
+pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};
 pub use problems::render_problems;

@@ -8,22 +8,33 @@
 //! It reads no file and asks no clock: [`check_paths`] is told what exists.
 
 mod command;
+mod credentials;
 mod domain;
 mod instances;
+mod limits;
 mod merge;
+mod network;
 mod node;
 mod paths;
 mod problems;
 mod process;
 mod quantity;
+mod sandbox;
 mod settings;
+mod supervision;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub mod types;
 
+pub use credentials::Credentials;
+pub use network::Network;
 pub use paths::{PathState, check_paths};
 pub use problems::SourceFile;
+pub use sandbox::{Isolation, Sandbox};
+pub use supervision::Supervision;
+pub use tiers::{Park, Tiers, WarmWindow};
 pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
 
 use tenement_wire::dto::ConfigProblem;

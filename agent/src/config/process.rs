@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use tenement_wire::ProcessName;
 
-use super::command;
 use super::merge::Merged;
 use super::node::{Fields, Node, Text};
 use super::problems::Problems;
 use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
-use super::types::{Definition, Listen, Origin, PathRole, RunAs};
+use super::types::{Definition, Origin, PathRole, RunAs};
+use super::{command, credentials, limits, network, sandbox, supervision, tiers};
 
 mod env;
+mod listen;
 mod user;
 
 const KEYS: [&str; 15] = [
@@ -35,6 +36,19 @@ const KEYS: [&str; 15] = [
     "spawn_on_request",
 ];
 
+/// All keys of a process.
+fn keys() -> Vec<&'static str> {
+    let mut keys = KEYS.to_vec();
+    keys.extend(tiers::KEYS);
+    keys.extend(sandbox::KEYS);
+    keys.extend(network::KEYS);
+    keys.extend(credentials::KEYS);
+    keys.extend(supervision::KEYS);
+    keys.extend(["total", "max"]);
+    keys.extend(limits::keys());
+    keys
+}
+
 /// The most instances that one `ten spawn` makes.
 const INSTANCES_MAX: u64 = 10_000;
 
@@ -52,7 +66,7 @@ pub(super) fn read_all(
     let mut sockets: BTreeMap<String, Text> = BTreeMap::new();
     for (name, node) in &merged.processes {
         let fields = Fields::of(node, problems);
-        fields.refuse_unknown(&format!("process `{}`", name.escape_default()), &KEYS, problems);
+        fields.refuse_unknown(&format!("process `{}`", name.escape_default()), &keys(), problems);
         match ProcessName::new(name) {
             Ok(name) => {
                 let definition = read(&name, node, &fields, defaults, origins, problems);
@@ -84,8 +98,8 @@ fn read(
     let env = fields.get("env").map(|node| env::read(node, problems)).unwrap_or_default();
     let env_file = env_files(fields, origins, problems);
     let health = fields.get("health").and_then(|node| health(node, problems));
-    let explicit = fields.get("listen").and_then(|node| listen(node, problems));
-    let facts = Mentions::of(&words, &env, health.as_deref(), socket.is_some());
+    let explicit = fields.get("listen").and_then(|node| listen::read(node, problems));
+    let facts = listen::Mentions::of(&words, &env, health.as_deref(), socket.is_some());
     let listen = explicit.unwrap_or_else(|| facts.infer());
     facts.check(listen, fields, &env, problems);
     let mut instances = 1;
@@ -94,7 +108,17 @@ fn read(
     });
     let mut user = RunAs::PerInstance;
     set(fields, "user", &mut user, problems, user::read);
-    let common = defaults.overridden(fields, problems);
+    let common = defaults.clone().overridden(fields, problems);
+    let table = |key: &str, problems: &mut Problems| {
+        let whose = format!("[process.{name}.{key}]");
+        fields.get(key).map(|node| limits::table(node, &whose, problems)).unwrap_or_default()
+    };
+    let (total, max) = (table("total", problems), table("max", problems));
+    let limits = limits::read(fields, problems);
+    let sandbox = sandbox::read(fields, problems);
+    let network = network::read(fields, problems);
+    let credentials = credentials::read(fields, problems);
+    let supervision = supervision::read(fields, problems);
     (!words.is_empty()).then(|| Definition {
         name: name.clone(),
         command: words.into_iter().map(|word| word.value).collect(),
@@ -111,6 +135,14 @@ fn read(
         user,
         restart: common.restart,
         spawn_on_request: common.spawn_on_request,
+        tiers: common.tiers,
+        limits,
+        total,
+        max,
+        sandbox,
+        network,
+        credentials,
+        supervision,
     })
 }
 
@@ -291,77 +323,4 @@ fn health(node: &Node, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(text.value)
-}
-
-fn listen(node: &Node, problems: &mut Problems) -> Option<Listen> {
-    let text = node.string("\"fd\"", problems)?;
-    match text.value.as_str() {
-        "fd" => Some(Listen::Fd),
-        "socket" => Some(Listen::Socket),
-        "port" => Some(Listen::Port),
-        other => {
-            let message = format!("`listen` can't be `{other}`");
-            problems.add(&node.at, message, "write \"fd\", \"socket\" or \"port\"");
-            None
-        }
-    }
-}
-
-/// What the texts of a process mention: its listen mode follows from that.
-struct Mentions {
-    socket: bool,
-    port: bool,
-    loose: bool,
-}
-
-impl Mentions {
-    fn of(
-        words: &[Text],
-        env: &BTreeMap<String, Text>,
-        health: Option<&str>,
-        socket_key: bool,
-    ) -> Self {
-        let any = |word| words.iter().chain(env.values()).any(|text| mentions(&text.value, word));
-        let loose = socket_key || health.is_some_and(|text| mentions(text, "port"));
-        Self { socket: any("socket"), port: any("port"), loose }
-    }
-
-    fn infer(&self) -> Listen {
-        match (self.socket, self.port, self.loose) {
-            (true, _, _) => Listen::Socket,
-            (_, true, _) => Listen::Port,
-            (_, _, true) => Listen::Own,
-            _ => Listen::Fd,
-        }
-    }
-
-    /// Notes what contradicts the mode.
-    fn check(
-        &self,
-        listen: Listen,
-        fields: &Fields,
-        env: &BTreeMap<String, Text>,
-        problems: &mut Problems,
-    ) {
-        if listen == Listen::Port
-            && self.socket
-            && let Some(node) = fields.get("listen")
-        {
-            let message = "`listen` is \"port\", but {socket} is handed to the app";
-            problems.add(&node.at, message, "write listen = \"socket\", or remove {socket}");
-        }
-        if listen == Listen::Port
-            && let Some(node) = fields.get("socket")
-        {
-            let message = "`socket` has no meaning where the app listens on a port";
-            problems.add(&node.key, message, "remove `socket`, or write listen = \"socket\"");
-        }
-        if listen == Listen::Port
-            && !self.port
-            && let Some(port) = env.get("PORT")
-        {
-            let message = "every instance gets a port of its own, and PORT is set to one for all";
-            problems.add(&port.at, message, "write PORT = \"{port}\", or leave it out");
-        }
-    }
 }

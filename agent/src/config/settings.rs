@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::merge::Merged;
 use super::node::{Fields, Node, Text};
 use super::problems::Problems;
+use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
 use super::{domain, quantity};
 
@@ -32,13 +33,14 @@ const DEFAULT_KEYS: [&str; 5] =
 const TICK: Duration = Duration::from_millis(1);
 
 /// What a process has where it doesn't say otherwise.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Defaults {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) startup_timeout: Duration,
     pub(super) stop_timeout: Duration,
     pub(super) restart: Restart,
     pub(super) spawn_on_request: bool,
+    pub(super) tiers: Tiers,
 }
 
 impl Default for Defaults {
@@ -49,6 +51,7 @@ impl Default for Defaults {
             stop_timeout: Duration::from_secs(10),
             restart: Restart::OnFailure,
             spawn_on_request: false,
+            tiers: Tiers::default(),
         }
     }
 }
@@ -66,6 +69,7 @@ impl Defaults {
         set(fields, "stop_timeout", &mut self.stop_timeout, problems, positive);
         set(fields, "restart", &mut self.restart, problems, restart);
         set(fields, "spawn_on_request", &mut self.spawn_on_request, problems, Node::boolean);
+        self.tiers = self.tiers.overridden(fields, problems);
         self
     }
 }
@@ -105,9 +109,10 @@ fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
 /// Reads what the files say of the agent itself.
 pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defaults) {
     let fields = &merged.settings;
-    let known: Vec<&str> = KEYS.into_iter().chain(["limits", "defaults"]).collect();
+    let known: Vec<&str> = KEYS.into_iter().chain(["limits", "defaults", "total", "max"]).collect();
     fields.refuse_unknown("[settings]", &known, problems);
-    merged.defaults.refuse_unknown("[settings.defaults]", &DEFAULT_KEYS, problems);
+    let known: Vec<&str> = DEFAULT_KEYS.into_iter().chain(tiers::KEYS).collect();
+    merged.defaults.refuse_unknown("[settings.defaults]", &known, problems);
     let mut s = Settings::default();
     set(fields, "domain", &mut s.domain, problems, |node, problems| {
         let text = node.string("\"example.com\"", problems)?;
@@ -129,6 +134,11 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
     s.limits = limits(&merged.limits, problems);
+    for (key, slot) in [("total", &mut s.total), ("max", &mut s.max)] {
+        if let Some(node) = fields.get(key) {
+            *slot = super::limits::table(node, &format!("[settings.{key}]"), problems);
+        }
+    }
     if (s.port_range.0..=s.port_range.1).contains(&s.port)
         && let Some(node) = fields.get("port").or_else(|| fields.get("port_range"))
     {

@@ -6,7 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::{InstanceName, ProcessName};
+use tenement_wire::{InstanceName, ProcessName, ResourceLimits};
+
+use super::credentials::Credentials;
+use super::network::Network;
+use super::sandbox::Sandbox;
+use super::supervision::Supervision;
+use super::tiers::Tiers;
 
 /// The whole validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +75,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Limits of all instances together.
+    pub total: ResourceLimits,
+    /// What the limits of any instance may be raised to.
+    pub max: ResourceLimits,
 }
 
 impl Settings {
@@ -92,6 +102,8 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
+            total: ResourceLimits::new(),
+            max: ResourceLimits::new(),
         }
     }
 }
@@ -211,6 +223,16 @@ pub enum Restart {
     Always,
 }
 
+impl Definition {
+    /// The limits of one instance: those of the process, with what was set for it, and nothing above
+    /// what the process and the host allow.
+    #[must_use]
+    pub fn limits_of(&self, overrides: &ResourceLimits, settings: &Settings) -> ResourceLimits {
+        let most = self.max.overridden(&ResourceLimits::new(), &settings.max);
+        self.limits.overridden(overrides, &most)
+    }
+}
+
 /// `[process.NAME]`: a template for instances. Templates are still to be interpolated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
@@ -244,4 +266,20 @@ pub struct Definition {
     pub restart: Restart,
     /// Whether a request for an unknown id registers it.
     pub spawn_on_request: bool,
+    /// How instances cool down.
+    pub tiers: Tiers,
+    /// Limits of each instance.
+    pub limits: ResourceLimits,
+    /// Limits of all its instances together.
+    pub total: ResourceLimits,
+    /// What `ten set` may raise the limits of an instance to.
+    pub max: ResourceLimits,
+    /// What instances may not do.
+    pub sandbox: Sandbox,
+    /// Which network they see.
+    pub network: Network,
+    /// Secrets that they get.
+    pub credentials: Credentials,
+    /// When to give up on one.
+    pub supervision: Supervision,
 }

@@ -4,6 +4,7 @@ use tenement_wire::InstanceName;
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
+use crate::plan::Particulars;
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
 
@@ -16,20 +17,28 @@ pub struct Edge {
 }
 
 impl Host for Edge {
-    async fn load(&self, name: &InstanceName, port: u16) -> Result<(), HostError> {
-        self.units.load(name, port).await.map(|_| ()).map_err(from_units)
+    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
+        self.units.load(name, with).await.map(|_| ()).map_err(from_units)
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
         self.units.unload(name).await.map_err(from_units)
     }
 
-    async fn start(&self, name: &InstanceName, port: u16) -> Result<(), HostError> {
-        self.units.start(name, port).await.map_err(from_units)
+    async fn start(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
+        self.units.start(name, with).await.map_err(from_units)
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
         self.units.stop(name).await.map_err(from_units)
+    }
+
+    async fn freeze(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.units.freeze(name).await.map_err(from_units)
+    }
+
+    async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.units.thaw(name).await.map_err(from_units)
     }
 
     async fn reset(&self, name: &InstanceName) -> Result<(), HostError> {

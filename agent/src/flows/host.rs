@@ -4,6 +4,8 @@ use std::future::Future;
 
 use tenement_wire::InstanceName;
 
+use crate::plan::Particulars;
+
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -76,7 +78,7 @@ pub trait Host: Send + Sync + 'static {
     fn load(
         &self,
         name: &InstanceName,
-        port: u16,
+        with: &Particulars,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Stops both units, which also unloads them.
     fn unload(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
@@ -84,10 +86,14 @@ pub trait Host: Send + Sync + 'static {
     fn start(
         &self,
         name: &InstanceName,
-        port: u16,
+        with: &Particulars,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Stops the service and waits until it is down; the socket stays.
     fn stop(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Freezes the service of a running instance.
+    fn freeze(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Thaws it.
+    fn thaw(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Clears the failed state of both units.
     fn reset(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Unloads the pair and deletes the data directory.

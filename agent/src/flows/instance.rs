@@ -6,10 +6,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -17,62 +17,11 @@ use uuid::Uuid;
 use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
+pub use super::phase::{Depth, Failure, Phase, Setup};
 use crate::config::{Definition, Listen};
+use crate::plan::Particulars;
 use crate::store::{Origin, Registered};
 use crate::upstream::{Pool, Target};
-
-/// What an instance is doing, derived from its units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No unit loaded.
-    Dormant,
-    /// Socket loaded, service inactive.
-    Asleep,
-    /// Service activating, or active but not listening yet.
-    Starting,
-    /// Service active and, where it binds its own listener, listening.
-    Running,
-    /// Service deactivating.
-    Stopping,
-    /// The socket failed: systemd gave up on the pair.
-    Failed,
-}
-
-/// What follows from the config for this instance; replaced as a whole on reload.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Its process.
-    pub definition: Arc<Definition>,
-    /// Where requests go now. For `Listen::Own`, what answered last.
-    pub target: Target,
-    /// Where else the app may listen (`Listen::Own`).
-    pub alternative: Option<Target>,
-    /// The socket that systemd listens on and whose first connection starts the service. In
-    /// `Listen::Fd` it is the target itself.
-    pub trigger: Target,
-    /// Its own directory.
-    pub data_dir: Arc<std::path::Path>,
-}
-
-/// Why and when it last failed to start.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// For the log and for `ten why`.
-    pub reason: String,
-    /// When.
-    pub at: Instant,
-    /// How often in a row.
-    pub count: u32,
-}
-
-impl Failure {
-    /// How long after a failure the next try waits: 1 s, doubled with each failure in a row, at most
-    /// 30 s. systemd's own start limit is off, because it would fail a healthy instance that naps often.
-    #[must_use]
-    pub fn back_off(&self) -> Duration {
-        Duration::from_secs((1_u64 << self.count.saturating_sub(1).min(5)).min(30))
-    }
-}
 
 /// The end of a wake that requests join.
 pub type Flight = watch::Receiver<Option<Result<(), WakeError>>>;
@@ -88,6 +37,8 @@ pub struct Instance {
     pub port: u16,
     created_ms: u64,
     origin: Origin,
+    overrides: Mutex<Option<Box<ResourceLimits>>>,
+    depth: AtomicU8,
     setup: ArcSwap<Setup>,
     service: AtomicU8,
     socket: AtomicU8,
@@ -132,13 +83,16 @@ impl Instance {
     /// An instance that nothing is known of yet.
     #[must_use]
     pub fn new(registered: Registered, setup: Setup) -> Self {
-        let Registered { name, uuid, port, created_ms, origin } = registered;
+        let Registered { name, uuid, port, created_ms, origin, overrides } = registered;
+        let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
         Self {
             name,
             uuid,
             port,
             created_ms,
             origin,
+            overrides: Mutex::new(overrides),
+            depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),
             service: AtomicU8::new(Active::Absent as u8),
             socket: AtomicU8::new(Active::Absent as u8),
@@ -169,7 +123,8 @@ impl Instance {
     #[must_use]
     pub fn at(name: InstanceName, definition: Arc<Definition>, target: Target) -> Self {
         let (uuid, origin) = (Uuid::nil(), Origin::Api);
-        let registered = Registered { name, uuid, port: 0, created_ms: 0, origin };
+        let overrides = ResourceLimits::new();
+        let registered = Registered { name, uuid, port: 0, created_ms: 0, origin, overrides };
         let data_dir = std::path::Path::new("/").into();
         let trigger = target.clone();
         Self::new(registered, Setup { definition, target, alternative: None, trigger, data_dir })
@@ -184,6 +139,34 @@ impl Instance {
             port: self.port,
             created_ms: self.created_ms,
             origin: self.origin,
+            overrides: self.particulars().overrides,
+        }
+    }
+
+    /// What the unit helper must know of it.
+    #[must_use]
+    pub fn particulars(&self) -> Particulars {
+        let overrides = self.overrides.lock().expect("no panic while held").as_deref().cloned();
+        Particulars { port: self.port, overrides: overrides.unwrap_or_default() }
+    }
+
+    /// Replaces the limits that were set for it alone.
+    pub fn set_overrides(&self, overrides: ResourceLimits) {
+        let overrides = (!overrides.is_empty()).then(|| Box::new(overrides));
+        *self.overrides.lock().expect("no panic while held") = overrides;
+    }
+
+    /// How deep its active service lies.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        Depth::from_u8(self.depth.load(Ordering::Acquire))
+    }
+
+    /// Notes how deep its active service lies now.
+    pub fn set_depth(&self, depth: Depth) {
+        if self.depth.swap(depth as u8, Ordering::AcqRel) != depth as u8 {
+            self.since_ms.store(now_ms(), Ordering::Relaxed);
+            self.changed.notify_waiters();
         }
     }
 
@@ -255,6 +238,8 @@ impl Instance {
     pub fn phase(&self) -> Phase {
         let Units { service, socket } = self.units();
         match service {
+            Active::Active if self.depth() == Depth::Frozen => Phase::Frozen,
+            Active::Active if self.depth() == Depth::Parked => Phase::Parked,
             Active::Active if self.answers() => Phase::Running,
             Active::Active | Active::Activating => Phase::Starting,
             Active::Deactivating => Phase::Stopping,
@@ -277,6 +262,7 @@ impl Instance {
         if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
             if state != Active::Active {
+                self.depth.store(Depth::None as u8, Ordering::Release);
                 // Connections into a process that is ending must not be used for the next one.
                 self.ready.store(false, Ordering::Release);
                 self.pool.clear();

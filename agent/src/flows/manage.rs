@@ -73,7 +73,7 @@ impl<H: Host> Manager<H> {
             return Ok(());
         }
         // With a socket of systemd's, a connection would be the wake; nobody connects here.
-        self.agent.host.start(&instance.name, instance.port).await.map_err(|error| {
+        self.agent.host.start(&instance.name, &instance.particulars()).await.map_err(|error| {
             ManageError::StartFailed {
                 name: instance.name.clone(),
                 reason: error.to_string(),

@@ -9,6 +9,7 @@ pub mod lease;
 pub mod manage;
 pub mod management;
 pub mod observe;
+pub mod phase;
 mod probe;
 pub mod sleep;
 pub mod tenants;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use tenement_wire::InstanceName;
 
-pub use instance::{Instance, Phase};
+pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
 

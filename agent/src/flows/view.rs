@@ -7,7 +7,7 @@ use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Tier, Why
 
 use super::agent::Agent;
 use super::host::{Details, Host};
-use super::instance::{Instance, Phase, mono_ms, now_ms};
+use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use crate::config::{Config, Definition};
 use crate::routes::host_of;
 use crate::store::Registered;
@@ -36,11 +36,14 @@ impl<H: Host> Agent<H> {
             Phase::Stopping => State::Stopping,
             _ if failure.is_some() => State::Failed,
             Phase::Failed => State::Failed,
-            Phase::Asleep | Phase::Dormant => State::Asleep,
+            Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
         };
         let tier = match instance.phase() {
             Phase::Dormant => Tier::Dormant,
             Phase::Asleep | Phase::Failed => Tier::Stopped,
+            Phase::Frozen => Tier::Frozen,
+            Phase::Parked => Tier::Parked,
+            Phase::Running if instance.depth() == Depth::Reclaimed => Tier::Reclaimed,
             Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
         };
         InstanceView {

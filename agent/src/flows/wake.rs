@@ -268,7 +268,7 @@ impl<H: Host> Agent<H> {
         if changes > 0 {
             self.refresh(instance);
         }
-        self.host.load(&instance.name, instance.port).await?;
+        self.host.load(&instance.name, &instance.particulars()).await?;
         // Only now: until the pair is the new one, requests join the flight and do not connect.
         instance.freshen(changes);
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {

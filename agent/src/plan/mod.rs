@@ -19,7 +19,7 @@ pub mod value;
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits};
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
@@ -35,6 +35,15 @@ pub enum Mode {
     System,
     /// A user's own manager: no other users, no sandbox that needs privileges.
     User,
+}
+
+/// What an instance has that its process doesn't say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// Its TCP port.
+    pub port: u16,
+    /// What `ten set` set for it.
+    pub overrides: ResourceLimits,
 }
 
 /// Whom a per-instance user id belongs to, as `User=` and `Group=` take it: names or numbers.
@@ -61,6 +70,8 @@ pub struct PlanContext<'a> {
     pub socket_group: Option<String>,
     /// The instance's TCP port.
     pub port: u16,
+    /// Limits that were set for this instance alone.
+    pub overrides: ResourceLimits,
     /// What the definition's env files hold, in order.
     pub env_file_vars: Vec<(String, String)>,
     /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
@@ -124,6 +135,12 @@ impl Job<'_> {
             RunAs::PerInstance => self.system() && self.ctx.account.is_none(),
             RunAs::Named(_) => false,
         }
+    }
+
+    /// The limits in force.
+    #[expect(dead_code, reason = "the properties that follow from limits come next")]
+    fn limits(&self) -> ResourceLimits {
+        self.def.limits_of(&self.ctx.overrides, self.settings)
     }
 
     /// `text` with its placeholders replaced.

@@ -23,6 +23,7 @@ fn context(systemd: u32) -> PlanContext<'static> {
         account: Some(Account { user: "ten-u1".into(), group: None }),
         socket_group: Some("tenement".into()),
         port: 20_001,
+        overrides: Default::default(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/helper")),
         find_program: &find,

@@ -19,7 +19,7 @@ mod worker;
 
 use std::path::Path;
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -51,6 +51,8 @@ pub struct Registered {
     pub created_ms: u64,
     /// Why it is registered.
     pub origin: Origin,
+    /// Limits that were set for it alone.
+    pub overrides: ResourceLimits,
 }
 
 /// A handle to the database; clones share the writer, which ends with the last of them.
@@ -119,6 +121,18 @@ impl Store {
     /// See [`StoreError`].
     pub async fn remove(&self, name: InstanceName) -> Result<bool, StoreError> {
         self.ask(|answer| Request::Remove { name, answer }).await
+    }
+
+    /// Replaces the limits that were set for `name` alone; says whether it is registered.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_overrides(
+        &self,
+        name: InstanceName,
+        overrides: ResourceLimits,
+    ) -> Result<bool, StoreError> {
+        self.ask(|answer| Request::SetOverrides { name, overrides, answer }).await
     }
 
     async fn ask<T>(

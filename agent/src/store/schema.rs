@@ -10,8 +10,9 @@ use super::StoreError;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const STEPS: &[M<'static>] = &[M::up(
-    "CREATE TABLE instances (
+const STEPS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE instances (
          process    TEXT NOT NULL,
          id         TEXT NOT NULL,
          uuid       TEXT NOT NULL UNIQUE,
@@ -20,7 +21,10 @@ const STEPS: &[M<'static>] = &[M::up(
          origin     TEXT NOT NULL CHECK (origin IN ('config', 'api')),
          PRIMARY KEY (process, id)
      ) STRICT, WITHOUT ROWID;",
-)];
+    ),
+    // A JSON object of limits by name, those that `ten set` set.
+    M::up("ALTER TABLE instances ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Opens, checks and migrates the database.

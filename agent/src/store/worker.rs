@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, Savepoint, TransactionBehavior, params};
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -26,6 +26,11 @@ pub(super) enum Request {
     },
     Remove {
         name: InstanceName,
+        answer: Answer<bool>,
+    },
+    SetOverrides {
+        name: InstanceName,
+        overrides: ResourceLimits,
         answer: Answer<bool>,
     },
 }
@@ -70,6 +75,10 @@ fn commit(connection: &mut Connection, path: &Path, group: impl Iterator<Item = 
                 Request::Remove { name, answer } => {
                     reply(answer, path, alone(&mut transaction, |point| remove(point, &name)))
                 }
+                Request::SetOverrides { name, overrides, answer } => {
+                    let act = |point: &Connection| set_overrides(point, &name, &overrides);
+                    reply(answer, path, alone(&mut transaction, act))
+                }
             });
         }
         Ok(transaction.commit()?)
@@ -99,7 +108,7 @@ fn reply<T: 'static>(answer: Answer<T>, path: &Path, result: Result<T, StoreErro
     })
 }
 
-const COLUMNS: &str = "process, id, uuid, port, created_ms, origin";
+const COLUMNS: &str = "process, id, uuid, port, created_ms, origin, overrides";
 
 fn all(connection: &Connection) -> Result<Vec<Registered>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM instances ORDER BY process, id");
@@ -139,6 +148,7 @@ fn register(
             port,
             created_ms: now_ms(),
             origin,
+            overrides: ResourceLimits::new(),
         };
         insert.execute(params![
             name.process().as_str(),
@@ -168,6 +178,19 @@ fn remove(connection: &Connection, name: &InstanceName) -> Result<bool, StoreErr
     Ok(statement.execute(params![name.process().as_str(), name.id().as_str()])? > 0)
 }
 
+fn set_overrides(
+    connection: &Connection,
+    name: &InstanceName,
+    overrides: &ResourceLimits,
+) -> Result<bool, StoreError> {
+    let text = serde_json::to_string(overrides)
+        .map_err(|error| StoreError::Other(format!("limits of {name}: {error}")))?;
+    let sql = "UPDATE instances SET overrides = ?3 WHERE process = ?1 AND id = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let key = params![name.process().as_str(), name.id().as_str(), text];
+    Ok(statement.execute(key)? > 0)
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Registered> {
     let bad = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
@@ -178,12 +201,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Registered> {
     let uuid: String = row.get(2)?;
     let created: i64 = row.get(4)?;
     let origin: String = row.get(5)?;
+    let overrides: String = row.get(6)?;
     Ok(Registered {
         name: InstanceName::new(process, id),
         uuid: uuid.parse().map_err(|e: uuid::Error| bad(2, e.into()))?,
         port: row.get(3)?,
         created_ms: u64::try_from(created).unwrap_or(0),
         origin: if origin == "config" { Origin::Config } else { Origin::Api },
+        overrides: serde_json::from_str(&overrides).map_err(|e| bad(6, e.into()))?,
     })
 }
 

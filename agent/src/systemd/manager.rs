@@ -213,6 +213,22 @@ impl Manager {
         self.job(&link, link.manager.restart_unit(unit, "replace"), unit, bound).await
     }
 
+    /// Freezes a unit's processes; returns when they are.
+    ///
+    /// # Errors
+    /// [`SystemdError::Absent`] if it isn't loaded.
+    pub async fn freeze_unit(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call(self.link()?.manager.freeze_unit(unit)).await
+    }
+
+    /// Thaws them.
+    ///
+    /// # Errors
+    /// [`SystemdError::Absent`] if it isn't loaded.
+    pub async fn thaw_unit(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call(self.link()?.manager.thaw_unit(unit)).await
+    }
+
     /// Forgets that a unit failed. It is no error if it has not, or isn't loaded.
     ///
     /// # Errors

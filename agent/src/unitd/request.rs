@@ -1,7 +1,10 @@
 //! What callers send, checked. Pure, so that it can be fuzzed.
 
-use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use std::collections::HashMap;
 
+use tenement_wire::{InstanceId, InstanceName, ProcessName, ResourceLimits};
+
+use crate::plan::Particulars;
 use crate::units::UnitsError;
 
 /// The instance that two texts from the bus name.
@@ -11,6 +14,16 @@ pub(super) fn instance(process: &str, id: &str) -> Result<InstanceName, UnitsErr
         ProcessName::new(process).map_err(refuse)?,
         InstanceId::new(id).map_err(refuse)?,
     ))
+}
+
+/// The particulars of an instance, from the bus.
+pub(super) fn particulars(
+    port: u16,
+    overrides: &HashMap<String, u64>,
+) -> Result<Particulars, UnitsError> {
+    let pairs = overrides.iter().map(|(name, value)| (name.as_str(), *value));
+    let overrides = ResourceLimits::from_pairs(pairs).map_err(UnitsError::Refused)?;
+    Ok(Particulars { port, overrides })
 }
 
 /// Whether `uid` may ask: root, and the user that the agent runs as.

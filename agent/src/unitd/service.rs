@@ -1,5 +1,6 @@
 //! `org.tenement.Units1`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -104,10 +105,12 @@ impl Units {
         process: &str,
         id: &str,
         port: u16,
+        overrides: HashMap<String, u64>,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(bool, String, bool), UnitsError> {
-        let act = async |builder: &Builder, name: &InstanceName| builder.load(name, port).await;
+        let with = request::particulars(port, &overrides)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.load(name, &with).await;
         let loaded = self.carry_out("load", (process, id), (&header, bus), act).await?;
         Ok((loaded.created, loaded.revision, loaded.stale))
     }
@@ -130,10 +133,12 @@ impl Units {
         process: &str,
         id: &str,
         port: u16,
+        overrides: HashMap<String, u64>,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let act = async |builder: &Builder, name: &InstanceName| builder.start(name, port).await;
+        let with = request::particulars(port, &overrides)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.start(name, &with).await;
         self.carry_out("start", (process, id), (&header, bus), act).await
     }
 
@@ -155,10 +160,12 @@ impl Units {
         process: &str,
         id: &str,
         port: u16,
+        overrides: HashMap<String, u64>,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let act = async |builder: &Builder, name: &InstanceName| builder.restart(name, port).await;
+        let with = request::particulars(port, &overrides)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.restart(name, &with).await;
         self.carry_out("restart", (process, id), (&header, bus), act).await
     }
 
@@ -172,6 +179,30 @@ impl Units {
     ) -> Result<(), UnitsError> {
         let act = async |builder: &Builder, name: &InstanceName| builder.reset(name).await;
         self.carry_out("reset", (process, id), (&header, bus), act).await
+    }
+
+    /// Freezes the service.
+    async fn freeze(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.freeze(name).await;
+        self.carry_out("freeze", (process, id), (&header, bus), act).await
+    }
+
+    /// Thaws the service.
+    async fn thaw(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.thaw(name).await;
+        self.carry_out("thaw", (process, id), (&header, bus), act).await
     }
 
     /// Unloads the pair and deletes the instance's data.

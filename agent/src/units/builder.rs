@@ -10,7 +10,7 @@ use super::recipe::Kitchen;
 use super::turns::{Turn, Turns};
 use super::uids::Uids;
 use super::{Place, Source, UnitsError};
-use crate::plan::UnitPlan;
+use crate::plan::{Particulars, UnitPlan};
 use crate::systemd::{Brief, JobResult, Manager, SystemdError, UnitListing};
 
 /// Pairs that are made at the same time: beyond it PID 1 only has a longer queue (measured: 300 to 650
@@ -87,18 +87,22 @@ impl Builder {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn load(&self, name: &InstanceName, port: u16) -> Result<Loaded, UnitsError> {
+    pub async fn load(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> Result<Loaded, UnitsError> {
         let _turn = self.turn(name).await;
-        self.load_in_turn(name, port).await
+        self.load_in_turn(name, with).await
     }
 
     pub(super) async fn load_in_turn(
         &self,
         name: &InstanceName,
-        port: u16,
+        with: &Particulars,
     ) -> Result<Loaded, UnitsError> {
         let config = self.source().load()?;
-        let plan = self.0.kitchen.prepare(&config, name, port)?;
+        let plan = self.0.kitchen.prepare(&config, name, with)?;
         for _ in 0..ROUNDS {
             let (service, socket) = self.pair(name).await?;
             if service.is_none() && socket.is_none() {

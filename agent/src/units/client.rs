@@ -1,5 +1,6 @@
 //! The agent's side of the verbs: over the bus to the helper, or straight to a builder of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::Semaphore;
 use zbus::proxy::CacheProperties;
 
 use super::{Builder, Loaded, UnitsError};
+use crate::plan::Particulars;
 use crate::systemd::Manager;
 
 /// The helper's name on the bus.
@@ -24,6 +26,13 @@ const QUICK_BOUND: Duration = Duration::from_secs(90);
 /// The helper has bounds of its own; this one is for a helper that hangs.
 const SLOW_BOUND: Duration = Duration::from_secs(2 * 3600);
 
+/// Limits by name, as they go over the bus (`a{st}`).
+type Overrides<'a> = HashMap<&'a str, u64>;
+
+fn overrides(with: &Particulars) -> Overrides<'static> {
+    with.overrides.iter().map(|(limit, value)| (limit.as_str(), value)).collect()
+}
+
 /// `org.tenement.Units1`: see `unitd`.
 #[zbus::proxy(
     interface = "org.tenement.Units1",
@@ -31,12 +40,32 @@ const SLOW_BOUND: Duration = Duration::from_secs(2 * 3600);
     default_path = "/org/tenement/Units1"
 )]
 trait Units1 {
-    fn load(&self, process: &str, id: &str, port: u16) -> zbus::Result<(bool, String, bool)>;
+    fn load(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: Overrides<'_>,
+    ) -> zbus::Result<(bool, String, bool)>;
     fn unload(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn start(&self, process: &str, id: &str, port: u16) -> zbus::Result<()>;
+    fn start(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: Overrides<'_>,
+    ) -> zbus::Result<()>;
     fn stop(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn restart(&self, process: &str, id: &str, port: u16) -> zbus::Result<()>;
+    fn restart(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: Overrides<'_>,
+    ) -> zbus::Result<()>;
     fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn freeze(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
 }
 
@@ -112,13 +141,17 @@ impl Client {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn load(&self, name: &InstanceName, port: u16) -> Result<Loaded, UnitsError> {
+    pub async fn load(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> Result<Loaded, UnitsError> {
         let (process, id) = parts(name);
         match self {
-            Self::Local(builder) => builder.load(name, port).await,
+            Self::Local(builder) => builder.load(name, with).await,
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
-                let call = units.load(process, id, port);
+                let call = units.load(process, id, with.port, overrides(with));
                 let (created, revision, stale) = bus.call(Pace::Quick, call).await?;
                 Ok(Loaded { created, revision, stale })
             }
@@ -141,12 +174,16 @@ impl Client {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn start(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+    pub async fn start(&self, name: &InstanceName, with: &Particulars) -> Result<(), UnitsError> {
         let (process, id) = parts(name);
         match self {
-            Self::Local(builder) => builder.start(name, port).await,
+            Self::Local(builder) => builder.start(name, with).await,
             Self::Bus(bus) => {
-                bus.call(Pace::Slow, bus.proxy().await?.start(process, id, port)).await
+                bus.call(
+                    Pace::Slow,
+                    bus.proxy().await?.start(process, id, with.port, overrides(with)),
+                )
+                .await
             }
         }
     }
@@ -167,12 +204,16 @@ impl Client {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn restart(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+    pub async fn restart(&self, name: &InstanceName, with: &Particulars) -> Result<(), UnitsError> {
         let (process, id) = parts(name);
         match self {
-            Self::Local(builder) => builder.restart(name, port).await,
+            Self::Local(builder) => builder.restart(name, with).await,
             Self::Bus(bus) => {
-                bus.call(Pace::Slow, bus.proxy().await?.restart(process, id, port)).await
+                bus.call(
+                    Pace::Slow,
+                    bus.proxy().await?.restart(process, id, with.port, overrides(with)),
+                )
+                .await
             }
         }
     }
@@ -186,6 +227,30 @@ impl Client {
         match self {
             Self::Local(builder) => builder.reset(name).await,
             Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.reset(process, id)).await,
+        }
+    }
+
+    /// See [`Builder::freeze`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn freeze(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.freeze(name).await,
+            Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.freeze(process, id)).await,
+        }
+    }
+
+    /// See [`Builder::thaw`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn thaw(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.thaw(name).await,
+            Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.thaw(process, id)).await,
         }
     }
 
@@ -214,11 +279,11 @@ mod tests {
 
     #[test]
     fn every_verb_can_be_spawned() {
-        is_send(|client, name| async move { client.load(&name, 1).await });
+        is_send(|client, name| async move { client.load(&name, &Particulars::default()).await });
         is_send(|client, name| async move { client.unload(&name).await });
-        is_send(|client, name| async move { client.start(&name, 1).await });
+        is_send(|client, name| async move { client.start(&name, &Particulars::default()).await });
         is_send(|client, name| async move { client.stop(&name).await });
-        is_send(|client, name| async move { client.restart(&name, 1).await });
+        is_send(|client, name| async move { client.restart(&name, &Particulars::default()).await });
         is_send(|client, name| async move { client.reset(&name).await });
         is_send(|client, name| async move { client.purge(&name).await });
     }

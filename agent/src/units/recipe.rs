@@ -11,7 +11,9 @@ use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
 use super::{Place, UnitsError, accounts, envfile, source};
 use crate::config::{Config, Definition, RunAs};
-use crate::plan::{Account, Mode, PROGRAM_DIRS, Paths, PlanContext, UnitPlan, paths, plan};
+use crate::plan::{
+    Account, Mode, PROGRAM_DIRS, Particulars, Paths, PlanContext, UnitPlan, paths, plan,
+};
 
 /// The group that the agent runs in.
 const AGENT_GROUP: &str = "tenement";
@@ -39,8 +41,9 @@ impl Kitchen {
         &self,
         config: &Config,
         name: &InstanceName,
-        port: u16,
+        particulars: &Particulars,
     ) -> Result<UnitPlan, UnitsError> {
+        let port = particulars.port;
         let def = config
             .processes
             .get(name.process())
@@ -68,6 +71,7 @@ impl Kitchen {
                 .map(|identity| Account { user: accounts::user_name(identity.uid), group: None }),
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
+            overrides: particulars.overrides.clone(),
             env_file_vars: self.env_files(def)?,
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
             find_program: &find_program,

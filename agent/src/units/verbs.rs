@@ -9,7 +9,7 @@ use tenement_wire::InstanceName;
 use super::builder::{Builder, done};
 use super::recipe::{io_error, parent};
 use super::{UnitsError, accounts, dirs, purge, uids};
-use crate::plan;
+use crate::plan::{self, Particulars};
 use crate::systemd::SystemdError;
 
 /// Beyond the config's own startup timeout, after which systemd ends the start job by itself.
@@ -41,9 +41,9 @@ impl Builder {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn start(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+    pub async fn start(&self, name: &InstanceName, with: &Particulars) -> Result<(), UnitsError> {
         let _turn = self.turn(name).await;
-        self.load_in_turn(name, port).await?;
+        self.load_in_turn(name, with).await?;
         self.start_in_turn(name).await
     }
 
@@ -80,18 +80,37 @@ impl Builder {
     ///
     /// # Errors
     /// See [`UnitsError`]. A config that can't be used is found before anything is stopped.
-    pub async fn restart(&self, name: &InstanceName, port: u16) -> Result<(), UnitsError> {
+    pub async fn restart(&self, name: &InstanceName, with: &Particulars) -> Result<(), UnitsError> {
         let _turn = self.turn(name).await;
-        let loaded = self.load_in_turn(name, port).await?;
+        let loaded = self.load_in_turn(name, with).await?;
         if loaded.stale {
             self.remove(name).await?;
-            self.load_in_turn(name, port).await?;
+            self.load_in_turn(name, with).await?;
             return self.start_in_turn(name).await;
         }
         let service = name.service_unit();
         self.manager().reset_failed(&service).await?;
         let bound = START_BOUND.saturating_add(self.stop_bound(&service).await?);
         done(&service, self.manager().restart_unit(&service, bound).await?)
+    }
+
+    /// Freezes the service: none of its processes runs until it is thawed. systemd#38517: a unit with a
+    /// watchdog would be killed for it.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn freeze(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let _turn = self.turn(name).await;
+        Ok(self.manager().freeze_unit(&name.service_unit()).await?)
+    }
+
+    /// Thaws a frozen service; one that isn't frozen is left as it is.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn thaw(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        // No turn: a request waits for this, and a stop that has the turn thaws it as well.
+        Ok(self.manager().thaw_unit(&name.service_unit()).await?)
     }
 
     /// Forgets that the pair failed and makes its socket listen again.

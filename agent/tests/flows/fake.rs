@@ -7,6 +7,7 @@ use std::time::Duration;
 use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::host::{Active, Details, Host, HostError, Units};
 use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::plan::Particulars;
 use tenement_wire::InstanceName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -177,7 +178,7 @@ async fn ask(
 }
 
 impl Host for FakeHost {
-    async fn load(&self, name: &InstanceName, _: u16) -> Result<(), HostError> {
+    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<(), HostError> {
         self.begin("load").await?;
         let instance = self.0.agent.get().and_then(Weak::upgrade).and_then(|a| a.get(name));
         let instance = instance.ok_or_else(|| HostError::Config(format!("{name}: no config")))?;
@@ -202,7 +203,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn start(&self, name: &InstanceName, _: u16) -> Result<(), HostError> {
+    async fn start(&self, name: &InstanceName, _: &Particulars) -> Result<(), HostError> {
         self.begin("start").await?;
         self.command(name, Command::Start).await;
         Ok(())
@@ -212,6 +213,14 @@ impl Host for FakeHost {
         self.begin("stop").await?;
         self.command(name, Command::Stop).await;
         Ok(())
+    }
+
+    async fn freeze(&self, _: &InstanceName) -> Result<(), HostError> {
+        self.begin("freeze").await
+    }
+
+    async fn thaw(&self, _: &InstanceName) -> Result<(), HostError> {
+        self.begin("thaw").await
     }
 
     async fn reset(&self, _: &InstanceName) -> Result<(), HostError> {
