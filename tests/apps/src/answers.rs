@@ -15,11 +15,13 @@
 //! | `/status/CODE` | that status |
 //! | `/abort/N` | promises N bytes, sends half of them, closes |
 //! | `/exit/CODE` | no answer: the process exits |
+//! | `/eat/MB`, `/fork/N`, `/reap`, `/spin/S/THREADS`, `/write/MB`, `/shout/N` | see `greedy` |
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::greedy;
 use crate::http::{Client, Framing, Request};
 
 static ZEROS: [u8; 64 * 1024] = [b'x'; 64 * 1024];
@@ -62,6 +64,15 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
               5\r\nhello\r\n0\r\nx-sum: 532\r\n\r\n",
         )?,
+        "eat" => text(client, request, 200, &greedy::eat(number(1)))?,
+        "fork" => text(client, request, 200, &greedy::fork(number(1)))?,
+        "reap" => text(client, request, 200, &greedy::reap())?,
+        "spin" => {
+            let seconds = number(1);
+            text(client, request, 200, &greedy::spin(seconds, number(1)))?;
+        }
+        "write" => text(client, request, 200, &greedy::write(number(1))?)?,
+        "shout" => text(client, request, 200, &greedy::shout(number(1)))?,
         "status" => text(client, request, number(200), "as you wish\n")?,
         "abort" => return abort(client, number(1000)),
         _ => text(client, request, 404, "not found\n")?,

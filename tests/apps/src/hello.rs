@@ -8,6 +8,7 @@
 //! [`answers`] lists what it can be asked. It is no example of a good web server: it trusts its client.
 
 mod answers;
+mod greedy;
 mod http;
 mod listen;
 
@@ -52,6 +53,10 @@ fn options() -> Result<Options, String> {
                 options.port = Some(u16::try_from(number()?).map_err(|err| err.to_string())?);
             }
             "--id" => options.id = value,
+            "--sleep" => {
+                std::thread::sleep(Duration::from_secs(number()?));
+                std::process::exit(0);
+            }
             "--start-delay" => options.start_delay = Duration::from_millis(number()?),
             _ => return Err(format!("unknown option {flag}")),
         }

@@ -1,0 +1,99 @@
+# Limits, on a kernel that applies them. Sourced by tests/e2e-vm, whose `vm`, `fail`, `fetch`, `until_ok`
+# and `passed` it uses.
+
+vm_limits() {
+  echo "== $suite VM: limits"
+  "$tenhost" vm-cp "$name" tests/vm/p99.py /root/p99.py
+  vm "cat > /etc/tenement/conf.d/limits.toml" <<'TOML'
+[process.quiet]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+
+[process.greedy]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+memory_max = "48M"
+swap_max = 0
+tasks_max = 40
+cpu = 0.4
+cpu_weight = 10
+io_weight = 10
+io_write_max = "2M"
+TOML
+  vm "ten config reload -q" || fail "the config was refused"
+  vm "ten spawn quiet:q -q && ten spawn greedy:g -q" || fail "spawn"
+  memory_kills_only_the_offender
+  a_fork_bomb_ends_at_tasks_max
+  hogs_leave_their_neighbours_alone
+  a_limit_set_while_it_runs_counts_at_once
+}
+
+invocation() { vm "systemctl show -p InvocationID --value ten-$1.service"; }
+
+memory_kills_only_the_offender() {
+  local agent quiet
+  agent=$(vm "systemctl show -p MainPID --value tenement") quiet=$(invocation quiet@q)
+  fetch g.greedy.localhost /eat/200 >/dev/null 2>&1 || true
+  until_ok "journalctl -u 'ten-greedy@g' --no-pager | grep -q 'oom-kill'"
+  [ "$agent" = "$(vm "systemctl show -p MainPID --value tenement")" ] || fail "the agent was killed too"
+  [ "$quiet" = "$(invocation quiet@q)" ] || fail "the neighbour was killed too"
+  until_ok "curl -sSf -m 60 -H 'Host: g.greedy.localhost' http://127.0.0.1:8080/ >/dev/null"
+  passed=$((passed + 1))
+  echo "   memory_max kills only the offender"
+}
+
+a_fork_bomb_ends_at_tasks_max() {
+  local said started
+  said=$(fetch g.greedy.localhost /fork/500)
+  started=$(sed -n 's/^started \([0-9]*\) of.*/\1/p' <<<"$said")
+  [ -n "$started" ] && [ "$started" -lt 40 ] || fail "tasks_max = 40 let it start: $said"
+  # PID 1 and the agent answer meanwhile.
+  vm "timeout 20 systemctl is-active tenement >/dev/null && timeout 20 ten ps -q >/dev/null" \
+    || fail "no answer under a fork bomb"
+  fetch g.greedy.localhost /reap >/dev/null
+  passed=$((passed + 1))
+  echo "   tasks_max ends a fork bomb at $started processes"
+}
+
+# The neighbour's p99 with a hog beside it and without, turn by turn: the smallest of each, since whatever
+# else this machine does can only add.
+hogs_leave_their_neighbours_alone() {
+  local round alone beside best_alone='' best_beside='' ratio
+  for round in 1 2 3 4 5; do
+    alone=$(vm "python3 /root/p99.py q.quiet.localhost 400" | cut -d' ' -f2)
+    fetch g.greedy.localhost /spin/120/4 >/dev/null
+    beside=$(vm "python3 /root/p99.py q.quiet.localhost 400" | cut -d' ' -f2)
+    vm "systemctl kill -s KILL ten-greedy@g.service"
+    until_ok "curl -sSf -m 60 -H 'Host: g.greedy.localhost' http://127.0.0.1:8080/ >/dev/null"
+    echo "   round $round: p99 $alone us alone, $beside us beside a hog"
+    [ -n "$best_alone" ] && [ "$best_alone" -le "$alone" ] || best_alone=$alone
+    [ -n "$best_beside" ] && [ "$best_beside" -le "$beside" ] || best_beside=$beside
+  done
+  ratio=$(awk "BEGIN { printf \"%.2f\", $best_beside / $best_alone }")
+  result limits.neighbour_p99_ratio "$ratio" ratio
+  awk "BEGIN { exit !($ratio <= 1.2) }" || fail "a CPU hog slows its neighbour's p99 by more than 20 % ($ratio)"
+  passed=$((passed + 1))
+  fetch g.greedy.localhost /write/8 >/tmp/tenement-io.$$ &
+  vm "timeout 20 ten show quiet:q -q >/dev/null && timeout 20 systemctl status tenement >/dev/null" \
+    || fail "no answer beside a disk hog"
+  wait $!
+  took=$(sed -n 's/.* in \([0-9]*\) ms/\1/p' /tmp/tenement-io.$$)
+  rm -f /tmp/tenement-io.$$
+  [ "${took:-0}" -ge 2500 ] || fail "io_write_max = 2M let 8 MiB through in ${took:-?} ms"
+  passed=$((passed + 1))
+  echo "   io_write_max holds (8 MiB in $took ms)"
+}
+
+a_limit_set_while_it_runs_counts_at_once() {
+  local before max
+  before=$(invocation greedy@g)
+  vm "ten set greedy:g memory_max=64M cpu=0.2" || fail "ten set"
+  max=$(vm 'cat /sys/fs/cgroup$(systemctl show -p ControlGroup --value ten-greedy@g.service)/memory.max')
+  [ "$max" = 67108864 ] || fail "memory.max is $max after ten set"
+  [ "$before" = "$(invocation greedy@g)" ] || fail "ten set restarted it"
+  vm "systemctl daemon-reload"
+  max=$(vm 'cat /sys/fs/cgroup$(systemctl show -p ControlGroup --value ten-greedy@g.service)/memory.max')
+  [ "$max" = 67108864 ] || fail "memory.max is $max after a daemon-reload"
+  passed=$((passed + 1))
+  echo "   ten set counts at once"
+}
