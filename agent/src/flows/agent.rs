@@ -12,8 +12,9 @@ use tokio::sync::Semaphore;
 
 use super::host::Host;
 use super::instance::{Instance, Setup};
+use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
-use crate::plan::{self, Address, PlanError};
+use crate::plan::{self, Address, Particulars, PlanError};
 use crate::routes::{Route, RouteTable};
 use crate::store::{Registered, Store};
 use crate::upstream::Target;
@@ -114,7 +115,8 @@ impl<H: Host> Agent<H> {
                 self.orphan(one);
                 continue;
             };
-            match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
+            match setup(&self.run_dir, &config.settings, definition, &one.name, &one.particulars())
+            {
                 Ok(setup) => {
                     instances.entry(one.name.clone()).or_insert_with(|| {
                         match self.parked().remove(&one.name) {
@@ -167,7 +169,13 @@ impl<H: Host> Agent<H> {
                 return false;
             };
             if instance.setup().definition != *definition || old.settings != config.settings {
-                match setup(&self.run_dir, &config.settings, definition, name, instance.port) {
+                match setup(
+                    &self.run_dir,
+                    &config.settings,
+                    definition,
+                    name,
+                    &instance.particulars(),
+                ) {
                     Ok(setup) => instance.plan(setup),
                     Err(error) => {
                         log::error!("{name} gets no requests: {error}");
@@ -187,11 +195,27 @@ impl<H: Host> Agent<H> {
 }
 
 impl<H: Host> Agent<H> {
+    /// Puts limits that were set for this instance alone in force, as far as the agent keeps them.
+    pub fn retune(&self, instance: &Instance, overrides: tenement_wire::ResourceLimits) {
+        instance.set_overrides(overrides);
+        let settings = &self.config.load().settings;
+        let mut setup = (**instance.setup()).clone();
+        let overrides = instance.particulars().overrides;
+        setup.requests = RequestLimits::of(&setup.definition.limits_of(&overrides, settings));
+        instance.set_setup(setup);
+    }
+
     /// Brings what is known of an instance up to the config in force: its units are of that now.
     pub(super) fn refresh(&self, instance: &Instance) {
         let config = self.config.load();
         let Some(definition) = config.processes.get(instance.name.process()) else { return };
-        match setup(&self.run_dir, &config.settings, definition, &instance.name, instance.port) {
+        match setup(
+            &self.run_dir,
+            &config.settings,
+            definition,
+            &instance.name,
+            &instance.particulars(),
+        ) {
             Ok(setup) => instance.set_setup(setup),
             Err(error) => log::error!("{} keeps its address: {error}", instance.name),
         }
@@ -204,12 +228,12 @@ fn setup(
     settings: &Settings,
     definition: &Arc<Definition>,
     name: &InstanceName,
-    port: u16,
+    with: &Particulars,
 ) -> Result<Setup, PlanError> {
     let paths = plan::paths(name, definition, settings, run_dir)?;
     let mut targets = paths.targets.into_iter().map(|address| match address {
         Address::Unix(path) => Target::Unix(path.into()),
-        Address::Port => Target::Tcp(([127, 0, 0, 1], port).into()),
+        Address::Port => Target::Tcp(([127, 0, 0, 1], with.port).into()),
     });
     let trigger = Target::Unix(paths.trigger.into());
     Ok(Setup {
@@ -217,6 +241,7 @@ fn setup(
         target: targets.next().unwrap_or_else(|| trigger.clone()),
         alternative: targets.next(),
         trigger,
+        requests: RequestLimits::of(&definition.limits_of(&with.overrides, settings)),
         data_dir: paths.data_dir.into(),
     })
 }

@@ -18,6 +18,7 @@ use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
+use super::throttle::{RequestLimits, Throttle};
 use crate::config::{Definition, Listen};
 use crate::plan::Particulars;
 use crate::store::{Origin, Registered};
@@ -63,6 +64,8 @@ pub struct Instance {
     /// Crashes in a row, and when the last one was.
     crashes: AtomicU32,
     crashed_ms: AtomicU64,
+    /// Counts of its requests, where they are limited.
+    pub throttle: Throttle,
     /// Lease count and stop gate.
     pub gate: Gate,
     /// Notified when the last lease ends.
@@ -108,6 +111,7 @@ impl Instance {
             giving_up: AtomicBool::new(false),
             crashes: AtomicU32::new(0),
             crashed_ms: AtomicU64::new(0),
+            throttle: Throttle::default(),
             gate: Gate::default(),
             idle: Notify::new(),
             changed: Notify::new(),
@@ -127,7 +131,12 @@ impl Instance {
         let registered = Registered { name, uuid, port: 0, created_ms: 0, origin, overrides };
         let data_dir = std::path::Path::new("/").into();
         let trigger = target.clone();
-        Self::new(registered, Setup { definition, target, alternative: None, trigger, data_dir })
+        let requests = RequestLimits::of(&definition.limits);
+        let alternative = None;
+        Self::new(
+            registered,
+            Setup { definition, target, alternative, trigger, requests, data_dir },
+        )
     }
 
     /// What the database holds of it.
@@ -193,7 +202,8 @@ impl Instance {
         if runs && (moved || old.definition.listen != new.definition.listen) {
             let idle_timeout = new.definition.idle_timeout;
             let definition = Definition { idle_timeout, ..(*old.definition).clone() };
-            new = Setup { definition: Arc::new(definition), ..(*old).clone() };
+            let requests = new.requests;
+            new = Setup { definition: Arc::new(definition), requests, ..(*old).clone() };
         }
         self.set_setup(new);
         self.mark_stale();
@@ -363,6 +373,12 @@ pub fn now_ms() -> u64 {
 /// wall clock that is set.
 #[must_use]
 pub fn mono_ms() -> u64 {
+    mono_us() / 1000 + 1
+}
+
+/// The same clock in microseconds.
+#[must_use]
+pub fn mono_us() -> u64 {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    ORIGIN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
+    ORIGIN.get_or_init(Instant::now).elapsed().as_micros() as u64
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Instance;
+use super::{Instance, Turn};
 
 const CLOSED: u32 = 1 << 31;
 
@@ -65,13 +65,20 @@ impl Gate {
 /// Keeps an instance awake until dropped. It belongs to the response *body* (or the upgraded
 /// stream), so that a long download, SSE or WebSocket holds its instance to its end.
 #[derive(Debug)]
-pub struct Lease(Arc<Instance>);
+pub struct Lease(Arc<Instance>, Option<Turn>);
 
 impl Lease {
     /// Takes a lease, or `None` while a stop is under way.
     #[must_use]
     pub fn take(instance: &Arc<Instance>) -> Option<Self> {
-        instance.gate.enter().then(|| Self(instance.clone()))
+        instance.gate.enter().then(|| Self(instance.clone(), None))
+    }
+
+    /// The same lease with the request's turn, which then ends with it.
+    #[must_use]
+    pub fn with(mut self, turn: Turn) -> Self {
+        self.1 = Some(turn);
+        self
     }
 
     /// The instance that it holds.

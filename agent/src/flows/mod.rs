@@ -13,6 +13,7 @@ pub mod phase;
 mod probe;
 pub mod sleep;
 pub mod tenants;
+pub mod throttle;
 mod view;
 mod wake;
 
@@ -25,6 +26,7 @@ use tenement_wire::InstanceName;
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
+pub use throttle::{Refusal, Turn};
 
 use crate::routes::Route;
 

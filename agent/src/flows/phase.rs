@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::throttle::RequestLimits;
 use crate::config::Definition;
 use crate::upstream::Target;
 
@@ -66,6 +67,8 @@ pub struct Setup {
     /// The socket that systemd listens on and whose first connection starts the service. In
     /// `Listen::Fd` it is the target itself.
     pub trigger: Target,
+    /// Limits of its requests.
+    pub requests: RequestLimits,
     /// Its own directory.
     pub data_dir: Arc<std::path::Path>,
 }

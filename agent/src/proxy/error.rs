@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tenement_wire::ApiError;
 
 use super::answer::ProxyBody;
-use crate::flows::WakeError;
+use crate::flows::{Refusal, WakeError};
 use crate::framing::Reason;
 
 /// Why the proxy answers by itself.
@@ -38,6 +38,19 @@ pub(super) enum Failure {
     AnswerTimeout,
     /// Too many connections.
     Busy,
+    /// As many requests as the instance may have are in flight.
+    InstanceBusy,
+    /// More requests a second than the instance may have.
+    TooFast(Duration),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy => Self::InstanceBusy,
+            Refusal::TooFast(after) => Self::TooFast(after),
+        }
+    }
 }
 
 impl From<&WakeError> for Failure {
@@ -76,6 +89,10 @@ impl Failure {
             Self::WakeTimeout => (504, "wake_timeout", "The instance was not ready in time."),
             Self::AnswerTimeout => (504, "answer_timeout", "The instance did not answer in time."),
             Self::Busy => (503, "busy", "There are too many connections."),
+            Self::InstanceBusy => {
+                (503, "instance_busy", "The instance has as many requests as it may.")
+            }
+            Self::TooFast(_) => (429, "too_many_requests", "Requests come faster than they may."),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, code, text.to_owned())
@@ -97,8 +114,10 @@ impl Failure {
     fn retry_after(self) -> Option<u64> {
         match self {
             // Rounded up: a client that comes back too early only fails again.
-            Self::WakeFailed(after) => Some(after.as_millis().div_ceil(1000).max(1) as u64),
-            Self::Busy => Some(1),
+            Self::WakeFailed(after) | Self::TooFast(after) => {
+                Some(after.as_millis().div_ceil(1000).max(1) as u64)
+            }
+            Self::Busy | Self::InstanceBusy => Some(1),
             _ => None,
         }
     }

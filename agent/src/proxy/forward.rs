@@ -14,7 +14,7 @@ use super::error::{self, Failure};
 use super::headers::{self, Hop};
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
-use crate::flows::{Instance, Served, Tenants, WakeError};
+use crate::flows::{Instance, Served, Tenants, Turn, WakeError};
 use crate::upstream::timer;
 use crate::upstream::{AnswerBody, ExchangeError, Link, UploadBody, UploadFault};
 
@@ -59,8 +59,9 @@ pub(super) async fn forward<T: Tenants>(
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
     let started = Instant::now();
+    let turn = Turn::take(&instance)?;
     let (lease, served) = match proxy.tenants.ensure(&instance).await {
-        Ok(ensured) => ensured,
+        Ok((lease, served)) => (lease.with(turn), served),
         Err(error) => return Err(wake_failed(&instance, id, &error)),
     };
     let (request, client_upgrade) = prepare(request, &hop, &active);

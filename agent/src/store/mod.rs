@@ -55,6 +55,14 @@ pub struct Registered {
     pub overrides: ResourceLimits,
 }
 
+impl Registered {
+    /// What the unit helper must know of it.
+    #[must_use]
+    pub fn particulars(&self) -> crate::plan::Particulars {
+        crate::plan::Particulars { port: self.port, overrides: self.overrides.clone() }
+    }
+}
+
 /// A handle to the database; clones share the writer, which ends with the last of them.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -12,3 +12,4 @@ mod random;
 mod raw;
 mod streams;
 mod support;
+mod throttle;
