@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
 /// shorter than the unit's `TimeoutStartSec=`, so that the log says what was missing.
 const BUS_WAIT: Duration = Duration::from_secs(45);
-/// How long an agent that can't work stays before it exits. systemd starts it again 250 ms after its
+/// How long an agent that can't work stays before it exits. systemd starts it again 100 ms after its
 /// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
