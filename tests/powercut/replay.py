@@ -70,8 +70,8 @@ def look(disk, database, expected, scratch):
         raise Loss(f"lost {lost}, there again {back}, other uuids: {not lost and not back}")
 
 
-def run(entries, base, which, count, rng, scratch):
-    """Number of states looked at, and the losses as (cut, how, what)."""
+def cut_often(entries, base, which, count, rng, scratch):
+    """The losses among `count` states, as (cut, how, what)."""
     kind, database = which
     acknowledged = notes(entries, kind)
     first, last = acknowledged[0][0], acknowledged[-1][0]
@@ -118,13 +118,15 @@ def main(directory, count):
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(dir=shm, prefix="tenement-powercut-") as scratch:
-        losses = run(entries, base, AGENT, count, rng, scratch)
-        control = run(entries, base, NORMAL, CONTROLS, rng, scratch)
+        losses = cut_often(entries, base, AGENT, count, rng, scratch)
+        control = cut_often(entries, base, NORMAL, CONTROLS, rng, scratch)
     took = time.monotonic() - begin
-    for cut, how, what in losses[:10]:
-        print(f"cut after entry {cut}, {how}: {what}")
-    print(f"powercut.states {count}, powercut.lost {len(losses)}, control lost {len(control)} of {CONTROLS},"
-          f" {(count + CONTROLS) / took:.1f} states/s")
+    for cut, how, what in losses[:10] + control[:1]:
+        print(f"cut after entry {cut}, {how}: {what[:300]}")
+    print(
+        f"powercut.states {count}, powercut.lost {len(losses)}, the control lost in {len(control)} of"
+        f" {CONTROLS}; {(count + CONTROLS) / took:.1f} states/s"
+    )
     if losses:
         sys.exit("acknowledged registrations did not survive a power cut")
     if not control:

@@ -52,11 +52,11 @@ class Agent:
         return json.loads(text)
 
     def add(self, name):
-        body = {"process": "hello", "ids": [name], "start": False}
+        body = {"process": "cut", "ids": [name], "start": False}
         return self.ask("POST", "/api/v1/instances", body)["instances"][0]["uuid"]
 
     def remove(self, name):
-        self.ask("DELETE", f"/api/v1/instances/hello:{name}")
+        self.ask("DELETE", f"/api/v1/instances/cut:{name}")
 
 
 class Normal:

@@ -10,6 +10,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
+use super::only::Only;
 use super::{EXIT_CONFIG, Places, files, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
@@ -53,6 +54,10 @@ pub fn run(places: Places) -> ExitCode {
 
 async fn whole_life(places: Places, inherited: io::Result<Listeners>) -> Result<(), ExitCode> {
     let config = read_config(&places)?;
+    let made = files::make_private(&places.state_dir);
+    made.map_err(|error| fail(&format!("{}: {error}", places.state_dir.display())))?;
+    // Before the admin socket is bound, which would take it away from an agent that is at work.
+    let _only = Only::of(&places.state_dir).map_err(|error| fail(&error))?;
     let mut listeners =
         inherited.map_err(|error| fail(&format!("sockets passed by systemd: {error}")))?;
     listeners
@@ -98,9 +103,6 @@ fn read_config(places: &Places) -> Result<Config, ExitCode> {
 }
 
 async fn live(places: Places, config: Config, listeners: Listeners) -> Result<(), String> {
-    if let Err(error) = files::make_private(&places.state_dir) {
-        return Err(format!("{}: {error}", places.state_dir.display()));
-    }
     let store = Store::open(&places.database()).await.map_err(|e| e.to_string())?;
     let systemd = connect(if places.user { Bus::Session } else { Bus::System }).await?;
     let version = systemd.version().await.ok();

@@ -14,6 +14,7 @@
 //! It does *not* know what runs, and nothing per-request touches it.
 
 mod error;
+mod readonly;
 mod schema;
 mod worker;
 

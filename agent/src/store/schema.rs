@@ -25,6 +25,8 @@ const STEPS: &[M<'static>] = &[
     // A JSON object of limits by name, those that `ten set` set.
     M::up("ALTER TABLE instances ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"),
 ];
+/// The version of a database that has all of them.
+pub(super) const STEPS_COUNT: usize = STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Opens, checks and migrates the database.

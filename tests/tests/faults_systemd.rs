@@ -1,0 +1,146 @@
+//! Faults of what the agent stands on, under load: the bus, systemd itself, the journal, the unit helper.
+//! Whoever sends requests meanwhile sees nothing of it, no instance is restarted, and afterwards the
+//! agent wakes, stops and sees what others stop.
+
+use std::time::Duration;
+
+use tenement_tests::{Host, Load, until};
+
+const RATE: u32 = 100;
+const DOMAINS: [&str; 3] = ["a.fsys.localhost", "b.fsys.localhost", "c.fsys.localhost"];
+
+const CONFIG: &str = r#"
+[process.fsys]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+"#;
+
+fn host() -> &'static Host {
+    let host = Host::the();
+    if host.try_run("test -e /etc/tenement/conf.d/fsys.toml").code != 0 {
+        host.configure("fsys.toml", CONFIG);
+        host.run("ten spawn fsys:a fsys:b fsys:c fsys:sleeper");
+    }
+    for id in ["a", "b", "c"] {
+        host.run(&format!("ten wake fsys:{id}"));
+    }
+    host.run("ten stop fsys:sleeper");
+    host
+}
+
+/// Main PID and invocation id of the instances under load.
+fn runs(host: &Host) -> String {
+    host.run("systemctl show -p MainPID -p InvocationID ten-fsys@a.service ten-fsys@b.service ten-fsys@c.service").out
+}
+
+fn uuids(host: &Host) -> Vec<(String, String)> {
+    let list = host.ten_json("ps")["instances"].as_array().expect("a list").clone();
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    list.iter().map(|one| (text(&one["name"]), text(&one["uuid"]))).collect()
+}
+
+/// Does `harm` under load, then checks all that must hold.
+fn under_load(harm: impl FnOnce(&Host)) {
+    let host = host();
+    let (before, registered) = (runs(host), uuids(host));
+    let domains = DOMAINS.map(str::to_owned);
+    let load = Load::start(host, &domains, RATE);
+    let go_on = |what: &str| {
+        let served = load.answered();
+        until(what, Duration::from_secs(60), || {
+            let more = load.answered() - served;
+            if more > u64::from(RATE) / 2 { Ok(()) } else { Err(more) }
+        });
+    };
+    go_on("load before");
+    harm(host);
+    go_on("load afterwards");
+    until("a sleeping instance wakes", Duration::from_secs(60), || {
+        let answer = host.get("sleeper.fsys.localhost", "/");
+        if answer.status == 200 { Ok(()) } else { Err(answer) }
+    });
+    let outcome = load.stop();
+    println!("{} answered, slowest {:?}", outcome.answered, outcome.slowest);
+    assert_eq!(outcome.refused, 0);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert_eq!(runs(host), before, "an instance was restarted");
+    assert_eq!(uuids(host), registered, "a registration was lost or made anew");
+    until("a stop by hand is seen", Duration::from_secs(30), || {
+        let _ = host.try_run("systemctl stop ten-fsys@sleeper.service");
+        let state = host.state("fsys:sleeper");
+        if state == "asleep" { Ok(()) } else { Err(state) }
+    });
+    host.run("ten wake fsys:sleeper");
+    host.run("ten stop fsys:sleeper");
+}
+
+#[test]
+fn a_restart_of_the_bus_is_seen_by_nobody() {
+    under_load(|host| {
+        host.run("systemctl restart dbus.service");
+    });
+}
+
+#[test]
+fn a_daemon_reload_is_seen_by_nobody() {
+    under_load(|host| {
+        host.run("systemctl daemon-reload && systemctl daemon-reload");
+    });
+}
+
+#[test]
+fn a_daemon_reexec_is_seen_by_nobody() {
+    under_load(|host| {
+        host.run("systemctl daemon-reexec");
+    });
+}
+
+#[test]
+fn a_restart_of_the_journal_is_seen_by_nobody_and_the_agent_logs_on() {
+    under_load(|host| {
+        host.run("systemctl restart systemd-journald.service");
+        host.run("ten wake fsys:sleeper && ten stop fsys:sleeper");
+    });
+    let host = host();
+    until("the agent's own words are in the journal again", Duration::from_secs(20), || {
+        let _ = host.try_run("ten wake fsys:sleeper; ten stop fsys:sleeper");
+        let since = "$(systemctl show -p ExecMainStartTimestamp --value systemd-journald)";
+        let ran = host.try_run(&format!(
+            "journalctl --sync; journalctl -u tenement --since \"{since}\" -o cat | grep -c ."
+        ));
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
+}
+
+#[test]
+fn a_unit_helper_killed_in_the_middle_of_calls_fails_at_most_those_and_none_after() {
+    under_load(|host| {
+        let kill = "pid=$(systemctl show -p MainPID --value tenement-unitd.service); \
+            [ \"$pid\" = 0 ] || kill -KILL $pid";
+        let host = host.clone();
+        let calls = {
+            let host = host.clone();
+            std::thread::spawn(move || {
+                let ids: Vec<_> = (0..20).map(|n| format!("fsys:h{n}")).collect();
+                for id in &ids {
+                    // One whose call was cut off may fail; it says so, and can be asked again.
+                    if host.try_run(&format!("ten spawn {id}")).code != 0 {
+                        until("the same call works again", Duration::from_secs(30), || {
+                            let ran = host.try_run(&format!("ten wake {id}"));
+                            if ran.code == 0 { Ok(()) } else { Err(ran) }
+                        });
+                    }
+                }
+                ids
+            })
+        };
+        while !calls.is_finished() {
+            let _ = host.try_run(kill);
+        }
+        let ids = calls.join().expect("every call works at last");
+        for id in &ids {
+            assert_eq!(host.state(id), "running", "{id}");
+        }
+        host.run(&format!("ten rm {} --yes --purge", ids.join(" ")));
+    });
+}
