@@ -59,7 +59,7 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
         host.run("mount -t tmpfs state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && mount --move /mnt /var/lib/tenement");
         if kill {
             // What a killed agent leaves: a database with its log beside it.
-            host.run("systemctl start tenement && ten spawn fhost:late --no-start && systemctl kill -s KILL tenement && systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd");
+            host.run("systemctl start tenement && ten spawn fhost:late --no-start && systemctl kill -s KILL tenement && systemctl stop tenement.socket tenement-admin.socket tenement");
         }
         host.run("mount -o remount,ro /var/lib/tenement && systemctl start tenement");
         until_answers(host);
@@ -75,7 +75,9 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
             assert_ne!(ran.code, 0, "{change}: {ran:?}");
             assert!(ran.err.contains("can't be written"), "{change}: {ran:?}");
         }
-        host.run("mount -o remount,rw /var/lib/tenement");
+        // Writable again, for the host and in the agent's own view of it: no restart is needed.
+        let pid = agent_pid(host);
+        host.run(&format!("mount -o remount,rw /var/lib/tenement && nsenter -t {pid} -m mount -o remount,rw /var/lib/tenement/_agent"));
         host.run("ten spawn fhost:new --no-start && ten rm fhost:new --yes");
         host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd && umount /var/lib/tenement && systemctl start tenement");
         until_answers(host);
@@ -89,7 +91,10 @@ fn without_descriptors_the_agent_neither_spins_nor_dies_and_goes_on_when_it_has_
     let pid = agent_pid(host);
     let open = format!("ls /proc/{pid}/fd | wc -l");
     let now: u32 = host.run(&open).out.trim().parse().expect("a count");
-    host.run(&format!("prlimit --pid {pid} --nofile={}", now + 8));
+    let limit = |soft: u32| {
+        host.run(&format!("runuser -u tenement -- prlimit --pid {pid} --nofile={soft}:"));
+    };
+    limit(now + 8);
     let clients: Vec<_> = (0..40).map(|_| host.client()).collect();
     let ticks = || -> u64 {
         let stat = host.run(&format!("cat /proc/{pid}/stat")).out;
@@ -108,7 +113,7 @@ fn without_descriptors_the_agent_neither_spins_nor_dies_and_goes_on_when_it_has_
     // Of 200 ticks; one that spins takes them all.
     assert!(spent < 40, "{spent} ticks in {:?}", begin.elapsed());
     drop(clients);
-    host.run(&format!("prlimit --pid {pid} --nofile=65536"));
+    limit(4096);
     assert_eq!(host.get("a.fhost.localhost", "/").status, 200);
     assert_eq!(agent_pid(host), pid);
     host.run("systemctl restart tenement");

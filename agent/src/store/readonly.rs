@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
-use super::schema::STEPS_COUNT;
+use super::schema::{self, STEPS_COUNT};
 
 /// Opens the database for reading only.
 ///
@@ -41,4 +41,25 @@ pub(super) fn open(path: &Path, why: StoreError) -> Result<Connection, StoreErro
         }
         _ => Err(why),
     }
+}
+
+/// Opens the database for writing in place of `connection` if that is possible again; says whether it was.
+///
+/// # Errors
+/// If it can't even be read any more; then there is nothing left to serve from.
+pub(super) fn try_writing(connection: &mut Connection, path: &Path) -> Result<bool, StoreError> {
+    if std::fs::OpenOptions::new().write(true).open(path).is_err() {
+        return Ok(false);
+    }
+    // Closed first: connections of one process share their view of the log, and a reader's is read-only.
+    *connection = Connection::open_in_memory()?;
+    match schema::open(path) {
+        Ok(writable) => *connection = writable,
+        Err(error) => {
+            *connection = open(path, error)?;
+            return Ok(false);
+        }
+    }
+    log::warn!("{} can be written again", path.display());
+    Ok(true)
 }

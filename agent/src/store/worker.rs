@@ -62,9 +62,12 @@ pub(super) fn run(
     }
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-        if read_only && let Ok(writable) = schema::open(path) {
-            log::warn!("{} can be written again", path.display());
-            (connection, read_only) = (writable, false);
+        if read_only {
+            match readonly::try_writing(&mut connection, path) {
+                Ok(writable) => read_only = !writable,
+                // Whoever waits, now or later, is told that this thread has ended.
+                Err(error) => return log::error!("{}", error.at(path)),
+            }
         }
         commit(&mut connection, path, group.drain(..));
     }
