@@ -9,6 +9,7 @@ mod check;
 mod files;
 mod listeners;
 pub mod logging;
+mod loops;
 mod only;
 mod paths;
 mod run;

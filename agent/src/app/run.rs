@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, files, signals};
+use super::{EXIT_CONFIG, Places, files, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
@@ -122,8 +122,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
     let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
-    let http =
-        tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping)));
+    let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
+    let http = tokio::spawn(http);
 
     log::info!("ready: {registered} instances registered");
     signals::tell(&[NotifyState::Ready]);
@@ -132,16 +132,27 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
-    let blind = tokio::select! {
-        () = signals::terminated() => false,
+    let ended = loops::until_one_ends(vec![
         // An agent that hears nothing from systemd would take the stopped for running.
-        _ = following => true,
+        ("following what systemd reports", following.abort_handle()),
+        ("the proxy", http.abort_handle()),
+        ("the admin API", api.abort_handle()),
+    ]);
+    let failed = tokio::select! {
+        () = signals::terminated() => None,
+        what = ended => Some(what),
+        () = agent.store.ended() => Some("the thread of the state database"),
     };
     signals::tell(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     let _ = http.await;
     let _ = api.await;
-    if blind { Err("the stream of events from systemd ended".into()) } else { Ok(()) }
+    match failed {
+        None => Ok(()),
+        Some(what) => {
+            Err(format!("{what} ended by itself; the agent ends too, to be started anew"))
+        }
+    }
 }
 
 /// Waits for the bus, which at boot may come after us.
@@ -272,9 +283,11 @@ async fn reload_on_hangup(manager: Arc<Manager<Edge>>) {
     signals::on_hangup(|| {
         let manager = manager.clone();
         async move {
-            match manager.reload().await {
-                Ok(_) => log::info!("the config was reloaded"),
-                Err(error) => log::error!("{error}"),
+            // In a task of its own, so that whatever happens to it the next SIGHUP is heard.
+            match tokio::spawn(async move { manager.reload().await }).await {
+                Ok(Ok(_)) => log::info!("the config was reloaded"),
+                Ok(Err(error)) => log::error!("{error}"),
+                Err(error) => log::error!("the reload of the config broke off: {error}"),
             }
         }
     })

@@ -136,6 +136,12 @@ impl Store {
         self.ask(|answer| Request::SetOverrides { name, overrides, answer }).await
     }
 
+    /// Returns when the thread that serves this store has ended, which it does by itself only if there is
+    /// nothing left to serve from.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
