@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Host, PORT};
 use crate::http::{Client, Response};
+use crate::poll::pace_until;
 
 /// Clients side by side; each keeps its own pace, so that one that waits slows no other.
 const CLIENTS: u32 = 16;
@@ -114,7 +115,7 @@ fn one_client(shared: &Shared, domains: &[String], n: u32, pace: Duration) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        pace_until(due);
         // What is overdue is sent at once, but not all that piled up during a long wait.
         due = (due + pace).max(Instant::now().checked_sub(pace * 4).unwrap_or(due));
         let begun = Instant::now();

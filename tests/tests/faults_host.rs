@@ -86,6 +86,40 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
 }
 
 #[test]
+fn on_a_full_disk_changes_are_refused_and_a_kill_of_the_agent_loses_nothing_acknowledged() {
+    let host = host();
+    host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd");
+    host.run("mount -t tmpfs -o size=4m state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && mount --move /mnt /var/lib/tenement && systemctl start tenement");
+    until_answers(host);
+    host.run("dd if=/dev/zero of=/var/lib/tenement/fill bs=64k status=none 2>/dev/null || true");
+    // The log of the database still has some room in its last page.
+    let mut acknowledged = Vec::new();
+    let refused = (0..500).find_map(|n| {
+        let id = format!("fhost:full{n}");
+        let ran = host.try_run(&format!("ten spawn {id} --no-start"));
+        if ran.code == 0 {
+            acknowledged.push(id);
+            return None;
+        }
+        Some(ran)
+    });
+    let refused = refused.expect("a full disk takes no more");
+    assert!(refused.err.contains("no space"), "{refused:?}");
+    for _ in 0..3 {
+        host.run("systemctl kill -s KILL --kill-whom=main tenement");
+        assert_eq!(host.get("a.fhost.localhost", "/").status, 200);
+        until_answers(host);
+    }
+    for id in acknowledged.iter().map(String::as_str).chain(["fhost:a", "fhost:b"]) {
+        host.run(&format!("ten show {id}"));
+    }
+    host.run("rm /var/lib/tenement/fill && ten spawn fhost:room --no-start");
+    println!("{} registrations went through on the full disk", acknowledged.len());
+    host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd && umount /var/lib/tenement && systemctl start tenement");
+    until_answers(host);
+}
+
+#[test]
 fn without_descriptors_the_agent_neither_spins_nor_dies_and_goes_on_when_it_has_some() {
     let host = host();
     let pid = agent_pid(host);

@@ -141,3 +141,31 @@ fn a_unit_helper_killed_in_the_middle_of_calls_fails_none_of_them() {
         host.run(&format!("ten rm {} --yes --purge", ids.join(" ")));
     });
 }
+
+#[test]
+fn an_agent_that_starts_before_the_bus_and_the_journal_waits_and_loses_no_request() {
+    let host = host();
+    let before = runs(host);
+    host.run(
+        "systemctl mask --runtime -q dbus.socket; \
+         systemctl stop -q systemd-journald.service 'systemd-journald*.socket' dbus.socket dbus.service; \
+         rm -f /run/dbus/system_bus_socket; systemctl restart --no-block tenement",
+    );
+    let mut client = host.client();
+    let waiting = std::thread::spawn(move || client.get(DOMAINS[0], "/"));
+    until("the agent waits for the bus", Duration::from_secs(20), || {
+        let show = "systemctl show -p ActiveState -p MainPID tenement.service";
+        let state = host.run(show).out;
+        let waits = state.contains("ActiveState=activating") && !state.contains("MainPID=0");
+        if waits { Ok(()) } else { Err(state) }
+    });
+    host.run("systemctl unmask --runtime -q dbus.socket; systemctl start systemd-journald.service dbus.socket dbus.service");
+    let answer = waiting.join().expect("no panic").expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(runs(host), before, "an instance was restarted");
+    until("all is as before", Duration::from_secs(60), || {
+        let woken = host.get("sleeper.fsys.localhost", "/");
+        if woken.status == 200 { Ok(()) } else { Err(woken) }
+    });
+    host.run("ten stop fsys:sleeper");
+}
