@@ -41,6 +41,15 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// Whether the server has neither closed the connection nor sent anything unasked.
+    #[must_use]
+    pub fn is_open(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        let quiet = matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        quiet && self.stream.get_ref().set_nonblocking(false).is_ok()
+    }
+
     /// GET.
     ///
     /// # Errors

@@ -6,9 +6,11 @@
 
 pub mod host;
 pub mod http;
+pub mod load;
 pub mod poll;
 pub mod results;
 
 pub use host::Host;
 pub use http::{Client, Response};
+pub use load::Load;
 pub use poll::until;

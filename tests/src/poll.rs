@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a bound: the only place where a test sleeps.
+//! Waiting for a condition, with a bound, and the pace of a load: the only place where a test sleeps.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -24,4 +24,9 @@ pub fn until<T, E: Debug>(
         }
         pause = (pause * 2).min(Duration::from_millis(100));
     }
+}
+
+/// Waits until `due`: the pace of a load is part of what is tested, not a wait for it.
+pub fn pace_until(due: Instant) {
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
 }

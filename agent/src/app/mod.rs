@@ -1,7 +1,7 @@
 //! Floor 5: builds the agent, binds, says READY=1, drains.
 //!
 //! ```text
-//! listeners (systemd's) → config → store → bus → adopt what runs → READY=1 → serve → drain
+//! listeners (systemd's) → config → lock of the state directory → store → bus → adopt what runs → READY=1 → serve → drain
 //! ```
 //! Whatever happens here, no instance is touched: units and their sockets belong to systemd.
 
@@ -9,6 +9,8 @@ mod check;
 mod files;
 mod listeners;
 pub mod logging;
+mod loops;
+mod only;
 mod paths;
 mod run;
 mod signals;

@@ -10,7 +10,8 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
-use super::{EXIT_CONFIG, Places, files, signals};
+use super::only::Only;
+use super::{EXIT_CONFIG, Places, files, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
@@ -26,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
 /// shorter than the unit's `TimeoutStartSec=`, so that the log says what was missing.
 const BUS_WAIT: Duration = Duration::from_secs(45);
-/// How long an agent that can't work stays before it exits. systemd starts it again 250 ms after its
+/// How long an agent that can't work stays before it exits. systemd starts it again 100 ms after its
 /// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
@@ -53,6 +54,10 @@ pub fn run(places: Places) -> ExitCode {
 
 async fn whole_life(places: Places, inherited: io::Result<Listeners>) -> Result<(), ExitCode> {
     let config = read_config(&places)?;
+    let made = files::make_private(&places.state_dir);
+    made.map_err(|error| fail(&format!("{}: {error}", places.state_dir.display())))?;
+    // Before the admin socket is bound, which would take it away from an agent that is at work.
+    let _only = Only::of(&places.state_dir).map_err(|error| fail(&error))?;
     let mut listeners =
         inherited.map_err(|error| fail(&format!("sockets passed by systemd: {error}")))?;
     listeners
@@ -98,9 +103,6 @@ fn read_config(places: &Places) -> Result<Config, ExitCode> {
 }
 
 async fn live(places: Places, config: Config, listeners: Listeners) -> Result<(), String> {
-    if let Err(error) = files::make_private(&places.state_dir) {
-        return Err(format!("{}: {error}", places.state_dir.display()));
-    }
     let store = Store::open(&places.database()).await.map_err(|e| e.to_string())?;
     let systemd = connect(if places.user { Bus::Session } else { Bus::System }).await?;
     let version = systemd.version().await.ok();
@@ -120,8 +122,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
     let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
-    let http =
-        tokio::spawn(crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping)));
+    let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
+    let http = tokio::spawn(http);
 
     log::info!("ready: {registered} instances registered");
     signals::tell(&[NotifyState::Ready]);
@@ -130,16 +132,27 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
-    let blind = tokio::select! {
-        () = signals::terminated() => false,
+    let ended = loops::until_one_ends(vec![
         // An agent that hears nothing from systemd would take the stopped for running.
-        _ = following => true,
+        ("following what systemd reports", following.abort_handle()),
+        ("the proxy", http.abort_handle()),
+        ("the admin API", api.abort_handle()),
+    ]);
+    let failed = tokio::select! {
+        () = signals::terminated() => None,
+        what = ended => Some(what),
+        () = agent.store.ended() => Some("the thread of the state database"),
     };
     signals::tell(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     let _ = http.await;
     let _ = api.await;
-    if blind { Err("the stream of events from systemd ended".into()) } else { Ok(()) }
+    match failed {
+        None => Ok(()),
+        Some(what) => {
+            Err(format!("{what} ended by itself; the agent ends too, to be started anew"))
+        }
+    }
 }
 
 /// Waits for the bus, which at boot may come after us.
@@ -270,9 +283,11 @@ async fn reload_on_hangup(manager: Arc<Manager<Edge>>) {
     signals::on_hangup(|| {
         let manager = manager.clone();
         async move {
-            match manager.reload().await {
-                Ok(_) => log::info!("the config was reloaded"),
-                Err(error) => log::error!("{error}"),
+            // In a task of its own, so that whatever happens to it the next SIGHUP is heard.
+            match tokio::spawn(async move { manager.reload().await }).await {
+                Ok(Ok(_)) => log::info!("the config was reloaded"),
+                Ok(Err(error)) => log::error!("{error}"),
+                Err(error) => log::error!("the reload of the config broke off: {error}"),
             }
         }
     })

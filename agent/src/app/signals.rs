@@ -18,7 +18,12 @@ pub async fn terminated() {
 
 /// Calls `reload` at each SIGHUP.
 pub async fn on_hangup<F: Future<Output = ()>>(mut reload: impl FnMut() -> F) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            return log::error!("SIGHUP can't be heard, so use `ten config reload`: {error}");
+        }
+    };
     while hangup.recv().await.is_some() {
         reload().await;
     }

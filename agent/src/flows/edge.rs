@@ -1,5 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+use std::time::Duration;
+
 use tenement_wire::InstanceName;
 
 use super::host::{Active, Details, Host, HostError, Units};
@@ -7,6 +9,14 @@ use super::observe::{Report, Unit};
 use crate::plan::Particulars;
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
+
+/// Between tries of a call that was cut off. Together they outlast a restart of the bus.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+];
 
 /// systemd, and the helper that may change it.
 pub struct Edge {
@@ -18,35 +28,35 @@ pub struct Edge {
 
 impl Host for Edge {
     async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
-        self.units.load(name, with).await.map(|_| ()).map_err(from_units)
+        steadily(|| self.units.load(name, with)).await.map(|_| ())
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.unload(name).await.map_err(from_units)
+        steadily(|| self.units.unload(name)).await
     }
 
     async fn start(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
-        self.units.start(name, with).await.map_err(from_units)
+        steadily(|| self.units.start(name, with)).await
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.stop(name).await.map_err(from_units)
+        steadily(|| self.units.stop(name)).await
     }
 
     async fn freeze(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.freeze(name).await.map_err(from_units)
+        steadily(|| self.units.freeze(name)).await
     }
 
     async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.thaw(name).await.map_err(from_units)
+        steadily(|| self.units.thaw(name)).await
     }
 
     async fn reset(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.reset(name).await.map_err(from_units)
+        steadily(|| self.units.reset(name)).await
     }
 
     async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.purge(name).await.map_err(from_units)
+        steadily(|| self.units.purge(name)).await
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {
@@ -82,6 +92,24 @@ impl Host for Edge {
             }
         }
         Ok(pairs.into_iter().collect())
+    }
+}
+
+/// Asks the helper, again if it or the bus went away during the call. Every verb is idempotent, so that it
+/// does no harm if the first call was carried out and only its answer was lost.
+async fn steadily<T, F>(mut call: impl FnMut() -> F) -> Result<T, HostError>
+where
+    F: Future<Output = Result<T, UnitsError>>,
+{
+    let mut pauses = PAUSES.iter();
+    loop {
+        let error = match call().await {
+            Err(error @ UnitsError::Unreachable(_)) => error,
+            other => return other.map_err(from_units),
+        };
+        let Some(pause) = pauses.next() else { return Err(from_units(error)) };
+        log::info!("asking the unit helper again: {error}");
+        tokio::time::sleep(*pause).await;
     }
 }
 

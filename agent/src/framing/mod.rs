@@ -13,12 +13,14 @@
 mod body;
 mod chars;
 mod field;
+mod frames;
 pub mod host;
 mod line;
 mod reason;
 mod request;
 mod response;
 
+pub use frames::FrameMeter;
 pub use reason::Reason;
 pub use request::{Phase, Rejected, RequestLimits, RequestScanner};
 pub use response::ResponseScanner;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::error::Failure;
+use super::flood::Flood;
 use super::state::Client;
 use crate::framing::{Phase, Reason, RequestLimits, RequestScanner};
 use crate::upstream::flatten;
@@ -28,6 +29,8 @@ pub(super) enum Stop {
     Refused(Failure, bool),
     /// Nothing came for the keep-alive time.
     Idle,
+    /// More HTTP/2 frames that demand an answer than anybody needs.
+    Flood,
 }
 
 /// The guarded stream.
@@ -37,6 +40,8 @@ pub(super) struct GuardIo<S> {
     client: Arc<Client>,
     /// `None` once the client speaks HTTP/2, whose framing hyper's h2 checks.
     scanner: Option<RequestScanner>,
+    /// Watches the frames of a client that speaks HTTP/2.
+    flood: Option<Flood>,
     /// Bytes that were read but may not be passed on yet.
     held: Vec<u8>,
     stop: Option<Stop>,
@@ -57,6 +62,7 @@ impl<S> GuardIo<S> {
             stream,
             client,
             scanner: (!is_http2).then(|| RequestScanner::new(limits)),
+            flood: is_http2.then(Flood::default),
             held: first,
             stop: None,
             read_deadline: None,
@@ -78,7 +84,14 @@ impl<S> GuardIo<S> {
 
     /// Checks the bytes of `buf` after `before`, and takes back what may not be passed on.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        let Some(scanner) = &mut self.scanner else { return };
+        let Some(scanner) = &mut self.scanner else {
+            let flood = self.flood.as_mut();
+            if flood.is_some_and(|flood| flood.is_one(&buf.filled()[before..], timer::now())) {
+                self.stop = Some(Stop::Flood);
+                buf.set_filled(before);
+            }
+            return;
+        };
         let was_head = scanner.phase() == Phase::Head;
         let input = &buf.filled()[before..];
         let good = match scanner.feed(input) {
@@ -113,7 +126,7 @@ impl<S> GuardIo<S> {
             Stop::Refused(Failure::BadRequest(reason), _) => {
                 Some(Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason))))
             }
-            Stop::Refused(..) | Stop::Idle => {
+            Stop::Refused(..) | Stop::Idle | Stop::Flood => {
                 Some(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
             }
         }

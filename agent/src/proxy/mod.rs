@@ -13,6 +13,7 @@ mod admission;
 mod answer;
 mod connection;
 mod error;
+mod flood;
 mod forward;
 mod forwarded;
 mod guard_io;

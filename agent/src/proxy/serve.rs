@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::connection;
@@ -27,25 +28,28 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Pause after accept(2) failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `listeners` until `shutdown` ends and the connections are drained.
+/// Serves `listeners` until `shutdown` ends, or one can't be served any more, and the connections are
+/// drained.
 pub async fn serve<T: Tenants>(
     listeners: Vec<TcpListener>,
     proxy: Arc<Proxy<T>>,
     shutdown: impl Future<Output = ()>,
 ) {
     let stages = proxy.stages.clone();
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, proxy.clone())))
-        .collect();
-    shutdown.await;
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, proxy.clone()));
+    }
+    tokio::select! {
+        () = shutdown => {}
+        // Only a bug could make it; whoever called sees that it ended without being asked to.
+        Some(ended) = accepting.join_next() => log::error!("a listener is not served any more: {ended:?}"),
+    }
     let drain_until = Instant::now() + proxy.policy.load().drain_timeout;
     stages.enter(Stage::Draining);
     until_empty(&proxy, Instant::now() + LEAVE).await;
     stages.enter(Stage::CloseIdle);
-    for task in accepting {
-        let _ = task.await;
-    }
+    while accepting.join_next().await.is_some() {}
     until_empty(&proxy, Instant::now() + FIRST_BYTE).await;
     stages.enter(Stage::CloseNew);
     until_empty(&proxy, drain_until).await;

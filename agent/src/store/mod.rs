@@ -14,6 +14,7 @@
 //! It does *not* know what runs, and nothing per-request touches it.
 
 mod error;
+mod readonly;
 mod schema;
 mod worker;
 
@@ -141,6 +142,12 @@ impl Store {
         overrides: ResourceLimits,
     ) -> Result<bool, StoreError> {
         self.ask(|answer| Request::SetOverrides { name, overrides, answer }).await
+    }
+
+    /// Returns when the thread that serves this store has ended, which it does by itself only if there is
+    /// nothing left to serve from.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
     }
 
     async fn ask<T>(

@@ -25,6 +25,8 @@ const STEPS: &[M<'static>] = &[
     // A JSON object of limits by name, those that `ten set` set.
     M::up("ALTER TABLE instances ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"),
 ];
+/// The version of a database that has all of them.
+pub(super) const STEPS_COUNT: usize = STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Opens, checks and migrates the database.
@@ -35,6 +37,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // SQLite opens what it may not write for reading instead, without a word.
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(StoreError::ReadOnly("its file or file system is read-only".into()));
+    }
     // Before anything is written: a damaged file must stay as it is for whoever mends it. The file is
     // about a megabyte at 10,000 instances, so that this takes milliseconds.
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;

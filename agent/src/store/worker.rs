@@ -9,7 +9,7 @@ use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Origin, Registered, StoreError, schema};
+use super::{Origin, Registered, StoreError, readonly, schema};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -44,7 +44,15 @@ pub(super) fn run(
     opened: oneshot::Sender<Result<(), StoreError>>,
     mut queue: mpsc::Receiver<Request>,
 ) {
-    let mut connection = match schema::open(path) {
+    let mut read_only = false;
+    let connection = schema::open(path).or_else(|error| match error {
+        StoreError::ReadOnly(_) => {
+            read_only = true;
+            readonly::open(path, error)
+        }
+        other => Err(other),
+    });
+    let mut connection = match connection {
         Ok(connection) => connection,
         // If nobody waits for the answer any more, there is nobody to serve either.
         Err(error) => return drop(opened.send(Err(error.at(path)))),
@@ -54,6 +62,13 @@ pub(super) fn run(
     }
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        if read_only {
+            match readonly::try_writing(&mut connection, path) {
+                Ok(writable) => read_only = !writable,
+                // Whoever waits, now or later, is told that this thread has ended.
+                Err(error) => return log::error!("{}", error.at(path)),
+            }
+        }
         commit(&mut connection, path, group.drain(..));
     }
 }

@@ -268,18 +268,35 @@ impl Manager {
 
 /// Drains the connection; when it ends, makes another, for ever.
 async fn keep_up(inner: Arc<Inner>, mut link: Arc<Link>, mut incoming: Incoming) {
+    let _end = EndsWatchers(inner.clone());
     loop {
         drain(&link, incoming, &inner.watchers).await;
         inner.link.store(None);
-        let mut wait = BACKOFF_MIN;
+        log::warn!("the connection to the bus is lost; connecting again");
+        let (mut wait, mut tries) = (BACKOFF_MIN, 0_u32);
         (link, incoming) = loop {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
-            if let Ok(opened) = Link::open(inner.bus, inner.watching.load(Ordering::SeqCst)).await {
-                break opened;
+            tries += 1;
+            match Link::open(inner.bus, inner.watching.load(Ordering::SeqCst)).await {
+                Ok(opened) => break opened,
+                // The first, and then about once a minute.
+                Err(error) if tries % 32 == 1 => log::warn!("connecting to the bus: {error}"),
+                Err(_) => {}
             }
         };
+        log::info!("connected to the bus again");
         inner.link.store(Some(link.clone()));
         inner.watchers.send(Some(&UnitEvent::Resync));
+    }
+}
+
+/// Ends the streams of events when the connection is not kept up any more, whatever the reason: those who
+/// watch must not take silence for peace.
+struct EndsWatchers(Arc<Inner>);
+
+impl Drop for EndsWatchers {
+    fn drop(&mut self) {
+        self.0.watchers.close();
     }
 }

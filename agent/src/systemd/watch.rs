@@ -135,6 +135,11 @@ impl Watchers {
         receiver
     }
 
+    /// Ends the streams of all.
+    pub(super) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Hands `event` to all without waiting: a slow consumer must not hold up the connection. One whose
     /// queue is full loses the event and gets a Resync when it has room. Says whether any is owed one.
     pub(super) fn send(&self, event: Option<&UnitEvent>) -> bool {

@@ -4,6 +4,7 @@ mod basics;
 mod drain;
 mod failing;
 mod fields;
+mod floods;
 mod framing;
 mod http2;
 mod limits;

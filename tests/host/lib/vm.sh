@@ -88,11 +88,27 @@ vm_boot_is_over() {
   case "$system_state" in running | degraded | maintenance) ;; *) return 1 ;; esac
 }
 
+# vm_logged_disk DIR: a second disk (the guest's /dev/vdb) whose writes and flushes qemu also writes to
+# DIR/data.log, in the format of dm-log-writes; DIR/data.base is the disk as it was at the boot. Its last
+# megabyte lies outside the file system: there a workload notes what was acknowledged to it.
+vm_logged_disk() {
+  truncate -s 33M "$1/data.img"
+  mke2fs -q -F -t ext4 -O ^resize_inode -E lazy_itable_init=0,lazy_journal_init=0 "$1/data.img" 32M
+}
+
 vm_qemu() {
-  local dir="$RUN/$1" image=$2 qemu console=ttyS0 machine=()
+  local dir="$RUN/$1" image=$2 qemu console=ttyS0 machine=() logged=()
   qemu="qemu-system-$(uname -m)"
   [ "$(uname -m)" = x86_64 ] || { console=ttyAMA0; machine=(-machine virt -cpu max); }
   command -v "$qemu" >/dev/null || die "no $qemu here: run $HERE/install-packages --vm"
+  [ ! -e "$dir/data.img" ] || logged=(
+    -blockdev "driver=file,node-name=data-file,filename=$dir/data.img"
+    -blockdev "driver=file,node-name=log-file,filename=$dir/data.log"
+    -blockdev "driver=raw,node-name=data,file=data-file"
+    -blockdev "driver=raw,node-name=log,file=log-file"
+    -blockdev "driver=blklogwrites,node-name=logged,file=data,log=log,log-super-update-interval=1"
+    # The kernel names disks by their place on the bus; the root disk has an earlier one.
+    -device "virtio-blk-pci,drive=logged,addr=0x1e")
   # Plain emulation on purpose, even with a /dev/kvm: where that is itself virtual, guests may hang.
   # cache=writeback keeps the guest's flushes meaningful; kill -9 then loses only what it never synced.
   exec setsid "$qemu" "${machine[@]}" -accel tcg,thread=multi -m 1024 -smp 2 -nographic -no-reboot \
@@ -100,7 +116,7 @@ vm_qemu() {
     -kernel "$image/kernel" -initrd "$image/initrd" \
     -append "root=/dev/vda rw console=$console systemd.hostname=$1" \
     -drive "file=$dir/disk.img,if=virtio,format=raw,cache=writeback" \
-    -device virtio-rng-pci -device virtio-serial-pci \
+    "${logged[@]}" -device virtio-rng-pci -device virtio-serial-pci \
     -chardev "socket,id=channel,path=$dir/channel,server=on,wait=off" \
     -device virtserialport,chardev=channel,name=tenhost
 }
@@ -110,6 +126,7 @@ vm_start() {
   begun=$(now_ms)
   rm -f "$dir/init" "$dir/channel"
   : >"$dir/channel.lock"
+  [ ! -e "$dir/data.img" ] || { cp --sparse=always "$dir/data.img" "$dir/data.base"; : >"$dir/data.log"; }
   vm_qemu "$name" "$(get "$name" image)" </dev/null >"$dir/qemu.log" 2>&1 9>&- &
   save_process "$dir/init" $!
   say "$name is booting (emulated, about 20 seconds)"
@@ -128,12 +145,13 @@ vm_start() {
 }
 
 vm_boot() {
-  local name=${1:-} suite='' deb='' image
-  [ $# -ge 1 ] || die "usage: tenhost vm-boot NAME [SUITE] [--deb FILE]"
+  local name=${1:-} suite='' deb='' image logged=''
+  [ $# -ge 1 ] || die "usage: tenhost vm-boot NAME [SUITE] [--deb FILE] [--logged-disk]"
   shift
   while [ $# -gt 0 ]; do
     case "$1" in
       --deb) [ $# -ge 2 ] || die "--deb needs a value"; deb=$2; shift 2 ;;
+      --logged-disk) logged=1; shift ;;
       -*) die "unknown option '$1'" ;;
       *) suite=$1; shift ;;
     esac
@@ -158,6 +176,7 @@ vm_boot() {
     # Renamed when complete, so that a copy cut short is never taken for the disk of an earlier boot.
     cp --sparse=always --reflink=auto "$image/disk.img" "$RUN/$name/disk.part"
     mv "$RUN/$name/disk.part" "$RUN/$name/disk.img"
+    [ -z "$logged" ] || vm_logged_disk "$RUN/$name"
   fi
   vm_start "$name"
   [ -z "$deb" ] || install_deb "$deb" vm_call "$name" "$VM_CALL_SECONDS"
