@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
@@ -10,8 +11,9 @@ use tenement_wire::{InstanceId, InstanceName};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
-use super::instance::{Instance, Phase};
+use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
+use super::view::AT_ONCE;
 use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
@@ -85,6 +87,16 @@ impl<H: Host> Manager<H> {
         Ok(())
     }
 
+    /// Starts many side by side; the error is that of the first in order that failed.
+    async fn start_all(&self, instances: &[Arc<Instance>]) -> Result<(), ManageError> {
+        let mut starts = Vec::with_capacity(instances.len());
+        for instance in instances {
+            starts.push(self.start(instance).boxed());
+        }
+        let ends: Vec<_> = stream::iter(starts).buffered(AT_ONCE).collect().await;
+        ends.into_iter().collect()
+    }
+
     /// Stops it, unloads it, and deletes its data if asked to.
     async fn take_down(&self, name: &InstanceName, purge: bool) -> Result<(), ManageError> {
         if let Some(instance) = self.agent.get(name) {
@@ -135,14 +147,7 @@ impl<H: Host> Manager<H> {
 
 impl<H: Host> Management for Manager<H> {
     async fn list(&self) -> Result<Vec<InstanceView>, ManageError> {
-        let mut views = Vec::new();
-        for instance in self.agent.all() {
-            let details = match instance.phase() {
-                Phase::Dormant | Phase::Asleep => super::host::Details::default(),
-                _ => self.agent.host.details(&instance.name).await.unwrap_or_default(),
-            };
-            views.push(self.agent.view_with(&instance, &details));
-        }
+        let mut views = self.agent.views(self.agent.all()).await;
         let orphans = self.agent.orphans.lock().expect("no panic while held").clone();
         views.extend(orphans.iter().map(|orphan| self.agent.view_orphan(orphan)));
         views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -155,26 +160,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn spawn(&self, spawn: Spawn) -> Result<Vec<InstanceView>, ManageError> {
         let instances = self.register(&spawn).await?;
-        let (mut first_error, mut asleep) = (None, Vec::new());
-        for instance in &instances {
-            if spawn.start {
-                if let Err(error) = self.start(instance).await {
-                    first_error.get_or_insert(error);
-                }
-            } else {
-                asleep.push(instance.clone());
-            }
+        if spawn.start {
+            self.start_all(&instances).await?;
+        } else {
+            let (agent, asleep) = (self.agent.clone(), instances.clone());
+            // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
+            tokio::spawn(async move { agent.preload(asleep).await });
         }
-        let agent = self.agent.clone();
-        // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
-        tokio::spawn(async move { agent.preload(asleep).await });
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        let mut views = Vec::with_capacity(instances.len());
-        for instance in &instances {
-            views.push(self.agent.view(instance).await);
-        }
+        let mut views = self.agent.views(instances).await;
         views.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(views)
     }

@@ -68,6 +68,8 @@ pub fn view(name: &str, state: State) -> InstanceView {
         wakes: 0,
         last_wake_ms: None,
         failure: None,
+        service: None,
+        usage: tenement_wire::status::Usage::default(),
         name,
     }
 }
