@@ -158,6 +158,21 @@ pub struct History {
     pub dropped: u64,
 }
 
+/// How the state database is, as `GET /api/v1/state` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateDatabase {
+    /// Its file.
+    pub path: String,
+    /// Its verified copy, which takes its place should it be damaged or deleted.
+    pub copy: String,
+    /// When the copy was made, in Unix milliseconds.
+    pub copied_ms: Option<u64>,
+    /// Damaged databases that were moved aside and lie there still.
+    pub set_aside: Vec<String>,
+    /// Why it can't be written or copied now.
+    pub trouble: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use tenement_wire::dto::{
     ConfigCheck, ConfigView, Health, InstanceList, InstanceView, Removed, State as Doing, Version,
     Why,
 };
+use tenement_wire::status::StateDatabase;
 use tenement_wire::{InstanceName, ProcessName};
 
 use super::input::Input;
@@ -44,6 +45,7 @@ fn routes<M: Management>() -> Router<Arc<M>> {
         .route("/config", get(config::<M>))
         .route("/config/check", post(config_check::<M>))
         .route("/config/reload", post(reload::<M>))
+        .route("/state", get(state::<M>))
         .route("/version", get(version::<M>))
         .route("/health", get(health))
         .method_not_allowed_fallback(|method: Method| async move {
@@ -180,6 +182,11 @@ async fn config_check<M: Management>(
 async fn reload<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
     input.finish(Some(()))?;
     detached(async move { m.reload().await }).await
+}
+
+async fn state<M: Management>(State(m): Manager<M>, input: Input) -> Answer<StateDatabase> {
+    input.finish(Some(()))?;
+    detached(async move { m.state().await }).await
 }
 
 async fn version<M: Management>(State(m): Manager<M>, input: Input) -> Answer<Version> {

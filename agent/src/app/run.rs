@@ -139,6 +139,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _ = stop.send(true);
     let _ = http.await;
     let _ = api.await;
+    agent.store.close().await;
     if blind { Err("the stream of events from systemd ended".into()) } else { Ok(()) }
 }
 

@@ -7,6 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
+use tenement_wire::status::StateDatabase;
 use tenement_wire::{InstanceId, InstanceName};
 
 use super::agent::Agent;
@@ -303,6 +304,10 @@ impl<H: Host> Management for Manager<H> {
                 Err(ManageError::ConfigRejected(problems))
             }
         }
+    }
+
+    async fn state(&self) -> Result<StateDatabase, ManageError> {
+        Ok(self.agent.store.report().await?)
     }
 
     async fn version(&self) -> Result<Version, ManageError> {

@@ -11,6 +11,7 @@ use tenement_wire::InstanceName;
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
 };
+use tenement_wire::status::StateDatabase;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -156,6 +157,17 @@ impl Management for Fake {
     async fn reload(&self) -> Result<ConfigView> {
         self.note("reload".into())?;
         Ok(config())
+    }
+
+    async fn state(&self) -> Result<StateDatabase> {
+        self.note("state".into())?;
+        Ok(StateDatabase {
+            path: "/s/state.db".into(),
+            copy: "/s/state.db.backup".into(),
+            copied_ms: Some(1),
+            set_aside: vec![],
+            trouble: None,
+        })
     }
 
     async fn version(&self) -> Result<Version> {
