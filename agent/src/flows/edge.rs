@@ -91,7 +91,7 @@ pub fn report(event: UnitEvent) -> Option<Report> {
         UnitKind::Socket => Unit::Socket,
     };
     match event {
-        UnitEvent::Changed { name, kind, active: state, sub, .. } => Some(Report {
+        UnitEvent::Changed { name, kind, active: state, sub, result, .. } => Some(Report {
             name,
             unit: unit(kind),
             // systemd 254 passes through these on its way to `auto-restart`, which counts alone.
@@ -100,10 +100,15 @@ pub fn report(event: UnitEvent) -> Option<Report> {
                 false => active(Some(state)),
             },
             auto_restart: sub.starts_with("auto-restart"),
+            result,
         }),
-        UnitEvent::Removed { name, kind } => {
-            Some(Report { name, unit: unit(kind), active: Active::Absent, auto_restart: false })
-        }
+        UnitEvent::Removed { name, kind } => Some(Report {
+            name,
+            unit: unit(kind),
+            active: Active::Absent,
+            auto_restart: false,
+            result: String::new(),
+        }),
         UnitEvent::Resync => None,
     }
 }

@@ -7,13 +7,14 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
-use tenement_wire::status::StateDatabase;
+use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
+use super::story::Way;
 use super::view::AT_ONCE;
 use super::{Served, WakeError};
 use crate::config;
@@ -71,6 +72,7 @@ impl<H: Host> Manager<H> {
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         instance.recovered();
+        let _because = instance.because(Way::Up, Cause::Operator);
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
             return Ok(());
@@ -100,8 +102,10 @@ impl<H: Host> Manager<H> {
 
     /// Stops it, unloads it, and deletes its data if asked to.
     async fn take_down(&self, name: &InstanceName, purge: bool) -> Result<(), ManageError> {
-        if let Some(instance) = self.agent.get(name) {
-            self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        let instance = self.agent.get(name);
+        let _because = instance.as_ref().map(|one| one.because(Way::Down, Cause::Removed));
+        if let Some(instance) = &instance {
+            self.agent.stop(instance).await.map_err(|e| unavailable(instance, e))?;
         }
         let host = &self.agent.host;
         let gone = if purge { host.purge(name).await } else { host.unload(name).await };
@@ -166,7 +170,7 @@ impl<H: Host> Management for Manager<H> {
         } else {
             let (agent, asleep) = (self.agent.clone(), instances.clone());
             // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
-            tokio::spawn(async move { agent.preload(asleep).await });
+            tokio::spawn(async move { agent.preload_because(asleep, Cause::Operator).await });
         }
         let mut views = self.agent.views(instances).await;
         views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -185,6 +189,7 @@ impl<H: Host> Management for Manager<H> {
         if force {
             return self.stop(name).await;
         }
+        let _because = instance.because(Way::Down, Cause::Operator);
         let sleeps = self.agent.put_to_sleep(&instance).await;
         if !sleeps.map_err(|e| unavailable(&instance, e))? {
             let holds = self.agent.explain(&instance).await.holds;
@@ -197,12 +202,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn stop(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
+        let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         Ok(self.agent.view(&instance).await)
     }
 
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
+        let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();
         self.start(&instance).await?;
@@ -287,7 +294,9 @@ impl<H: Host> Management for Manager<H> {
                     log::warn!("asking systemd what runs: {error}");
                 }
                 let agent = self.agent.clone();
-                tokio::spawn(async move { agent.preload(agent.all()).await });
+                tokio::spawn(
+                    async move { agent.preload_because(agent.all(), Cause::Config).await },
+                );
                 Ok(self.agent.config_view())
             }
             Err(problems) => {
@@ -304,6 +313,15 @@ impl<H: Host> Management for Manager<H> {
                 Err(ManageError::ConfigRejected(problems))
             }
         }
+    }
+
+    async fn history(&self, name: &InstanceName, limit: u32) -> Result<History, ManageError> {
+        let instance = self.find(name)?;
+        let (entries, dropped) = match self.agent.history.get() {
+            Some(history) => (history.of(instance.uuid, limit).await?, history.dropped()),
+            None => (Vec::new(), 0),
+        };
+        Ok(History { name: name.clone(), uuid: instance.uuid.to_string(), entries, dropped })
     }
 
     async fn state(&self) -> Result<StateDatabase, ManageError> {

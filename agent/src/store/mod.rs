@@ -17,6 +17,7 @@
 
 mod copy;
 mod error;
+pub mod history;
 mod keeper;
 mod schema;
 mod worker;

@@ -11,7 +11,7 @@ use tenement_wire::InstanceName;
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
 };
-use tenement_wire::status::StateDatabase;
+use tenement_wire::status::{History, StateDatabase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -157,6 +157,11 @@ impl Management for Fake {
     async fn reload(&self) -> Result<ConfigView> {
         self.note("reload".into())?;
         Ok(config())
+    }
+
+    async fn history(&self, name: &InstanceName, limit: u32) -> Result<History> {
+        self.note(format!("history {name} {limit}"))?;
+        Ok(History { name: name.clone(), uuid: "u".into(), entries: vec![], dropped: 0 })
     }
 
     async fn state(&self) -> Result<StateDatabase> {
