@@ -105,7 +105,8 @@ impl Instance {
         let bad = !matches!(report.result.as_str(), "" | "success");
         let ended = report.active == Active::Failed
             || report.auto_restart
-            || (report.active == Active::Deactivating && bad);
+            // On its way down or to a restart; a start has a good result from its beginning.
+            || (bad && matches!(report.active, Active::Deactivating | Active::Activating));
         let evidence = match report.result.as_str() {
             _ if !ended => 0,
             "oom-kill" => code(Cause::Oom),

@@ -88,6 +88,8 @@ async fn crashes_restarts_and_kills_for_memory_are_told_apart() {
         world.agent.observe(&report(&instance, active, again, result));
     };
     report(Active::Active, false, "success");
+    // systemd 254 and newer pass through `failed-before-auto-restart`.
+    report(Active::Activating, false, "signal");
     report(Active::Activating, true, "signal");
     report(Active::Active, false, "success");
     // Some of its processes are left over.

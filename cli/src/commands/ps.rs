@@ -143,8 +143,10 @@ fn systemd(service: &ServiceView, now: u64) -> String {
     if let Some(since) = service.since_ms {
         text.push_str(&format!(", since {}", human::ago(now, since)));
     }
-    if service.restarts > 0 {
-        text.push_str(&format!(", restarted {} times", service.restarts));
+    match service.restarts {
+        0 => {}
+        1 => text.push_str(", restarted once"),
+        n => text.push_str(&format!(", restarted {n} times")),
     }
     match (service.exit_code, service.exit_signal) {
         (Some(code), _) => text.push_str(&format!("; ended with status {code}")),
