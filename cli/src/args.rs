@@ -69,6 +69,8 @@ pub enum Command {
     Restart(Many),
     /// Stop instances and forget them; their data is kept unless --purge is given
     Rm(Rm),
+    /// Show how the state of an instance changed, and what made it
+    History(History),
     /// Say why an instance is awake or asleep, and what holds it
     Why(One),
     /// Show the log of an instance (through journalctl)
@@ -101,6 +103,18 @@ pub struct One {
     /// The instance, as process:id
     #[arg(value_name = "PROCESS:ID")]
     pub name: InstanceName,
+}
+
+/// `ten history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// How many changes, the newest first
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub lines: u32,
 }
 
 /// Some instances.
@@ -153,6 +167,9 @@ pub struct Ps {
     /// Keep showing it until Ctrl-C
     #[arg(long, short)]
     pub watch: bool,
+    /// Show more columns
+    #[arg(long)]
+    pub wide: bool,
 }
 
 /// `ten sleep`.

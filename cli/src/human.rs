@@ -15,6 +15,23 @@ pub fn ago(now: u64, then: u64) -> String {
     }
 }
 
+/// `2026-01-31 12:00:05Z`.
+pub fn utc(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
+    // Days since 0000-03-01 in eras of 400 years: leap days fall at the end of such a year.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (month, day) = ((shifted + 2) % 12 + 1, day_of_year - (153 * shifted + 2) / 5 + 1);
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Seconds in their largest fitting unit, rounded down: `45s`, `3m`, `5h`, `12d`.
 pub fn span(seconds: u64) -> String {
     match seconds {
@@ -71,6 +88,14 @@ mod tests {
         assert_eq!(setting(0), "never");
         assert_eq!(setting(90), "90s");
         assert_eq!(setting(300), "5m");
+    }
+
+    #[test]
+    fn dates_are_right_over_leap_years_and_centuries() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00Z");
+        assert_eq!(utc(1_709_251_199_000), "2024-02-29 23:59:59Z");
+        assert_eq!(utc(4_107_542_400_000), "2100-03-01 00:00:00Z");
     }
 
     #[test]

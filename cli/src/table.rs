@@ -65,36 +65,61 @@ pub fn state_style(state: State) -> Style {
     }
 }
 
-/// The table of `ten ps`.
-pub fn instances(instances: &[InstanceView], now: u64) -> String {
-    let mut listing = Listing::new(&[
-        "NAME",
-        "STATE",
-        "SINCE",
-        "LAST USED",
-        "OPEN",
-        "MEMORY",
-        "WAKES",
-        "LAST WAKE",
-        "URL",
-    ]);
+/// The table of `ten ps`; `wide` adds what few look for, before the URL.
+pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
+    const NARROW: [&str; 8] =
+        ["NAME", "STATE", "TIER", "SINCE", "LAST USED", "OPEN", "MEMORY", "CPU"];
+    const WIDE: [&str; 7] =
+        ["PID", "TASKS", "RESTARTS", "WAKES", "LAST WAKE", "DISK R/W", "NET IN/OUT"];
+    let mut headings = NARROW.to_vec();
+    if wide {
+        headings.extend(WIDE);
+    }
+    headings.push("URL");
+    let mut listing = Listing::new(&headings);
     for view in instances {
-        listing.row(
-            state_style(view.state),
-            &[
-                view.name.to_string(),
-                view.state.as_str().to_owned(),
-                human::ago(now, view.since_ms),
-                view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
-                view.in_flight.to_string(),
-                view.memory_bytes.map_or_else(dash, human::bytes),
-                view.wakes.to_string(),
-                view.last_wake_ms.map_or_else(dash, human::millis),
-                view.url.clone(),
-            ],
-        );
+        let mut cells = vec![
+            view.name.to_string(),
+            view.state.as_str().to_owned(),
+            view.tier.as_str().to_owned(),
+            human::ago(now, view.since_ms),
+            view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
+            view.in_flight.to_string(),
+            view.memory_bytes.map_or_else(dash, human::bytes),
+            view.usage.cpu_us.map_or_else(dash, |us| human::millis(us as f64 / 1000.0)),
+        ];
+        if wide {
+            cells.extend(more(view));
+        }
+        cells.push(view.url.clone());
+        listing.row(state_style(view.state), &cells);
     }
     listing.render()
+}
+
+fn more(view: &InstanceView) -> [String; 7] {
+    let usage = &view.usage;
+    let restarts = view.service.as_ref().map(|service| service.restarts.to_string());
+    [
+        view.pid.map_or_else(dash, |pid| pid.to_string()),
+        usage.tasks.map_or_else(dash, |tasks| tasks.to_string()),
+        restarts.unwrap_or_else(dash),
+        view.wakes.to_string(),
+        view.last_wake_ms.map_or_else(dash, human::millis),
+        both(usage.io_read_bytes, usage.io_write_bytes, "", ""),
+        both(usage.ip_in_bytes, usage.ip_out_bytes, "", ""),
+    ]
+}
+
+/// Two directions of one thing: `1.5 MiB in, 20 MiB out`, or `1.5 MiB / 20 MiB` without words.
+pub fn both(one: Option<u64>, other: Option<u64>, first: &str, second: &str) -> String {
+    let (Some(one), Some(other)) = (one.map(human::bytes), other.map(human::bytes)) else {
+        return dash();
+    };
+    match first {
+        "" => format!("{one} / {other}"),
+        _ => format!("{one} {first}, {other} {second}"),
+    }
 }
 
 /// What a verb answers: where the instances are now.

@@ -16,7 +16,7 @@ fn ps_shows_a_table_without_colour_off_a_terminal() {
     let run = two().ten(&["ps"]).exits(0);
     let lines: Vec<&str> = run.out.lines().collect();
     assert_eq!(lines.len(), 3, "{}", run.out);
-    assert!(lines[0].starts_with("NAME      STATE    SINCE"), "{:?}", lines[0]);
+    assert!(lines[0].starts_with("NAME      STATE    TIER"), "{:?}", lines[0]);
     assert!(lines[1].starts_with("api:prod  running  "), "{:?}", lines[1]);
     assert!(lines[1].contains("9.5 MiB") && lines[1].contains("d ago"), "{:?}", lines[1]);
     assert!(lines[1].ends_with("http://prod.api.example.com:8080/"), "{:?}", lines[1]);
@@ -124,6 +124,9 @@ fn rm_keeps_data_and_purge_asks_before_it_deletes_any() {
 #[test]
 fn show_prints_facts_or_the_view_itself() {
     let fake = Fake::start(|asked| {
+        if asked.line == "GET /api/v1/instances/api:a/history?limit=5" {
+            return (200, history());
+        }
         assert_eq!(asked.line, "GET /api/v1/instances/api:a");
         let mut failed = view("api:a", "failed");
         failed["failure"] = json!("exit code 1\u{1b}[31m");
@@ -132,9 +135,48 @@ fn show_prints_facts_or_the_view_itself() {
     let run = fake.ten(&["show", "api:a"]).exits(0);
     assert!(run.out.contains("failure        exit code 1\\u{1b}[31m\n"), "{}", run.out);
     assert!(run.out.contains("sleeps         after 5m without a request\n"), "{}", run.out);
+    for line in [
+        "systemd        active (running), since ",
+        "memory         9.5 MiB, at most 20 MiB\n",
+        "cpu            1.2 s\n",
+        "disk           0 B read, 4.0 KiB written\n",
+        "network        -\n",
+        "history        starting → running (request), ",
+    ] {
+        assert!(run.out.contains(line), "no {line:?} in {}", run.out);
+    }
     assert!(!run.out.contains('\x1b'));
     assert_eq!(fake.ten(&["show", "api:a", "--json"]).json()["unit"], "ten-api@a.service");
     assert_eq!(fake.ten(&["show", "api:a", "-q"]).out, "failed\n");
+}
+
+fn history() -> serde_json::Value {
+    json!({"name": "api:a", "uuid": "u", "dropped": 0, "entries": [
+        {"time_ms": 1_700_000_000_000_u64, "from": "starting", "to": "running", "cause": "request"},
+        {"time_ms": 1_699_999_999_000_u64, "from": "asleep", "to": "starting", "cause": "request"},
+    ]})
+}
+
+#[test]
+fn history_shows_what_changed_and_why_newest_first() {
+    let fake = Fake::start(|_| (200, history()));
+    let run = fake.ten(&["history", "api:a", "-n", "2"]).exits(0);
+    assert_eq!(fake.asked(), ["GET /api/v1/instances/api:a/history?limit=2"]);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert!(lines[1].starts_with("2023-11-14 22:13:20Z  "), "{}", run.out);
+    assert!(lines[1].ends_with("starting  running   request"), "{}", run.out);
+    assert!(lines[2].ends_with("asleep    starting  request"), "{}", run.out);
+    assert_eq!(fake.ten(&["history", "api:a", "--json"]).exits(0).json(), history());
+    fake.ten(&["history", "api:a", "-n", "101"]).exits(2);
+}
+
+#[test]
+fn ps_wide_adds_columns_and_keeps_the_narrow_ones() {
+    let run = two().ten(&["ps", "--wide"]).exits(0);
+    for heading in ["TIER", "CPU", "TASKS", "RESTARTS", "DISK R/W", "NET IN/OUT", "URL"] {
+        assert!(run.out.lines().next().unwrap().contains(heading), "{}", run.out);
+    }
+    assert!(run.out.contains("0 B / 4.0 KiB"), "{}", run.out);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::InstanceName;
+use crate::status::{ServiceView, Usage};
 
 /// What an instance is doing, in the words of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,21 @@ pub enum Tier {
     Dormant,
 }
 
+impl Tier {
+    /// The word that `ten ps` shows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Reclaimed => "reclaimed",
+            Self::Frozen => "frozen",
+            Self::Parked => "parked",
+            Self::Stopped => "stopped",
+            Self::Dormant => "dormant",
+        }
+    }
+}
+
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceView {
@@ -105,6 +121,13 @@ pub struct InstanceView {
     /// Why the last start failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What systemd says of its service; `null` while no unit of it is loaded, and in lists while it
+    /// sleeps.
+    #[serde(default)]
+    pub service: Option<ServiceView>,
+    /// What its service uses.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// Answer of `GET /api/v1/instances`.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod limits;
 pub mod names;
 pub mod problems;
+pub mod status;
 
 pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};

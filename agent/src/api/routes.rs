@@ -1,6 +1,7 @@
 //! The routes, under `/api/v1` and the same under `/api`. `docs/API.md` describes them.
 
 use std::future::Future;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
@@ -12,6 +13,7 @@ use tenement_wire::dto::{
     ConfigCheck, ConfigView, Health, InstanceList, InstanceView, Removed, State as Doing, Version,
     Why,
 };
+use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceName, ProcessName};
 
 use super::input::Input;
@@ -41,9 +43,11 @@ fn routes<M: Management>() -> Router<Arc<M>> {
         .route("/instances/{name}/stop", post(stop::<M>))
         .route("/instances/{name}/restart", post(restart::<M>))
         .route("/instances/{name}/why", get(why::<M>))
+        .route("/instances/{name}/history", get(history::<M>))
         .route("/config", get(config::<M>))
         .route("/config/check", post(config_check::<M>))
         .route("/config/reload", post(reload::<M>))
+        .route("/state", get(state::<M>))
         .route("/version", get(version::<M>))
         .route("/health", get(health))
         .method_not_allowed_fallback(|method: Method| async move {
@@ -163,6 +167,30 @@ async fn why<M: Management>(State(m): Manager<M>, Name(name): Name, input: Input
     detached(async move { m.why(&name).await }).await
 }
 
+/// How many entries of a history are asked for.
+struct Limit(u32);
+
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(limit @ 1..=100) => Ok(Self(limit)),
+            _ => Err("must be a number from 1 to 100"),
+        }
+    }
+}
+
+async fn history<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<History> {
+    let Limit(limit) = input.parameter("limit").unwrap_or(Limit(100));
+    input.finish(Some(()))?;
+    detached(async move { m.history(&name, limit).await }).await
+}
+
 async fn config<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
     input.finish(Some(()))?;
     detached(async move { m.config().await }).await
@@ -180,6 +208,11 @@ async fn config_check<M: Management>(
 async fn reload<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
     input.finish(Some(()))?;
     detached(async move { m.reload().await }).await
+}
+
+async fn state<M: Management>(State(m): Manager<M>, input: Input) -> Answer<StateDatabase> {
+    input.finish(Some(()))?;
+    detached(async move { m.state().await }).await
 }
 
 async fn version<M: Management>(State(m): Manager<M>, input: Input) -> Answer<Version> {

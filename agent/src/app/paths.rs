@@ -60,6 +60,12 @@ impl Places {
     pub fn database(&self) -> PathBuf {
         self.state_dir.join("state.db")
     }
+
+    /// The history of instances.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.state_dir.join("history.db")
+    }
 }
 
 fn data_home(home: &Path, env: &impl Fn(&str) -> Option<PathBuf>) -> PathBuf {

@@ -18,6 +18,7 @@ use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, report};
 use crate::flows::manage::Manager;
 use crate::proxy::{Policy, Proxy};
+use crate::store::history::History;
 use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
 use crate::units::{Builder, Client, Place};
@@ -115,6 +116,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     };
     let limits = config.settings.clone();
     let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
+    // Nobody else has set it.
+    let _ = agent.history.set(History::open(&places.history()));
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), events));
 
@@ -147,6 +150,10 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _ = stop.send(true);
     let _ = http.await;
     let _ = api.await;
+    agent.store.close().await;
+    if let Some(history) = agent.history.get() {
+        history.close().await;
+    }
     match failed {
         None => Ok(()),
         Some(what) => {

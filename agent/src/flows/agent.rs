@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use arc_swap::ArcSwap;
 use tenement_wire::InstanceName;
@@ -11,11 +11,12 @@ use tenement_wire::dto::ConfigProblem;
 use tokio::sync::Semaphore;
 
 use super::host::Host;
-use super::instance::{Instance, Setup};
+use super::instance::{Instance, Setup, now_ms};
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
 use crate::routes::{Route, RouteTable};
+use crate::store::history::History;
 use crate::store::{Registered, Store};
 use crate::upstream::Target;
 
@@ -45,6 +46,9 @@ pub struct Agent<H> {
     /// Held while instances are registered or the config is replaced: one after the other.
     pub(super) changes: tokio::sync::Mutex<()>,
     pub(super) loads: Semaphore,
+    /// Where changes of state are kept, if anywhere. Set before instances are admitted.
+    pub history: OnceLock<History>,
+    started_ms: u64,
 }
 
 impl<H: Host> Agent<H> {
@@ -63,6 +67,8 @@ impl<H: Host> Agent<H> {
             parked: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
+            history: OnceLock::new(),
+            started_ms: now_ms(),
         })
     }
 
@@ -124,7 +130,14 @@ impl<H: Host> Agent<H> {
                                 instance.plan(setup);
                                 instance
                             }
-                            None => Arc::new(Instance::new(one, setup)),
+                            None => {
+                                let old = one.created_ms < self.started_ms;
+                                let instance = Instance::new(one, setup);
+                                if let Some(history) = self.history.get() {
+                                    instance.keep_history(history, old);
+                                }
+                                Arc::new(instance)
+                            }
                         }
                     });
                 }
@@ -153,6 +166,9 @@ impl<H: Host> Agent<H> {
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();
+            if let Some(history) = self.history.get() {
+                history.forget(instance.uuid);
+            }
         }
         self.publish();
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
+use tenement_wire::status::ServiceView;
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
@@ -71,13 +72,10 @@ impl Host for Edge {
     }
 
     async fn details(&self, name: &InstanceName) -> Result<Details, HostError> {
-        let state = self.systemd.unit_state(&name.service_unit()).await.map_err(from_systemd)?;
-        let Some(state) = state else { return Ok(Details::default()) };
-        Ok(Details {
-            pid: (state.main_pid > 0).then_some(state.main_pid),
-            memory_bytes: state.memory_current,
-            result: ended(&state.result, state.exec_main_code, state.exec_main_status),
-        })
+        let status = self.systemd.service_status(&name.service_unit()).await;
+        let Some(status) = status.map_err(from_systemd)? else { return Ok(Details::default()) };
+        let result = ended(&status.service);
+        Ok(Details { service: Some(status.service), usage: status.usage, result })
     }
 
     async fn list(&self) -> Result<Vec<(InstanceName, Units)>, HostError> {
@@ -121,7 +119,7 @@ pub fn report(event: UnitEvent) -> Option<Report> {
         UnitKind::Socket => Unit::Socket,
     };
     match event {
-        UnitEvent::Changed { name, kind, active: state, sub, .. } => Some(Report {
+        UnitEvent::Changed { name, kind, active: state, sub, result, .. } => Some(Report {
             name,
             unit: unit(kind),
             // systemd 254 passes through these on its way to `auto-restart`, which counts alone.
@@ -130,10 +128,15 @@ pub fn report(event: UnitEvent) -> Option<Report> {
                 false => active(Some(state)),
             },
             auto_restart: sub.starts_with("auto-restart"),
+            result,
         }),
-        UnitEvent::Removed { name, kind } => {
-            Some(Report { name, unit: unit(kind), active: Active::Absent, auto_restart: false })
-        }
+        UnitEvent::Removed { name, kind } => Some(Report {
+            name,
+            unit: unit(kind),
+            active: Active::Absent,
+            auto_restart: false,
+            result: String::new(),
+        }),
         UnitEvent::Resync => None,
     }
 }
@@ -150,18 +153,19 @@ fn active(state: Option<ActiveState>) -> Active {
 }
 
 /// How a run ended, in words: systemd.exec(5) "Process Exit Codes" for the codes from 200 on.
-fn ended(result: &str, code: i32, status: i32) -> Option<String> {
-    let exited = 1;
-    match result {
+fn ended(service: &ServiceView) -> Option<String> {
+    match service.result.as_str() {
         "" | "success" => None,
-        "exit-code" if code == exited => Some(match status {
+        "exit-code" if let Some(code) = service.exit_code => Some(match code {
             200 => "its directory can't be entered (200/CHDIR)".into(),
             203 => "its command can't be executed (203/EXEC)".into(),
             217 => "its user does not exist (217/USER)".into(),
             226 => "its sandbox can't be set up (226/NAMESPACE)".into(),
-            _ => format!("it exited with status {status}"),
+            _ => format!("it exited with status {code}"),
         }),
-        "signal" | "core-dump" => Some(format!("it was killed by signal {status}")),
+        "signal" | "core-dump" => {
+            Some(format!("it was killed by signal {}", service.exit_signal.unwrap_or_default()))
+        }
         "oom-kill" => Some("it ran out of its memory and was killed".into()),
         "timeout" => Some("it did not start or stop in time".into()),
         other => Some(other.to_owned()),

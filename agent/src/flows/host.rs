@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use tenement_wire::InstanceName;
+use tenement_wire::status::{ServiceView, Usage};
 
 use crate::plan::Particulars;
 
@@ -47,13 +48,13 @@ pub struct Units {
     pub socket: Active,
 }
 
-/// Facts of a running service, for people.
+/// Facts of a service, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Details {
-    /// Main process id.
-    pub pid: Option<u32>,
-    /// Memory of its cgroup in bytes.
-    pub memory_bytes: Option<u64>,
+    /// What systemd says of it; `None` if it isn't loaded.
+    pub service: Option<ServiceView>,
+    /// What it uses.
+    pub usage: Usage,
     /// How its last run ended, such as `exit-code 3`, `signal KILL`, `oom-kill`.
     pub result: Option<String>,
 }

@@ -18,6 +18,7 @@ use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
+use super::story::Story;
 use super::throttle::{RequestLimits, Throttle};
 use crate::config::{Definition, Listen};
 use crate::plan::Particulars;
@@ -80,6 +81,7 @@ pub struct Instance {
     pub last_wake_us: AtomicU64,
     failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
+    pub(super) story: Story,
 }
 
 impl Instance {
@@ -120,6 +122,7 @@ impl Instance {
             last_wake_us: AtomicU64::new(0),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
+            story: Story::default(),
         }
     }
 
@@ -175,6 +178,7 @@ impl Instance {
     pub fn set_depth(&self, depth: Depth) {
         if self.depth.swap(depth as u8, Ordering::AcqRel) != depth as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
+            self.tell();
             self.changed.notify_waiters();
         }
     }
@@ -269,6 +273,12 @@ impl Instance {
 
     /// Notes what systemd said of the service and wakes those who wait for a change.
     pub fn set_service(&self, state: Active) {
+        self.take_service(state);
+        self.tell();
+        self.changed.notify_waiters();
+    }
+
+    fn take_service(&self, state: Active) {
         if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
             if state != Active::Active {
@@ -278,18 +288,18 @@ impl Instance {
                 self.pool.clear();
             }
         }
-        self.changed.notify_waiters();
     }
 
     /// Notes what systemd said of the socket.
     pub fn set_socket(&self, state: Active) {
         self.socket.store(state as u8, Ordering::Release);
+        self.tell();
         self.changed.notify_waiters();
     }
 
     /// Notes what systemd said of both.
     pub fn set_units(&self, units: Units) {
-        self.set_socket(units.socket);
+        self.socket.store(units.socket as u8, Ordering::Release);
         self.set_service(units.service);
     }
 

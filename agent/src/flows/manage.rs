@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
+use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
-use super::instance::{Instance, Phase};
+use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
+use super::story::Way;
+use super::view::AT_ONCE;
 use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
@@ -68,6 +72,7 @@ impl<H: Host> Manager<H> {
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         instance.recovered();
+        let _because = instance.because(Way::Up, Cause::Operator);
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
             return Ok(());
@@ -85,10 +90,22 @@ impl<H: Host> Manager<H> {
         Ok(())
     }
 
+    /// Starts many side by side; the error is that of the first in order that failed.
+    async fn start_all(&self, instances: &[Arc<Instance>]) -> Result<(), ManageError> {
+        let mut starts = Vec::with_capacity(instances.len());
+        for instance in instances {
+            starts.push(self.start(instance).boxed());
+        }
+        let ends: Vec<_> = stream::iter(starts).buffered(AT_ONCE).collect().await;
+        ends.into_iter().collect()
+    }
+
     /// Stops it, unloads it, and deletes its data if asked to.
     async fn take_down(&self, name: &InstanceName, purge: bool) -> Result<(), ManageError> {
-        if let Some(instance) = self.agent.get(name) {
-            self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        let instance = self.agent.get(name);
+        let _because = instance.as_ref().map(|one| one.because(Way::Down, Cause::Removed));
+        if let Some(instance) = &instance {
+            self.agent.stop(instance).await.map_err(|e| unavailable(instance, e))?;
         }
         let host = &self.agent.host;
         let gone = if purge { host.purge(name).await } else { host.unload(name).await };
@@ -135,14 +152,7 @@ impl<H: Host> Manager<H> {
 
 impl<H: Host> Management for Manager<H> {
     async fn list(&self) -> Result<Vec<InstanceView>, ManageError> {
-        let mut views = Vec::new();
-        for instance in self.agent.all() {
-            let details = match instance.phase() {
-                Phase::Dormant | Phase::Asleep => super::host::Details::default(),
-                _ => self.agent.host.details(&instance.name).await.unwrap_or_default(),
-            };
-            views.push(self.agent.view_with(&instance, &details));
-        }
+        let mut views = self.agent.views(self.agent.all()).await;
         let orphans = self.agent.orphans.lock().expect("no panic while held").clone();
         views.extend(orphans.iter().map(|orphan| self.agent.view_orphan(orphan)));
         views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -155,26 +165,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn spawn(&self, spawn: Spawn) -> Result<Vec<InstanceView>, ManageError> {
         let instances = self.register(&spawn).await?;
-        let (mut first_error, mut asleep) = (None, Vec::new());
-        for instance in &instances {
-            if spawn.start {
-                if let Err(error) = self.start(instance).await {
-                    first_error.get_or_insert(error);
-                }
-            } else {
-                asleep.push(instance.clone());
-            }
+        if spawn.start {
+            self.start_all(&instances).await?;
+        } else {
+            let (agent, asleep) = (self.agent.clone(), instances.clone());
+            // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
+            tokio::spawn(async move { agent.preload_because(asleep, Cause::Operator).await });
         }
-        let agent = self.agent.clone();
-        // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
-        tokio::spawn(async move { agent.preload(asleep).await });
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        let mut views = Vec::with_capacity(instances.len());
-        for instance in &instances {
-            views.push(self.agent.view(instance).await);
-        }
+        let mut views = self.agent.views(instances).await;
         views.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(views)
     }
@@ -191,6 +189,7 @@ impl<H: Host> Management for Manager<H> {
         if force {
             return self.stop(name).await;
         }
+        let _because = instance.because(Way::Down, Cause::Operator);
         let sleeps = self.agent.put_to_sleep(&instance).await;
         if !sleeps.map_err(|e| unavailable(&instance, e))? {
             let holds = self.agent.explain(&instance).await.holds;
@@ -203,12 +202,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn stop(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
+        let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         Ok(self.agent.view(&instance).await)
     }
 
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
+        let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();
         self.start(&instance).await?;
@@ -293,7 +294,9 @@ impl<H: Host> Management for Manager<H> {
                     log::warn!("asking systemd what runs: {error}");
                 }
                 let agent = self.agent.clone();
-                tokio::spawn(async move { agent.preload(agent.all()).await });
+                tokio::spawn(
+                    async move { agent.preload_because(agent.all(), Cause::Config).await },
+                );
                 Ok(self.agent.config_view())
             }
             Err(problems) => {
@@ -310,6 +313,19 @@ impl<H: Host> Management for Manager<H> {
                 Err(ManageError::ConfigRejected(problems))
             }
         }
+    }
+
+    async fn history(&self, name: &InstanceName, limit: u32) -> Result<History, ManageError> {
+        let instance = self.find(name)?;
+        let (entries, dropped) = match self.agent.history.get() {
+            Some(history) => (history.of(instance.uuid, limit).await?, history.dropped()),
+            None => (Vec::new(), 0),
+        };
+        Ok(History { name: name.clone(), uuid: instance.uuid.to_string(), entries, dropped })
+    }
+
+    async fn state(&self) -> Result<StateDatabase, ManageError> {
+        Ok(self.agent.store.report().await?)
     }
 
     async fn version(&self) -> Result<Version, ManageError> {

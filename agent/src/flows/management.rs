@@ -14,6 +14,7 @@ use std::time::Duration;
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
+use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, ProcessName};
 
 /// What to register: a [`tenement_wire::dto::SpawnRequest`] whose names are checked.
@@ -198,6 +199,16 @@ pub trait Management: Send + Sync + 'static {
     /// Reads the config from disk and takes it, or keeps the last good one and answers
     /// [`ManageError::ConfigRejected`].
     fn reload(&self) -> impl Future<Output = Result<ConfigView, ManageError>> + Send;
+
+    /// How its state changed, newest first, `limit` changes at most.
+    fn history(
+        &self,
+        name: &InstanceName,
+        limit: u32,
+    ) -> impl Future<Output = Result<History, ManageError>> + Send;
+
+    /// How the state database is.
+    fn state(&self) -> impl Future<Output = Result<StateDatabase, ManageError>> + Send;
 
     /// Versions of the agent and of systemd.
     fn version(&self) -> impl Future<Output = Result<Version, ManageError>> + Send;

@@ -12,6 +12,7 @@ pub mod observe;
 pub mod phase;
 mod probe;
 pub mod sleep;
+mod story;
 pub mod tenants;
 pub mod throttle;
 mod view;

@@ -5,10 +5,13 @@ use std::sync::atomic::Ordering;
 
 use tenement_wire::InstanceName;
 
+use tenement_wire::status::Cause;
+
 use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, Phase};
 use super::lease::Closed;
+use super::story::Way;
 use crate::config::{Listen, Restart};
 
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
@@ -35,6 +38,8 @@ pub struct Report {
     pub active: Active,
     /// Whether it is waiting to be restarted after a crash (`SubState=auto-restart`).
     pub auto_restart: bool,
+    /// `Result` of its run as last heard; empty if unknown.
+    pub result: String,
 }
 
 impl<H: Host> Agent<H> {
@@ -46,7 +51,7 @@ impl<H: Host> Agent<H> {
             return;
         }
         let before = instance.units().service;
-        instance.set_service(report.active);
+        instance.set_service_as(report);
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
         let told = instance.crashing.swap(crash, Ordering::Relaxed) && crash;
@@ -105,6 +110,7 @@ impl<H: Host> Agent<H> {
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} did not start: {}", instance.name, failure.reason);
             // Closing the socket also ends the connections that wait in it, so their requests are
             // answered now and not at their deadline.
+            let _because = instance.because(Way::Down, Cause::Crash);
             match agent.host.unload(&instance.name).await {
                 Ok(()) => instance.set_units(Units::default()),
                 Err(error) => log::warn!("unloading {}: {error}", instance.name),
@@ -136,10 +142,15 @@ impl<H: Host> Agent<H> {
         Ok(running)
     }
 
+    /// [`Self::preload_because`] at the agent's start.
+    pub async fn preload(self: &Arc<Self>, instances: Vec<Arc<Instance>>) {
+        self.preload_because(instances, Cause::AgentStart).await;
+    }
+
     /// Loads pairs of dormant instances in the background, up to the limit, so that their first
     /// request finds a socket and `systemctl start` finds a unit; and has those checked that were
     /// loaded from an older config.
-    pub async fn preload(self: &Arc<Self>, instances: Vec<Arc<Instance>>) {
+    pub async fn preload_because(self: &Arc<Self>, instances: Vec<Arc<Instance>>, cause: Cause) {
         let max = self.config.load().settings.loaded_max;
         let mut loaded = self.all().iter().filter(|one| one.phase() != Phase::Dormant).count();
         for instance in instances {
@@ -148,6 +159,7 @@ impl<H: Host> Agent<H> {
                 continue;
             }
             loaded += usize::from(dormant);
+            let _because = instance.because(Way::Up, cause);
             self.preload_one(&instance).await;
         }
     }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tenement_wire::status::Cause;
+
 use super::agent::Agent;
 use super::host::{Active, Host, HostError};
 use super::idle::{self, Verdict};
 use super::instance::{Instance, Phase, mono_ms};
 use super::lease::Closed;
+use super::story::Way;
 
 impl<H: Host> Agent<H> {
     /// Sees to it that exactly one task watches the idleness of a running instance.
@@ -43,7 +46,11 @@ impl<H: Host> Agent<H> {
             let leases = instance.gate.leases();
             match idle::decide(mono_ms(), instance.last_used_ms(), leases, sleeps_after(instance)) {
                 Verdict::Sleep if instance.phase() != Phase::Stopping => {
-                    match self.put_to_sleep(instance).await {
+                    let slept = {
+                        let _because = instance.because(Way::Down, Cause::Idle);
+                        self.put_to_sleep(instance).await
+                    };
+                    match slept {
                         // It lived through its idle time, so whatever failed before is past.
                         Ok(true) if instance.phase() == Phase::Asleep => instance.recovered(),
                         // Something has started it again at once.
@@ -177,6 +184,7 @@ impl<H: Host> Agent<H> {
         if instance.phase() != Phase::Asleep {
             return;
         }
+        let _because = instance.because(Way::Down, Cause::MakeRoom);
         let unloaded = self.host.unload(&instance.name).await;
         match unloaded {
             Ok(()) => instance.set_units(super::host::Units::default()),

@@ -3,16 +3,43 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::{StreamExt as _, stream};
 use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Tier, Why};
+use tenement_wire::status::Usage;
 
 use super::agent::Agent;
-use super::host::{Details, Host};
+use super::host::{Active, Details, Host};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use crate::config::{Config, Definition};
 use crate::routes::host_of;
 use crate::store::Registered;
 
+/// Instances that are asked about, or started, side by side. Each question is six calls to systemd, of
+/// which the connection has 40 under way at most; more in flight would only wait there.
+pub(super) const AT_ONCE: usize = 16;
+
 impl<H: Host> Agent<H> {
+    /// Many instances, in the same order. systemd is not asked about those that sleep: 10,000 of them
+    /// would take seconds, and there is little to tell.
+    pub(super) async fn views(
+        self: &Arc<Self>,
+        instances: Vec<Arc<Instance>>,
+    ) -> Vec<InstanceView> {
+        let views = instances.into_iter().map(|instance| {
+            let agent = self.clone();
+            async move {
+                let failed = instance.units().service == Active::Failed;
+                match instance.phase() {
+                    Phase::Dormant | Phase::Asleep if !failed => {
+                        agent.view_with(&instance, &Details::default())
+                    }
+                    _ => agent.view(&instance).await,
+                }
+            }
+        });
+        stream::iter(views).buffered(AT_ONCE).collect().await
+    }
+
     /// One instance, with what systemd says of its process.
     pub(super) async fn view(&self, instance: &Arc<Instance>) -> InstanceView {
         let details = if instance.phase() == Phase::Dormant {
@@ -52,7 +79,7 @@ impl<H: Host> Agent<H> {
             state,
             tier,
             since_ms: instance.since_ms(),
-            pid: details.pid,
+            pid: details.service.as_ref().and_then(|service| service.main_pid),
             url: url(&config, &host_of(&instance.name, &config.settings.domain)),
             unit: instance.name.service_unit(),
             listen: setup.definition.listen.as_str().into(),
@@ -62,10 +89,12 @@ impl<H: Host> Agent<H> {
             last_used_ms: (last_used > 0)
                 .then(|| now_ms().saturating_sub(mono_ms().saturating_sub(last_used))),
             idle_timeout_s: idle_timeout_s(&setup.definition),
-            memory_bytes: details.memory_bytes,
+            memory_bytes: details.usage.memory_bytes,
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             last_wake_ms: (last_wake_us > 0).then_some(last_wake_us as f64 / 1000.0),
             failure: failure.filter(|_| state != State::Running).map(|f| f.reason),
+            service: details.service.clone(),
+            usage: details.usage.clone(),
         }
     }
 
@@ -97,6 +126,8 @@ impl<H: Host> Agent<H> {
             wakes: 0,
             last_wake_ms: None,
             failure: Some(format!("process `{}` is not in the config", orphan.name.process())),
+            service: None,
+            usage: Usage::default(),
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("LimitCORE", Value::U64(0)),
         p("OOMPolicy", str("kill")),
     ]);
+    // CPU, memory and tasks are counted by default, these two are not.
+    list.extend(["IOAccounting", "IPAccounting"].map(|name| p(name, Value::Bool(true))));
     restart(job, &mut list);
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);

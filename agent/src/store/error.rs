@@ -60,6 +60,20 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        let text = error.to_string();
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full(text),
+            Kind::ReadOnlyFilesystem | Kind::PermissionDenied | Kind::NotFound => {
+                Self::ReadOnly(text)
+            }
+            _ => Self::Other(text),
+        }
+    }
+}
+
 impl From<rusqlite_migration::Error> for StoreError {
     fn from(error: rusqlite_migration::Error) -> Self {
         match error {

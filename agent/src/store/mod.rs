@@ -9,17 +9,22 @@
 //!
 //! A write is acknowledged only after its commit, and a commit only after fsync (WAL with
 //! `synchronous=FULL`: NORMAL lost acknowledged writes in 207 of 500 simulated power cuts, FULL in none).
-//! The connection belongs to one thread; reads go through it too, being rare.
+//! The connection belongs to one thread; reads go through it too, being rare. After each write the
+//! thread makes a verified copy beside the database (`state.db.backup`), which takes its place should
+//! it be damaged or deleted.
 //!
 //! It does *not* know what runs, and nothing per-request touches it.
 
+mod copy;
 mod error;
-mod readonly;
+pub mod history;
+mod keeper;
 mod schema;
 mod worker;
 
 use std::path::Path;
 
+use tenement_wire::status::StateDatabase;
 use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -74,8 +79,9 @@ impl Store {
     /// Opens the database at `path`, making or migrating it if need be.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is damaged: nothing is written then, and the message says how to
-    /// mend it. It is never moved aside or made anew by itself, for then every registration would be gone.
+    /// [`StoreError::Corrupt`] if it is damaged and there is no sound copy: nothing is written then,
+    /// and the message says how to mend it. It is never made anew by itself, for then every
+    /// registration would be gone.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (opened, result) = oneshot::channel();
@@ -150,6 +156,22 @@ impl Store {
         self.requests.closed().await;
     }
 
+    /// Makes the last copy and closes the file; whoever still has a handle gets errors from then on.
+    pub async fn close(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.requests.send(Request::Close(answer)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// How the database and its copy are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn report(&self) -> Result<StateDatabase, StoreError> {
+        self.ask(Request::Report).await
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
@@ -160,5 +182,7 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,6 @@ const STEPS: &[M<'static>] = &[
     // A JSON object of limits by name, those that `ten set` set.
     M::up("ALTER TABLE instances ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"),
 ];
-/// The version of a database that has all of them.
-pub(super) const STEPS_COUNT: usize = STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Opens, checks and migrates the database.
@@ -55,6 +53,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     MIGRATIONS.to_latest(&mut connection)?;
     Ok(connection)
+}
+
+/// Looks through the whole file on a connection of its own: the long-lived one has pages in memory.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
 }
 
 #[cfg(test)]

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-const PORTS: (u16, u16) = (20_000, 32_767);
+pub(super) const PORTS: (u16, u16) = (20_000, 32_767);
 
 /// A directory of its own that goes with it.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = std::env::temp_dir().join(format!("tenement-store-{}", Uuid::new_v4()));
         std::fs::create_dir(&dir).unwrap();
         Self(dir)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.join("state.db")
     }
 }
@@ -28,7 +28,7 @@ impl Drop for Scratch {
     }
 }
 
-fn name(text: &str) -> InstanceName {
+pub(super) fn name(text: &str) -> InstanceName {
     text.parse().unwrap()
 }
 

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, Savepoint, TransactionBehavior, params};
+use tenement_wire::status::StateDatabase;
 use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Origin, Registered, StoreError, readonly, schema};
+use super::keeper::Keeper;
+use super::{Origin, Registered, StoreError};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -28,6 +30,8 @@ pub(super) enum Request {
         name: InstanceName,
         answer: Answer<bool>,
     },
+    Report(Answer<StateDatabase>),
+    Close(oneshot::Sender<()>),
     SetOverrides {
         name: InstanceName,
         overrides: ResourceLimits,
@@ -44,16 +48,13 @@ pub(super) fn run(
     opened: oneshot::Sender<Result<(), StoreError>>,
     mut queue: mpsc::Receiver<Request>,
 ) {
-    let mut read_only = false;
-    let connection = schema::open(path).or_else(|error| match error {
-        StoreError::ReadOnly(_) => {
-            read_only = true;
-            readonly::open(path, error)
-        }
-        other => Err(other),
-    });
-    let mut connection = match connection {
-        Ok(connection) => connection,
+    // Only for the time limit on waiting for requests.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let begun = runtime
+        .map_err(|error| StoreError::Other(format!("no timer for the database: {error}")))
+        .and_then(|runtime| Ok((runtime, Keeper::open(path)?)));
+    let (runtime, mut keeper) = match begun {
+        Ok(begun) => begun,
         // If nobody waits for the answer any more, there is nobody to serve either.
         Err(error) => return drop(opened.send(Err(error.at(path)))),
     };
@@ -61,46 +62,129 @@ pub(super) fn run(
         return;
     }
     let mut group = Vec::with_capacity(GROUP);
-    while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-        if read_only {
-            match readonly::try_writing(&mut connection, path) {
-                Ok(writable) => read_only = !writable,
-                // Whoever waits, now or later, is told that this thread has ended.
-                Err(error) => return log::error!("{}", error.at(path)),
+    loop {
+        let wait = keeper.patience();
+        let received = queue.recv_many(&mut group, GROUP);
+        match runtime.block_on(async { tokio::time::timeout(wait, received).await }) {
+            Ok(0) => break,
+            Ok(_) => {
+                if let Some(closed) = serve(&mut keeper, path, group.drain(..)) {
+                    keeper.save();
+                    drop(keeper);
+                    let _ = closed.send(());
+                    return;
+                }
             }
+            Err(_) => {}
         }
-        commit(&mut connection, path, group.drain(..));
+        keeper.tend();
     }
+    keeper.save();
+}
+
+/// Serves a group and tells the keeper how it went. Returns whom to tell that all is closed, if that
+/// was asked for.
+fn serve(
+    keeper: &mut Keeper,
+    path: &Path,
+    group: impl Iterator<Item = Request>,
+) -> Option<oneshot::Sender<()>> {
+    let (others, group): (Vec<_>, Vec<_>) =
+        group.partition(|request| matches!(request, Request::Report(_) | Request::Close(_)));
+    if !group.is_empty() {
+        match keeper.connection() {
+            Ok((connection, refusal)) => {
+                let outcome = commit(connection, path, refusal.as_ref(), group);
+                keeper.ended(outcome.wrote, outcome.error.as_ref());
+            }
+            Err(error) => refuse(group, &error.at(path)),
+        }
+    }
+    let mut closing = None;
+    for other in others {
+        match other {
+            Request::Report(answer) => drop(answer.send(Ok(keeper.report()))),
+            Request::Close(done) => closing = Some(done),
+            _ => {}
+        }
+    }
+    closing
+}
+
+/// How a group went.
+#[derive(Default)]
+struct Outcome {
+    wrote: bool,
+    error: Option<StoreError>,
 }
 
 /// Carries out a group in one transaction. A request that fails is undone alone (savepoint); if the
 /// commit fails, all of them have failed. Nobody hears of success before that.
-fn commit(connection: &mut Connection, path: &Path, group: impl Iterator<Item = Request>) {
+fn commit(
+    connection: &mut Connection,
+    path: &Path,
+    refusal: Option<&StoreError>,
+    group: Vec<Request>,
+) -> Outcome {
     let mut replies: Vec<Reply> = Vec::new();
+    let mut outcome = Outcome::default();
+    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Deferred)
+    {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = StoreError::from(error);
+            refuse(group, &error.clone().at(path));
+            return Outcome { wrote: false, error: Some(error) };
+        }
+    };
     let result = (|| -> Result<(), StoreError> {
-        let mut transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         for request in group {
-            replies.push(match request {
-                Request::All(answer) => reply(answer, path, all(&transaction)),
+            if let (Some(refusal), false) = (refusal, matches!(request, Request::All(_))) {
+                refuse(vec![request], &refusal.clone().at(path));
+                continue;
+            }
+            outcome.wrote |= !matches!(request, Request::All(_));
+            let mut reply = Replier { replies: &mut replies, error: &mut outcome.error, path };
+            match request {
+                Request::All(answer) => reply.add(answer, all(&transaction)),
                 Request::Register { names, origin, ports, answer } => {
                     let act = |point: &Connection| register(point, &names, origin, ports);
-                    reply(answer, path, alone(&mut transaction, act))
+                    reply.add(answer, alone(&mut transaction, act));
                 }
                 Request::Remove { name, answer } => {
-                    reply(answer, path, alone(&mut transaction, |point| remove(point, &name)))
+                    reply.add(answer, alone(&mut transaction, |point| remove(point, &name)));
                 }
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
-                    reply(answer, path, alone(&mut transaction, act))
+                    reply.add(answer, alone(&mut transaction, act));
                 }
-            });
+                Request::Report(_) | Request::Close(_) => unreachable!("taken out before"),
+            }
         }
         Ok(transaction.commit()?)
     })();
-    let failure = result.err().map(|error| error.at(path));
+    let failure = result.err();
+    let told = failure.clone().map(|error| error.at(path));
     for reply in replies {
-        reply(failure.as_ref());
+        reply(told.as_ref());
+    }
+    outcome.error = failure.or(outcome.error);
+    outcome
+}
+
+/// Answers requests that can't be carried out at all.
+fn refuse(group: Vec<Request>, error: &StoreError) {
+    // A caller that gave up needs no answer.
+    for request in group {
+        let error = error.clone();
+        match request {
+            Request::All(answer) => drop(answer.send(Err(error))),
+            Request::Register { answer, .. } => drop(answer.send(Err(error))),
+            Request::Remove { answer, .. } => drop(answer.send(Err(error))),
+            Request::SetOverrides { answer, .. } => drop(answer.send(Err(error))),
+            Request::Report(answer) => drop(answer.send(Err(error))),
+            Request::Close(done) => drop(done.send(())),
+        }
     }
 }
 
@@ -114,13 +198,25 @@ fn alone<T>(
     Ok(value)
 }
 
-fn reply<T: 'static>(answer: Answer<T>, path: &Path, result: Result<T, StoreError>) -> Reply {
-    let result = result.map_err(|error| error.at(path));
-    Box::new(move |failure| {
-        let result = failure.map_or(result, |failure| Err(failure.clone()));
-        // A caller that gave up needs no answer.
-        let _ = answer.send(result);
-    })
+/// Collects answers, and the first error among them.
+struct Replier<'a> {
+    replies: &'a mut Vec<Reply>,
+    error: &'a mut Option<StoreError>,
+    path: &'a Path,
+}
+
+impl Replier<'_> {
+    fn add<T: 'static>(&mut self, answer: Answer<T>, result: Result<T, StoreError>) {
+        if let Err(error) = &result {
+            self.error.get_or_insert_with(|| error.clone());
+        }
+        let result = result.map_err(|error| error.at(self.path));
+        self.replies.push(Box::new(move |failure| {
+            let result = failure.map_or(result, |failure| Err(failure.clone()));
+            // A caller that gave up needs no answer.
+            let _ = answer.send(result);
+        }));
+    }
 }
 
 const COLUMNS: &str = "process, id, uuid, port, created_ms, origin, overrides";

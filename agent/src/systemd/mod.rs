@@ -22,9 +22,11 @@ mod manager;
 mod proxy;
 mod read;
 mod state;
+mod status;
 mod watch;
 
 pub use error::SystemdError;
 pub use manager::{Bus, JobResult, Manager};
 pub use read::Brief;
 pub use state::{ActiveState, UnitEvent, UnitKind, UnitListing, UnitState};
+pub use status::ServiceStatus;

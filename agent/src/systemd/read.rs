@@ -1,7 +1,6 @@
 //! Reads single properties of units.
 //!
-//! Single ones, pipelined, and never `GetAll`: that is 300 properties of a service and reads its
-//! cgroup files.
+//! Single ones, pipelined; `status` reads all of a service's at once, for people.
 
 use zbus::wire::OwnedVariant;
 
@@ -59,7 +58,7 @@ impl Manager {
         Ok(std::time::Duration::from_micros(timeout.map_or(0, or_default::<u64>)))
     }
 
-    async fn get(
+    pub(super) async fn get(
         &self,
         link: &Link,
         path: &str,
@@ -140,7 +139,7 @@ fn is_service(unit: &str) -> bool {
 }
 
 /// A unit may be collected between the question whether it is loaded and the next one.
-fn unless_absent<T>(result: Result<T, SystemdError>) -> Result<Option<T>, SystemdError> {
+pub(super) fn unless_absent<T>(result: Result<T, SystemdError>) -> Result<Option<T>, SystemdError> {
     match result {
         Err(SystemdError::Absent(_)) => Ok(None),
         other => other.map(Some),
@@ -148,7 +147,7 @@ fn unless_absent<T>(result: Result<T, SystemdError>) -> Result<Option<T>, System
 }
 
 /// A variant's inner value, or the default if it has another type.
-fn or_default<T>(variant: OwnedVariant) -> T
+pub(super) fn or_default<T>(variant: OwnedVariant) -> T
 where
     T: Default + TryFrom<OwnedVariant>,
 {

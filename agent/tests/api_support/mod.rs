@@ -11,6 +11,7 @@ use tenement_wire::InstanceName;
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
 };
+use tenement_wire::status::{History, StateDatabase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -68,6 +69,8 @@ pub fn view(name: &str, state: State) -> InstanceView {
         wakes: 0,
         last_wake_ms: None,
         failure: None,
+        service: None,
+        usage: tenement_wire::status::Usage::default(),
         name,
     }
 }
@@ -154,6 +157,22 @@ impl Management for Fake {
     async fn reload(&self) -> Result<ConfigView> {
         self.note("reload".into())?;
         Ok(config())
+    }
+
+    async fn history(&self, name: &InstanceName, limit: u32) -> Result<History> {
+        self.note(format!("history {name} {limit}"))?;
+        Ok(History { name: name.clone(), uuid: "u".into(), entries: vec![], dropped: 0 })
+    }
+
+    async fn state(&self) -> Result<StateDatabase> {
+        self.note("state".into())?;
+        Ok(StateDatabase {
+            path: "/s/state.db".into(),
+            copy: "/s/state.db.backup".into(),
+            copied_ms: Some(1),
+            set_aside: vec![],
+            trouble: None,
+        })
     }
 
     async fn version(&self) -> Result<Version> {

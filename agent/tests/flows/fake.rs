@@ -192,7 +192,13 @@ impl Host for FakeHost {
             drop(loaded);
             tokio::spawn(pair.run(queue));
             let (name, active) = (name.clone(), Active::Active);
-            self.report(Report { name, unit: Unit::Socket, active, auto_restart: false });
+            self.report(Report {
+                name,
+                unit: Unit::Socket,
+                active,
+                auto_restart: false,
+                result: String::new(),
+            });
         }
         Ok(())
     }

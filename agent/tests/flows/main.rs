@@ -2,6 +2,7 @@
 
 mod crash;
 mod fake;
+mod history;
 mod idle;
 mod manage;
 mod observe;

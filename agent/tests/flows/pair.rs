@@ -112,7 +112,13 @@ impl Pair {
     }
 
     fn report(&self, unit: Unit, active: Active, auto_restart: bool) {
-        self.host.report(Report { name: self.name.clone(), unit, active, auto_restart });
+        self.host.report(Report {
+            name: self.name.clone(),
+            unit,
+            active,
+            auto_restart,
+            result: String::new(),
+        });
     }
 
     async fn start(&mut self) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tenement_wire::InstanceName;
 use tenement_wire::dto::{InstanceList, InstanceView, Why};
+use tenement_wire::status::{ServiceView, Usage};
 
 use crate::args::Ps;
 use crate::client::Agent;
@@ -22,14 +23,14 @@ pub fn run(agent: &Agent, out: Output, args: &Ps) -> Result<()> {
         None => "/instances".to_owned(),
     };
     if !args.watch {
-        return print(out, &agent.get(&path)?);
+        return print(out, &agent.get(&path)?, args.wide);
     }
     let mut last = None;
     loop {
         let list: InstanceList = agent.get(&path)?;
         if out.json {
             // One line for each change, for a script that reads along.
-            if last.as_ref() != Some(&list) {
+            if last.as_ref().map(without_usage) != Some(without_usage(&list)) {
                 let line = serde_json::to_string(&list).map_err(|e| {
                     CliError::failure(format!("can't write JSON: {e}"), "please report this")
                 })?;
@@ -37,14 +38,23 @@ pub fn run(agent: &Agent, out: Output, args: &Ps) -> Result<()> {
             }
         } else {
             out.clear()?;
-            print(out, &list)?;
+            print(out, &list, args.wide)?;
         }
         last = Some(list);
         std::thread::sleep(WATCH);
     }
 }
 
-fn print(out: Output, list: &InstanceList) -> Result<()> {
+/// What it uses changes all the time and is no event.
+fn without_usage(list: &InstanceList) -> InstanceList {
+    let mut list = list.clone();
+    for view in &mut list.instances {
+        (view.memory_bytes, view.usage) = (None, Default::default());
+    }
+    list
+}
+
+fn print(out: Output, list: &InstanceList, wide: bool) -> Result<()> {
     if out.json {
         return out.json(list);
     }
@@ -57,7 +67,7 @@ fn print(out: Output, list: &InstanceList) -> Result<()> {
         out.say("no instances: register one with ten spawn PROCESS:ID");
         return Ok(());
     }
-    out.data(&table::instances(&list.instances, human::now_ms()))
+    out.data(&table::instances(&list.instances, human::now_ms(), wide))
 }
 
 /// Everything about one instance.
@@ -69,7 +79,10 @@ pub fn show(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
     if out.quiet {
         return out.data(view.state.as_str());
     }
-    out.data(&table::pairs(&facts(&view, human::now_ms())))
+    let mut facts = facts(&view, human::now_ms());
+    let changes = super::history::last(agent, name).into_iter();
+    facts.extend(changes.enumerate().map(|(i, line)| (if i == 0 { "history" } else { "" }, line)));
+    out.data(&table::pairs(&facts))
 }
 
 fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
@@ -89,17 +102,61 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
         ("last used", view.last_used_ms.map_or_else(dash, |then| human::ago(now, then))),
         ("sleeps", idle),
         ("wakes", wake),
-        ("memory", view.memory_bytes.map_or_else(dash, human::bytes)),
+        ("memory", used_memory(&view.usage)),
+        ("cpu", view.usage.cpu_us.map_or_else(dash, |us| human::millis(us as f64 / 1000.0))),
+        ("tasks", view.usage.tasks.map_or_else(dash, |tasks| tasks.to_string())),
+        (
+            "disk",
+            table::both(view.usage.io_read_bytes, view.usage.io_write_bytes, "read", "written"),
+        ),
+        ("network", table::both(view.usage.ip_in_bytes, view.usage.ip_out_bytes, "in", "out")),
         ("pid", view.pid.map_or_else(dash, |pid| pid.to_string())),
         ("unit", view.unit.clone()),
         ("listens", format!("{} on {}", view.listen, view.address)),
         ("data", view.data_dir.clone()),
         ("uuid", view.uuid.clone()),
     ];
+    if let Some(service) = &view.service {
+        let at = facts.iter().position(|(key, _)| *key == "unit").map_or(facts.len(), |at| at + 1);
+        facts.insert(at, ("systemd", systemd(service, now)));
+        if let Some(id) = &service.invocation_id {
+            facts.insert(at + 1, ("invocation", id.clone()));
+        }
+    }
     if let Some(failure) = &view.failure {
         facts.insert(2, ("failure", failure.clone()));
     }
     facts
+}
+
+fn used_memory(usage: &Usage) -> String {
+    let now = usage.memory_bytes.map_or_else(dash, human::bytes);
+    match usage.memory_peak_bytes {
+        Some(peak) => format!("{now}, at most {}", human::bytes(peak)),
+        None => now,
+    }
+}
+
+/// `active (running) since 3m ago, 2 restarts; ended with status 3 (exit-code)`.
+fn systemd(service: &ServiceView, now: u64) -> String {
+    let mut text = format!("{} ({})", service.active_state, service.sub_state);
+    if let Some(since) = service.since_ms {
+        text.push_str(&format!(", since {}", human::ago(now, since)));
+    }
+    match service.restarts {
+        0 => {}
+        1 => text.push_str(", restarted once"),
+        n => text.push_str(&format!(", restarted {n} times")),
+    }
+    match (service.exit_code, service.exit_signal) {
+        (Some(code), _) => text.push_str(&format!("; ended with status {code}")),
+        (_, Some(signal)) => text.push_str(&format!("; ended by signal {signal}")),
+        _ => {}
+    }
+    if !matches!(service.result.as_str(), "" | "success") {
+        text.push_str(&format!(" ({})", service.result));
+    }
+    text
 }
 
 /// Why it is awake or asleep.

@@ -140,6 +140,16 @@ pub fn view(name: &str, state: &str) -> Value {
         "data_dir": format!("/var/lib/tenement/{process}/{id}"),
         "in_flight": 2, "last_used_ms": null, "idle_timeout_s": 300, "memory_bytes": 9_961_472,
         "wakes": 3, "last_wake_ms": 12.5,
+        "service": {
+            "active_state": "active", "sub_state": "running", "result": "success", "main_pid": 4711,
+            "invocation_id": "0123456789abcdef0123456789abcdef", "since_ms": 1_700_000_000_000_u64,
+            "restarts": 2, "exit_code": null, "exit_signal": null,
+        },
+        "usage": {
+            "memory_bytes": 9_961_472, "memory_peak_bytes": 20_971_520, "cpu_us": 1_250_000,
+            "tasks": 3, "io_read_bytes": 0, "io_write_bytes": 4096, "ip_in_bytes": null,
+            "ip_out_bytes": null,
+        },
     })
 }
 

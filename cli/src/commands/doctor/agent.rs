@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use tenement_wire::dto::{ConfigCheck, ConfigView, Version};
+use tenement_wire::status::StateDatabase;
 
 use super::Check;
 use crate::client::Agent;
@@ -126,6 +127,36 @@ pub fn config_taken(view: &ConfigView) -> Check {
     )
 }
 
+/// That what is registered can be written, and that no database was damaged.
+pub fn state(state: &StateDatabase) -> Check {
+    const NAME: &str = "state database";
+    let dir = Path::new(&state.path).parent().unwrap_or(Path::new("/")).display();
+    if let Some(trouble) = &state.trouble {
+        return Check::fail(
+            NAME,
+            trouble.clone(),
+            format!(
+                "see what is wrong with {dir} (df, mount) and with the agent: journalctl -u tenement"
+            ),
+        );
+    }
+    if let Some(damaged) = state.set_aside.first() {
+        return Check::warn(
+            NAME,
+            format!("it was damaged or deleted and restored from {}", state.copy),
+            format!("check the disk; once nothing is missing in ten ps: sudo rm {damaged}*"),
+        );
+    }
+    match state.copied_ms {
+        Some(_) => Check::ok(NAME, format!("{} and its verified copy are in place", state.path)),
+        None => Check::warn(
+            NAME,
+            format!("{} has no verified copy yet", state.path),
+            "run ten doctor again in a few seconds",
+        ),
+    }
+}
+
 /// That instances can have data directories which nobody else can tamper with.
 pub fn data_dir(mode: Mode, path: &Path) -> Check {
     const NAME: &str = "data";
@@ -181,6 +212,24 @@ mod tests {
         assert!(check.fix.unwrap().contains("chmod"));
         set(0o755);
         assert_eq!(data_dir(Mode::User, &dir.path().join("none")).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_damaged_database_is_told_until_somebody_has_seen_to_it() {
+        let mut found = StateDatabase {
+            path: "/s/state.db".into(),
+            copy: "/s/state.db.backup".into(),
+            copied_ms: Some(1),
+            set_aside: vec![],
+            trouble: None,
+        };
+        assert_eq!(state(&found).status, Status::Ok);
+        found.set_aside.push("/s/state.db.corrupt-5".into());
+        let check = state(&found);
+        assert_eq!(check.status, Status::Warn);
+        assert!(check.fix.unwrap().contains("rm /s/state.db.corrupt-5"));
+        found.trouble = Some("the disk is full".into());
+        assert_eq!(state(&found).status, Status::Fail);
     }
 
     #[test]

@@ -87,6 +87,9 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
     // Without an agent its config is unknown, and these would only repeat that it does not answer.
     if let Ok(view) = client.get::<tenement_wire::dto::ConfigView>("/config") {
         checks.push(agent::config_taken(&view));
+        if let Ok(state) = client.get::<tenement_wire::status::StateDatabase>("/state") {
+            checks.push(agent::state(&state));
+        }
         checks.push(agent::data_dir(mode, Path::new(&view.data_dir)));
         checks.push(reach::port(view.port));
         checks.push(reach::domain(&view.domain));
