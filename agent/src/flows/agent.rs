@@ -14,9 +14,9 @@ use super::host::Host;
 use super::instance::{Instance, Setup};
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, PlanError};
-use crate::routes::{Route, RouteTable};
+use crate::routes::{Route, RouteTable, host_of};
 use crate::store::{Registered, Store};
-use crate::upstream::Target;
+use crate::upstream::{Check, Target};
 
 /// Pairs of units created side by side: more only lengthens PID 1's queue (`systemd` creates
 /// 300–650 a second whatever the number in flight).
@@ -207,6 +207,9 @@ fn setup(
     port: u16,
 ) -> Result<Setup, PlanError> {
     let paths = plan::paths(name, definition, settings, run_dir)?;
+    let check = plan::health_path(name, definition, settings, &paths, port)
+        .and_then(|path| Check::new(&path, &host_of(name, &settings.domain)))
+        .map(Arc::new);
     let mut targets = paths.targets.into_iter().map(|address| match address {
         Address::Unix(path) => Target::Unix(path.into()),
         Address::Port => Target::Tcp(([127, 0, 0, 1], port).into()),
@@ -218,5 +221,6 @@ fn setup(
         alternative: targets.next(),
         trigger,
         data_dir: paths.data_dir.into(),
+        check,
     })
 }

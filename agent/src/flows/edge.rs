@@ -135,6 +135,7 @@ fn ended(result: &str, code: i32, status: i32) -> Option<String> {
         }),
         "signal" | "core-dump" => Some(format!("it was killed by signal {status}")),
         "oom-kill" => Some("it ran out of its memory and was killed".into()),
+        "watchdog" => Some("its watchdog timed out and it was killed".into()),
         "timeout" => Some("it did not start or stop in time".into()),
         other => Some(other.to_owned()),
     }

@@ -14,6 +14,7 @@
 //! It does *not* know what runs, and nothing per-request touches it.
 
 mod error;
+mod failures;
 mod schema;
 mod worker;
 
@@ -53,6 +54,15 @@ pub struct Registered {
     pub origin: Origin,
     /// Limits that were set for it alone.
     pub overrides: ResourceLimits,
+}
+
+/// That and why an instance has failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GaveUp {
+    /// What happened.
+    pub reason: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// A handle to the database; clones share the writer, which ends with the last of them.
@@ -133,6 +143,27 @@ impl Store {
         overrides: ResourceLimits,
     ) -> Result<bool, StoreError> {
         self.ask(|answer| Request::SetOverrides { name, overrides, answer }).await
+    }
+
+    /// Notes that `name` has failed for good, or (with `None`) that it has not; says whether it is
+    /// registered.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_failed(
+        &self,
+        name: InstanceName,
+        gave_up: Option<GaveUp>,
+    ) -> Result<bool, StoreError> {
+        self.ask(|answer| Request::SetFailed { name, gave_up, answer }).await
+    }
+
+    /// Every instance that has failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed(&self) -> Result<Vec<(InstanceName, GaveUp)>, StoreError> {
+        self.ask(Request::Failed).await
     }
 
     async fn ask<T>(

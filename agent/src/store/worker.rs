@@ -9,7 +9,7 @@ use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Origin, Registered, StoreError, schema};
+use super::{GaveUp, Origin, Registered, StoreError, failures, schema};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -33,6 +33,12 @@ pub(super) enum Request {
         overrides: ResourceLimits,
         answer: Answer<bool>,
     },
+    SetFailed {
+        name: InstanceName,
+        gave_up: Option<GaveUp>,
+        answer: Answer<bool>,
+    },
+    Failed(Answer<Vec<(InstanceName, GaveUp)>>),
 }
 
 /// Gives an answer once the commit's fate is known.
@@ -75,6 +81,11 @@ fn commit(connection: &mut Connection, path: &Path, group: impl Iterator<Item = 
                 Request::Remove { name, answer } => {
                     reply(answer, path, alone(&mut transaction, |point| remove(point, &name)))
                 }
+                Request::SetFailed { name, gave_up, answer } => {
+                    let act = |point: &Connection| failures::set(point, &name, gave_up.as_ref());
+                    reply(answer, path, alone(&mut transaction, act))
+                }
+                Request::Failed(answer) => reply(answer, path, failures::all(&transaction)),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply(answer, path, alone(&mut transaction, act))

@@ -68,6 +68,7 @@ pub fn view(name: &str, state: State) -> InstanceView {
         wakes: 0,
         last_wake_ms: None,
         failure: None,
+        health: None,
         name,
     }
 }
@@ -122,6 +123,11 @@ impl Management for Fake {
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView> {
         self.note(format!("restart {name}"))?;
         Ok(view(name.to_string().as_str(), State::Running))
+    }
+
+    async fn reset(&self, name: &InstanceName) -> Result<InstanceView> {
+        self.note(format!("reset {name}"))?;
+        Ok(view(name.to_string().as_str(), State::Asleep))
     }
 
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed> {
