@@ -70,6 +70,7 @@ pub fn instances(instances: &[InstanceView], now: u64) -> String {
     let mut listing = Listing::new(&[
         "NAME",
         "STATE",
+        "HEALTH",
         "SINCE",
         "LAST USED",
         "OPEN",
@@ -84,6 +85,7 @@ pub fn instances(instances: &[InstanceView], now: u64) -> String {
             &[
                 view.name.to_string(),
                 view.state.as_str().to_owned(),
+                view.health.map_or_else(dash, |health| health.as_str().to_owned()),
                 human::ago(now, view.since_ms),
                 view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
                 view.in_flight.to_string(),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
-use tenement_wire::dto::{InstanceList, InstanceView, Why};
+use tenement_wire::dto::{InstanceList, InstanceView, State, Why};
 
 use crate::args::Ps;
 use crate::client::Agent;
+use crate::endpoint::Mode;
 use crate::error::{CliError, Result};
 use crate::human;
 use crate::output::{BOLD, Output, clean};
@@ -84,6 +85,7 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("name", view.name.to_string()),
         ("state", format!("{}, since {}", view.state.as_str(), human::ago(now, view.since_ms))),
+        ("health", view.health.map_or_else(dash, |health| health.as_str().to_owned())),
         ("url", view.url.clone()),
         ("open requests", view.in_flight.to_string()),
         ("last used", view.last_used_ms.map_or_else(dash, |then| human::ago(now, then))),
@@ -103,7 +105,7 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
 }
 
 /// Why it is awake or asleep.
-pub fn why(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
+pub fn why(agent: &Agent, mode: Mode, out: Output, name: &InstanceName) -> Result<()> {
     let why: Why = agent.get(&format!("/instances/{name}/why"))?;
     if out.json {
         return out.json(&why);
@@ -125,5 +127,9 @@ pub fn why(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
     }
     facts.push(("next request", why.next_request.clone()));
     text.push_str(&table::pairs(&facts));
+    if state == State::Failed {
+        text.push_str(&format!("{BOLD}its last lines{BOLD:#}\n"));
+        text.push_str(&super::logs::last_lines(mode, name));
+    }
     out.data(&text)
 }
