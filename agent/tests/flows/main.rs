@@ -2,6 +2,7 @@
 
 mod crash;
 mod fake;
+mod health;
 mod idle;
 mod manage;
 mod observe;
