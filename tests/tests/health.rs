@@ -98,9 +98,8 @@ fn a_crash_loop_ends_in_failed_on_every_systemd_and_leaves_pid_1_cool() {
     spawn(host, "hloop:a");
     let ticks = || {
         let out = host.run("sed 's/.*) //' /proc/1/stat").out;
-        let fields: Vec<u64> = out.split_whitespace().filter_map(|f| f.parse().ok()).collect();
-        // Without the state, the first field: utime and stime are the 11th and 12th after it.
-        fields[10] + fields[11]
+        let fields: Vec<&str> = out.split_whitespace().collect();
+        [11, 12].iter().map(|i| fields[*i].parse::<u64>().expect("a number")).sum::<u64>()
     };
     let (before, begin) = (ticks(), std::time::Instant::now());
     until("it has failed for good", Duration::from_secs(60), || {
