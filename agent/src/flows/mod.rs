@@ -17,6 +17,7 @@ pub mod observe;
 pub mod phase;
 mod probe;
 pub mod recovery;
+mod refuse;
 pub mod sleep;
 pub mod tenants;
 mod view;

@@ -20,6 +20,7 @@ use super::host::{Active, Host, HostError};
 use super::instance::{Flight, Instance, Phase};
 use super::lease::Lease;
 use super::probe::{Open, connect};
+use super::refuse::{given_up, refusal, refuse_while_backing_off};
 use super::{Served, WakeError};
 use crate::config::Listen;
 use crate::upstream::Target;
@@ -374,35 +375,4 @@ fn abandoned(instance: &Instance) -> bool {
         *slot = None;
     }
     nobody
-}
-
-fn given_up(instance: &Instance) -> WakeError {
-    WakeError::Failed {
-        name: instance.name.clone(),
-        reason: "the wake was given up".into(),
-        retry_after: Duration::from_secs(1),
-    }
-}
-
-fn refuse_while_backing_off(instance: &Instance) -> Result<(), WakeError> {
-    if let Some(failed) = instance.care.failed() {
-        return Err(WakeError::GaveUp { name: instance.name.clone(), reason: failed.reason });
-    }
-    match instance.failure() {
-        Some(failure) if failure.at.elapsed() < failure.back_off() => {
-            Err(refusal(instance, &failure))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn refusal(instance: &Instance, failure: &super::instance::Failure) -> WakeError {
-    if let Some(failed) = instance.care.failed() {
-        return WakeError::GaveUp { name: instance.name.clone(), reason: failed.reason };
-    }
-    WakeError::Failed {
-        name: instance.name.clone(),
-        reason: failure.reason.clone(),
-        retry_after: failure.back_off().saturating_sub(failure.at.elapsed()),
-    }
 }
