@@ -39,6 +39,8 @@ impl Tenants for One {
         Ok(Served::Hot)
     }
 
+    fn tripped(&self, _: &Arc<Instance>) {}
+
     fn woke(&self, _: &Arc<Instance>, _: Duration) {}
 }
 

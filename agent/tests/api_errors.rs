@@ -75,7 +75,12 @@ async fn every_error_has_its_status_and_code_and_says_what_to_do() {
             "ten logs api:prod",
         ),
         (
-            ManageError::TimedOut { name: prod(), wanted: "ready", after: Duration::from_secs(3) },
+            ManageError::TimedOut {
+                name: prod(),
+                wanted: "ready",
+                after: Duration::from_secs(3),
+                last: None,
+            },
             504,
             "timed_out",
             "ten logs api:prod",
@@ -108,6 +113,7 @@ async fn the_details_of_an_error_are_sentences() {
         name: name("api:a"),
         wanted: "ready",
         after: Duration::from_secs(3),
+        last: None,
     };
     assert_eq!(answer(error).await.body["detail"], "api:a was not ready within 3s");
 }

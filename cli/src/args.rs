@@ -67,6 +67,8 @@ pub enum Command {
     Stop(Many),
     /// Restart instances with the config as it is now
     Restart(Many),
+    /// Give instances that have failed a new chance; the next request starts them
+    Reset(Many),
     /// Stop instances and forget them; their data is kept unless --purge is given
     Rm(Rm),
     /// Show how the state of an instance changed, and what made it

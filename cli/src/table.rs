@@ -67,8 +67,8 @@ pub fn state_style(state: State) -> Style {
 
 /// The table of `ten ps`; `wide` adds what few look for, before the URL.
 pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
-    const NARROW: [&str; 8] =
-        ["NAME", "STATE", "TIER", "SINCE", "LAST USED", "OPEN", "MEMORY", "CPU"];
+    const NARROW: [&str; 9] =
+        ["NAME", "STATE", "TIER", "HEALTH", "SINCE", "LAST USED", "OPEN", "MEMORY", "CPU"];
     const WIDE: [&str; 7] =
         ["PID", "TASKS", "RESTARTS", "WAKES", "LAST WAKE", "DISK R/W", "NET IN/OUT"];
     let mut headings = NARROW.to_vec();
@@ -82,6 +82,7 @@ pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
             view.name.to_string(),
             view.state.as_str().to_owned(),
             view.tier.as_str().to_owned(),
+            view.health.map_or_else(dash, |health| health.as_str().to_owned()),
             human::ago(now, view.since_ms),
             view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
             view.in_flight.to_string(),

@@ -81,6 +81,36 @@ impl Tier {
     }
 }
 
+/// How an instance is by its health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// It has come up and has not been healthy yet.
+    Starting,
+    /// Its last checks were good.
+    Healthy,
+    /// Its last check was bad, but it is not unhealthy yet.
+    Degraded,
+    /// Too many checks were bad: it is to be restarted.
+    Unhealthy,
+    /// It was restarted too often, and waits for `ten reset`.
+    Failed,
+}
+
+impl HealthState {
+    /// The word that `ten ps` shows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceView {
@@ -118,7 +148,10 @@ pub struct InstanceView {
     pub wakes: u64,
     /// How long the last wake took, in milliseconds.
     pub last_wake_ms: Option<f64>,
-    /// Why the last start failed.
+    /// How it is by its health checks; `null` without a check and while it sleeps.
+    #[serde(default)]
+    pub health: Option<HealthState>,
+    /// Why the last start failed, or why it has failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// What systemd says of its service; `null` while no unit of it is loaded, and in lists while it

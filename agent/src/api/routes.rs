@@ -42,6 +42,7 @@ fn routes<M: Management>() -> Router<Arc<M>> {
         .route("/instances/{name}/sleep", post(sleep::<M>))
         .route("/instances/{name}/stop", post(stop::<M>))
         .route("/instances/{name}/restart", post(restart::<M>))
+        .route("/instances/{name}/reset", post(reset::<M>))
         .route("/instances/{name}/why", get(why::<M>))
         .route("/instances/{name}/history", get(history::<M>))
         .route("/config", get(config::<M>))
@@ -160,6 +161,15 @@ async fn restart<M: Management>(
 ) -> Answer<InstanceView> {
     input.finish(Some(()))?;
     detached(async move { m.restart(&name).await }).await
+}
+
+async fn reset<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    input: Input,
+) -> Answer<InstanceView> {
+    input.finish(Some(()))?;
+    detached(async move { m.reset(&name).await }).await
 }
 
 async fn why<M: Management>(State(m): Manager<M>, Name(name): Name, input: Input) -> Answer<Why> {

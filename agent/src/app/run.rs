@@ -198,6 +198,8 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
     }
     let count = registered.len();
     agent.admit(registered);
+    // Before anything can start one of them.
+    agent.recall_failed().await.map_err(|e| e.to_string())?;
     agent.publish();
     match agent.resync().await {
         Ok(running) => log::info!("{running} instances are running already"),

@@ -118,7 +118,6 @@ fn read(
     let sandbox = sandbox::read(fields, problems);
     let network = network::read(fields, problems);
     let credentials = credentials::read(fields, problems);
-    let supervision = supervision::read(fields, problems);
     (!words.is_empty()).then(|| Definition {
         name: name.clone(),
         command: words.into_iter().map(|word| word.value).collect(),
@@ -142,7 +141,7 @@ fn read(
         sandbox,
         network,
         credentials,
-        supervision,
+        supervision: common.supervision,
     })
 }
 

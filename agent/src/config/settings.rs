@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::merge::Merged;
 use super::node::{Fields, Node, Text};
 use super::problems::Problems;
+use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
 use super::{domain, quantity};
@@ -41,6 +42,7 @@ pub(super) struct Defaults {
     pub(super) restart: Restart,
     pub(super) spawn_on_request: bool,
     pub(super) tiers: Tiers,
+    pub(super) supervision: Supervision,
 }
 
 impl Default for Defaults {
@@ -52,6 +54,7 @@ impl Default for Defaults {
             restart: Restart::OnFailure,
             spawn_on_request: false,
             tiers: Tiers::default(),
+            supervision: Supervision::default(),
         }
     }
 }
@@ -70,6 +73,7 @@ impl Defaults {
         set(fields, "restart", &mut self.restart, problems, restart);
         set(fields, "spawn_on_request", &mut self.spawn_on_request, problems, Node::boolean);
         self.tiers = self.tiers.overridden(fields, problems);
+        self.supervision = self.supervision.overridden(fields, problems);
         self
     }
 }
@@ -111,7 +115,8 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     let fields = &merged.settings;
     let known: Vec<&str> = KEYS.into_iter().chain(["limits", "defaults", "total", "max"]).collect();
     fields.refuse_unknown("[settings]", &known, problems);
-    let known: Vec<&str> = DEFAULT_KEYS.into_iter().chain(tiers::KEYS).collect();
+    let known: Vec<&str> =
+        DEFAULT_KEYS.into_iter().chain(tiers::KEYS).chain(supervision::KEYS).collect();
     merged.defaults.refuse_unknown("[settings.defaults]", &known, problems);
     let mut s = Settings::default();
     set(fields, "domain", &mut s.domain, problems, |node, problems| {

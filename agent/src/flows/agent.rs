@@ -15,10 +15,10 @@ use super::instance::{Instance, Setup, now_ms};
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
-use crate::routes::{Route, RouteTable};
+use crate::routes::{Route, RouteTable, host_of};
 use crate::store::history::History;
 use crate::store::{Registered, Store};
-use crate::upstream::Target;
+use crate::upstream::{Check, Target};
 
 /// Pairs of units created side by side: more only lengthens PID 1's queue (`systemd` creates
 /// 300–650 a second whatever the number in flight).
@@ -247,6 +247,9 @@ fn setup(
     with: &Particulars,
 ) -> Result<Setup, PlanError> {
     let paths = plan::paths(name, definition, settings, run_dir)?;
+    let check = plan::health_path(name, definition, settings, &paths, with.port)
+        .and_then(|path| Check::new(&path, &host_of(name, &settings.domain)))
+        .map(Arc::new);
     let mut targets = paths.targets.into_iter().map(|address| match address {
         Address::Unix(path) => Target::Unix(path.into()),
         Address::Port => Target::Tcp(([127, 0, 0, 1], with.port).into()),
@@ -259,5 +262,6 @@ fn setup(
         trigger,
         requests: RequestLimits::of(&definition.limits_of(&with.overrides, settings)),
         data_dir: paths.data_dir.into(),
+        check,
     })
 }

@@ -167,6 +167,7 @@ fn ended(service: &ServiceView) -> Option<String> {
             Some(format!("it was killed by signal {}", service.exit_signal.unwrap_or_default()))
         }
         "oom-kill" => Some("it ran out of its memory and was killed".into()),
+        "watchdog" => Some("its watchdog timed out and it was killed".into()),
         "timeout" => Some("it did not start or stop in time".into()),
         other => Some(other.to_owned()),
     }

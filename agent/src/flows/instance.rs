@@ -15,12 +15,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::WakeError;
+use super::breaker::Breaker;
+use super::care::Care;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
 use super::story::Story;
 use super::throttle::{RequestLimits, Throttle};
-use crate::config::{Definition, Listen};
+use crate::config::Definition;
 use crate::plan::Particulars;
 use crate::store::{Origin, Registered};
 use crate::upstream::{Pool, Target};
@@ -46,7 +48,7 @@ pub struct Instance {
     socket: AtomicU8,
     since_ms: AtomicU64,
     last_used_ms: AtomicU64,
-    /// Whether its own listener answered since the service started (not for `Listen::Fd`).
+    /// Whether its own listener or its health check answered since the service started.
     pub ready: AtomicBool,
     /// How many changes of the config the loaded units may lack.
     stale: AtomicU32,
@@ -79,6 +81,10 @@ pub struct Instance {
     pub wakes: AtomicU32,
     /// How long the last wake took, in microseconds; 0 = never woken.
     pub last_wake_us: AtomicU64,
+    /// Its health.
+    pub care: Care,
+    /// Its circuit breaker.
+    pub breaker: Breaker,
     failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
     pub(super) story: Story,
@@ -120,6 +126,8 @@ impl Instance {
             pool: Pool::default(),
             wakes: AtomicU32::new(0),
             last_wake_us: AtomicU64::new(0),
+            care: Care::default(),
+            breaker: Breaker::default(),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
             story: Story::default(),
@@ -135,11 +143,9 @@ impl Instance {
         let data_dir = std::path::Path::new("/").into();
         let trigger = target.clone();
         let requests = RequestLimits::of(&definition.limits);
-        let alternative = None;
-        Self::new(
-            registered,
-            Setup { definition, target, alternative, trigger, requests, data_dir },
-        )
+        let (alternative, check) = (None, None);
+        let setup = Setup { definition, target, alternative, trigger, requests, data_dir, check };
+        Self::new(registered, setup)
     }
 
     /// What the database holds of it.
@@ -266,9 +272,9 @@ impl Instance {
     }
 
     /// Whether an active service can take requests: with systemd's socket always, with a listener
-    /// of its own once that has answered.
+    /// of its own once that has answered, and with a health check once that was good.
     fn answers(&self) -> bool {
-        self.ready.load(Ordering::Acquire) || self.setup.load().definition.listen == Listen::Fd
+        self.ready.load(Ordering::Acquire) || !self.setup.load().is_awaited()
     }
 
     /// Notes what systemd said of the service and wakes those who wait for a change.
@@ -286,6 +292,7 @@ impl Instance {
                 // Connections into a process that is ending must not be used for the next one.
                 self.ready.store(false, Ordering::Release);
                 self.pool.clear();
+                self.breaker.reset();
             }
         }
     }

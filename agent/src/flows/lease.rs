@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{Instance, Turn};
 
 const CLOSED: u32 = 1 << 31;
+/// A health check is under way. It is no lease, and yet no idle stop begins meanwhile.
+const CHECKED: u32 = 1 << 30;
+const FLAGS: u32 = CLOSED | CHECKED;
 
 /// Lease count and gate in one word.
 #[derive(Debug, Default)]
@@ -34,10 +37,31 @@ impl Gate {
 
     /// Counts one lease less and says how many are left.
     pub fn leave(&self) -> u32 {
-        (self.0.fetch_sub(1, Ordering::AcqRel) & !CLOSED) - 1
+        (self.0.fetch_sub(1, Ordering::AcqRel) & !FLAGS) - 1
     }
 
-    /// Closes the gate if there is no lease and it is open.
+    /// Begins a health check, unless the gate is closed or another check is under way.
+    pub(super) fn enter_check(&self) -> bool {
+        let enter = |word| (word & FLAGS == 0).then_some(word | CHECKED);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
+    }
+
+    /// Ends a health check.
+    pub(super) fn leave_check(&self) {
+        self.0.fetch_and(!CHECKED, Ordering::AcqRel);
+    }
+
+    /// Whether a health check is under way.
+    pub(super) fn is_checked(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CHECKED != 0
+    }
+
+    /// Whether a health check is all that goes on.
+    pub(super) fn is_only_checked(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CHECKED
+    }
+
+    /// Closes the gate if there is no lease and no check, and it is open.
     fn close_if_idle(&self) -> bool {
         self.0.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -53,7 +77,7 @@ impl Gate {
 
     /// Leases now.
     pub fn leases(&self) -> u32 {
-        self.0.load(Ordering::Acquire) & !CLOSED
+        self.0.load(Ordering::Acquire) & !FLAGS
     }
 
     /// Whether a stop has closed it.
@@ -140,6 +164,19 @@ mod tests {
         assert!(!gate.enter(), "a lease was given during a stop");
         gate.open();
         assert!(gate.enter());
+    }
+
+    #[test]
+    fn an_idle_stop_and_a_check_exclude_each_other_and_a_check_is_no_lease() {
+        let gate = Gate::default();
+        assert!(gate.enter_check() && !gate.enter_check());
+        assert!(!gate.close_if_idle(), "stopped under a check");
+        assert_eq!(gate.leases(), 0);
+        assert!(gate.enter() && !gate.is_only_checked());
+        assert_eq!(gate.leave(), 0);
+        gate.leave_check();
+        assert!(gate.close_if_idle());
+        assert!(!gate.enter_check(), "checked during a stop");
     }
 
     #[test]

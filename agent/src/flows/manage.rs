@@ -71,7 +71,7 @@ impl<H: Host> Manager<H> {
 
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
-        instance.recovered();
+        self.agent.absolve(instance).await?;
         let _because = instance.because(Way::Up, Cause::Operator);
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
@@ -213,6 +213,14 @@ impl<H: Host> Management for Manager<H> {
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();
         self.start(&instance).await?;
+        Ok(self.agent.view(&instance).await)
+    }
+
+    async fn reset(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
+        let instance = self.find(name)?;
+        self.agent.absolve(&instance).await?;
+        // So that its socket is there again, as for any other that sleeps.
+        self.agent.preload(vec![instance.clone()]).await;
         Ok(self.agent.view(&instance).await)
     }
 
@@ -368,7 +376,12 @@ impl From<WakeError> for ManageError {
             WakeError::Failed { name, reason, retry_after } => {
                 Self::StartFailed { name, reason, retry_after: Some(retry_after) }
             }
-            WakeError::TimedOut { name, after } => Self::TimedOut { name, wanted: "ready", after },
+            WakeError::TimedOut { name, after, last } => {
+                Self::TimedOut { name, wanted: "ready", after, last }
+            }
+            WakeError::GaveUp { name, reason } => {
+                Self::StartFailed { name, reason, retry_after: None }
+            }
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },
         }
     }

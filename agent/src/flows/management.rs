@@ -89,7 +89,7 @@ pub enum ManageError {
         retry_after: Option<Duration>,
     },
     /// It did not get there in time. It stays registered.
-    #[error("{name} was not {wanted} within {after:?}")]
+    #[error("{name} was not {wanted} within {after:?}{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]
     TimedOut {
         /// Which instance.
         name: InstanceName,
@@ -97,6 +97,8 @@ pub enum ManageError {
         wanted: &'static str,
         /// How long.
         after: Duration,
+        /// What its last health check found.
+        last: Option<String>,
     },
     /// The files on disk are not a valid config; the running one stays.
     #[error("the config has {} error{}; the running config is unchanged", .0.len(), if .0.len() == 1 { "" } else { "s" })]
@@ -172,6 +174,12 @@ pub trait Management: Send + Sync + 'static {
 
     /// Stops it if it runs, makes its units anew from the config and starts it.
     fn restart(
+        &self,
+        name: &InstanceName,
+    ) -> impl Future<Output = Result<InstanceView, ManageError>> + Send;
+
+    /// Gives an instance that has failed a new chance: its next request starts it.
+    fn reset(
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<InstanceView, ManageError>> + Send;

@@ -1,7 +1,12 @@
 //! Floor 3: wake, sleep, reconcile.
 
 pub mod agent;
+pub mod breaker;
+pub mod care;
+mod checkup;
 pub mod edge;
+mod giveup;
+pub mod health;
 pub mod host;
 pub mod idle;
 pub mod instance;
@@ -11,6 +16,8 @@ pub mod management;
 pub mod observe;
 pub mod phase;
 mod probe;
+pub mod recovery;
+mod refuse;
 pub mod sleep;
 mod story;
 pub mod tenants;
@@ -54,12 +61,22 @@ pub enum WakeError {
         retry_after: Duration,
     },
     /// It did not listen in time.
-    #[error("{name} was not ready within {after:?}")]
+    #[error("{name} was not ready within {after:?}{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]
     TimedOut {
         /// Which instance.
         name: InstanceName,
         /// Its `startup_timeout`.
         after: Duration,
+        /// What its last health check found.
+        last: Option<String>,
+    },
+    /// It has failed for good: only an operator starts it again.
+    #[error("{name} has failed: {reason}; `ten reset {name}` gives it a new chance")]
+    GaveUp {
+        /// Which instance.
+        name: InstanceName,
+        /// What happened.
+        reason: String,
     },
     /// It was removed meanwhile.
     #[error("{name} is not registered any more")]
@@ -94,6 +111,9 @@ pub trait Tenants: Send + Sync + 'static {
         &self,
         instance: &Arc<Instance>,
     ) -> impl Future<Output = Result<Served, WakeError>> + Send;
+
+    /// The instance's breaker has opened: probe until it answers, in the background.
+    fn tripped(&self, instance: &Arc<Instance>);
 
     /// The response's first byte came `took` after the request that found the instance asleep.
     fn woke(&self, instance: &Arc<Instance>, took: Duration);

@@ -8,11 +8,12 @@ use tenement_wire::InstanceName;
 use tenement_wire::status::Cause;
 
 use super::agent::Agent;
+use super::health::Verdict;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, Phase};
 use super::lease::Closed;
 use super::story::Way;
-use crate::config::{Listen, Restart};
+use crate::config::Restart;
 
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
 /// service meanwhile; with its own limits off, somebody has to give up.
@@ -76,7 +77,8 @@ impl<H: Host> Agent<H> {
 
     fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
         self.watch_idleness(instance);
-        if instance.phase() == Phase::Starting && instance.setup().definition.listen != Listen::Fd {
+        self.watch_health(instance);
+        if instance.phase() == Phase::Starting && instance.setup().is_awaited() {
             // Started by hand: find out when it listens, so that it is shown and served as running.
             let (agent, instance) = (self.clone(), instance.clone());
             tokio::spawn(async move {
@@ -91,7 +93,9 @@ impl<H: Host> Agent<H> {
         let crashes = instance.count_crash();
         let waited_for = instance.waking.load(Ordering::Relaxed);
         let once = waited_for && instance.setup().definition.restart == Restart::No;
-        if crashes < CRASHES_MAX && !once {
+        let rules = instance.setup().definition.supervision.clone();
+        let for_good = instance.care.strike(&rules) == Verdict::GiveUp;
+        if crashes < CRASHES_MAX && !once && !for_good {
             return;
         }
         // The crashes that come until it is unloaded must not give up a second time.
@@ -103,6 +107,9 @@ impl<H: Host> Agent<H> {
         tokio::spawn(async move {
             let details = agent.host.details(&instance.name).await.unwrap_or_default();
             let how = details.result.unwrap_or_else(|| "it ended at once".into());
+            if for_good {
+                agent.note_failed(&instance, how.clone()).await;
+            }
             let failure = instance.fail(match crashes {
                 1 => format!("{how}, without an answer"),
                 n => format!("{how}, {n} times without an answer"),
@@ -136,6 +143,9 @@ impl<H: Host> Agent<H> {
             instance.set_units(units);
             if units.service == Active::Active {
                 running += 1;
+                let ready = instance.ready.load(Ordering::Acquire);
+                let checked = instance.setup().check.is_some();
+                instance.care.adopted.store(!ready && checked, Ordering::Release);
                 self.came_up(&instance);
             }
         }
@@ -168,6 +178,7 @@ impl<H: Host> Agent<H> {
     /// to a socket just being replaced would lose its connection.
     pub(super) async fn preload_one(self: &Arc<Self>, instance: &Arc<Instance>) {
         let due = match instance.phase() {
+            _ if instance.care.has_failed() => false,
             Phase::Dormant => true,
             Phase::Asleep => instance.staleness() > 0,
             _ => false,

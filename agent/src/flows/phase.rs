@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::throttle::RequestLimits;
-use crate::config::Definition;
-use crate::upstream::Target;
+use crate::config::{Definition, Listen};
+use crate::upstream::{Check, Target};
 
 /// What an instance is doing, derived from its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,15 @@ pub struct Setup {
     pub requests: RequestLimits,
     /// Its own directory.
     pub data_dir: Arc<std::path::Path>,
+    /// How it is asked about its health.
+    pub check: Option<Arc<Check>>,
+}
+
+impl Setup {
+    /// Whether more than an active service is needed until it can take requests.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.definition.listen != Listen::Fd || self.check.is_some()
+    }
 }
 
 /// Why and when it last failed to start.
@@ -86,9 +95,9 @@ pub struct Failure {
 
 impl Failure {
     /// How long after a failure the next try waits: 1 s, doubled with each failure in a row, at most
-    /// 30 s. systemd's own start limit is off, because it would fail a healthy instance that naps often.
+    /// 60 s. systemd's own start limit is off, because it would fail a healthy instance that naps often.
     #[must_use]
     pub fn back_off(&self) -> Duration {
-        Duration::from_secs((1_u64 << self.count.saturating_sub(1).min(5)).min(30))
+        Duration::from_secs((1_u64 << self.count.saturating_sub(1).min(6)).min(60))
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tenement_wire::status::Cause;
 
 use super::agent::Agent;
+use super::checkup::close_if_idle;
 use super::host::{Active, Host, HostError};
 use super::idle::{self, Verdict};
 use super::instance::{Instance, Phase, mono_ms};
@@ -45,7 +46,11 @@ impl<H: Host> Agent<H> {
             }
             let leases = instance.gate.leases();
             match idle::decide(mono_ms(), instance.last_used_ms(), leases, sleeps_after(instance)) {
-                Verdict::Sleep if instance.phase() != Phase::Stopping => {
+                // One that is unwell is mended or given up first: what waits in the queue of a
+                // socket that nobody serves would only wake it again.
+                Verdict::Sleep
+                    if instance.phase() != Phase::Stopping && !instance.care.is_unwell() =>
+                {
                     let slept = {
                         let _because = instance.because(Way::Down, Cause::Idle);
                         self.put_to_sleep(instance).await
@@ -82,7 +87,7 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         instance: &Arc<Instance>,
     ) -> Result<bool, HostError> {
-        let Some(closed) = Closed::if_idle(instance) else { return Ok(false) };
+        let Some(closed) = close_if_idle(instance).await else { return Ok(false) };
         self.stop_behind(&closed, instance).await.map(|()| true)
     }
 
@@ -102,13 +107,14 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             }
         };
+        instance.care.hush.notify_waiters();
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
         let _ = tokio::time::timeout(drain, async {
             loop {
                 let idle = instance.idle.notified();
                 tokio::pin!(idle);
                 idle.as_mut().enable();
-                if instance.gate.leases() == 0 {
+                if instance.gate.leases() == 0 && !instance.gate.is_checked() {
                     return;
                 }
                 idle.await;

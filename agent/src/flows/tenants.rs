@@ -55,6 +55,10 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
         self.look_again(instance).await
     }
 
+    fn tripped(&self, instance: &Arc<Instance>) {
+        self.probe_until_closed(instance);
+    }
+
     fn woke(&self, instance: &Arc<Instance>, took: Duration) {
         instance.recovered();
         if instance.waking.swap(false, Ordering::Relaxed) {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt as _, stream};
-use tenement_wire::dto::{ConfigView, InstanceView, ProcessView, State, Tier, Why};
+use tenement_wire::dto::{ConfigView, HealthState, InstanceView, ProcessView, State, Tier, Why};
 use tenement_wire::status::Usage;
 
 use super::agent::Agent;
+use super::health::Health;
 use super::host::{Active, Details, Host};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use crate::config::{Config, Definition};
@@ -61,7 +62,7 @@ impl<H: Host> Agent<H> {
             Phase::Running => State::Running,
             Phase::Starting => State::Starting,
             Phase::Stopping => State::Stopping,
-            _ if failure.is_some() => State::Failed,
+            _ if failure.is_some() || instance.care.has_failed() => State::Failed,
             Phase::Failed => State::Failed,
             Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
         };
@@ -92,7 +93,11 @@ impl<H: Host> Agent<H> {
             memory_bytes: details.usage.memory_bytes,
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             last_wake_ms: (last_wake_us > 0).then_some(last_wake_us as f64 / 1000.0),
-            failure: failure.filter(|_| state != State::Running).map(|f| f.reason),
+            health: health(instance),
+            failure: match instance.care.failed() {
+                Some(gave_up) => Some(gave_up.reason),
+                None => failure.filter(|_| state != State::Running).map(|f| f.reason),
+            },
             service: details.service.clone(),
             usage: details.usage.clone(),
         }
@@ -125,6 +130,7 @@ impl<H: Host> Agent<H> {
             memory_bytes: None,
             wakes: 0,
             last_wake_ms: None,
+            health: None,
             failure: Some(format!("process `{}` is not in the config", orphan.name.process())),
             service: None,
             usage: Usage::default(),
@@ -145,9 +151,27 @@ impl<H: Host> Agent<H> {
         let sleeps_in_s = timeout
             .filter(|_| view.state == State::Running && leases == 0)
             .map(|t| t.as_secs().saturating_sub(idle));
+        let for_good = instance.care.has_failed();
+        let mut reason = match for_good {
+            true => format!(
+                "It has failed and is not started any more: {}. `ten reset {}` gives it a new chance.",
+                view.failure.as_deref().unwrap_or("nobody knows why"),
+                view.name
+            ),
+            false => reason(&view, leases, sleeps_in_s),
+        };
+        let unwell = [HealthState::Degraded, HealthState::Unhealthy];
+        if let (Some(health), Some(last)) = (view.health, instance.care.last())
+            && unwell.contains(&health)
+        {
+            reason.push_str(&format!(" It is {}: {last}.", health.as_str()));
+        }
         Why {
-            reason: reason(&view, leases, sleeps_in_s),
-            next_request: next(&view),
+            reason,
+            next_request: match for_good {
+                true => "is refused with 503".into(),
+                false => next(&view),
+            },
             holds,
             sleeps_in_s,
             instance: view,
@@ -182,6 +206,23 @@ fn process_view(definition: &Definition) -> ProcessView {
 /// Whole seconds, but never 0 for a timeout that exists: 0 says "never".
 fn idle_timeout_s(definition: &Definition) -> u64 {
     definition.idle_timeout.map_or(0, |t| t.as_secs().max(1))
+}
+
+fn health(instance: &Instance) -> Option<HealthState> {
+    instance.setup().check.as_ref()?;
+    if instance.care.has_failed() {
+        return Some(HealthState::Failed);
+    }
+    match (instance.phase(), instance.care.health()) {
+        (Phase::Starting, _) => Some(HealthState::Starting),
+        (Phase::Running | Phase::Frozen, health) => Some(match health {
+            Health::Starting => HealthState::Starting,
+            Health::Healthy => HealthState::Healthy,
+            Health::Degraded => HealthState::Degraded,
+            Health::Unhealthy => HealthState::Unhealthy,
+        }),
+        _ => None,
+    }
 }
 
 fn url(config: &Config, host: &str) -> String {

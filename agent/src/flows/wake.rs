@@ -20,6 +20,7 @@ use super::host::{Active, Host, HostError};
 use super::instance::{Flight, Instance, Phase};
 use super::lease::Lease;
 use super::probe::{Open, connect};
+use super::refuse::{given_up, refusal, refuse_while_backing_off};
 use super::{Served, WakeError};
 use crate::config::Listen;
 use crate::upstream::Target;
@@ -70,7 +71,8 @@ impl<H: Host> Agent<H> {
                 changed.await;
             }
         };
-        let timed_out = || WakeError::TimedOut { name: instance.name.clone(), after: bound };
+        let name = || instance.name.clone();
+        let timed_out = || WakeError::TimedOut { name: name(), after: bound, last: None };
         tokio::time::timeout(bound, wait).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
@@ -80,7 +82,7 @@ impl<H: Host> Agent<H> {
             return Err(WakeError::Gone { name: instance.name.clone() });
         }
         refuse_while_backing_off(instance)?;
-        let by_systemd = instance.setup().definition.listen == Listen::Fd;
+        let by_systemd = !instance.setup().is_awaited();
         let fresh = instance.staleness() == 0;
         if by_systemd && matches!(instance.phase(), Phase::Running | Phase::Starting) {
             return Ok(());
@@ -141,10 +143,36 @@ impl<H: Host> Agent<H> {
         if idle && (instance.staleness() > 0 || instance.phase() != Phase::Asleep) {
             self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
-        if instance.setup().definition.listen == Listen::Fd {
-            return Ok(());
+        let mut asked = asked;
+        loop {
+            if instance.setup().definition.listen != Listen::Fd {
+                self.until_listening(instance, started, &mut asked).await?;
+            }
+            if self.until_healthy(instance, started, &mut asked).await? {
+                return Ok(());
+            }
         }
-        self.until_listening(instance, started, asked).await
+    }
+
+    /// Whether a start may go on: it has not failed, and somebody wants it. A connection would start
+    /// a service that is down.
+    pub(super) fn may_fly_on(
+        &self,
+        instance: &Instance,
+        started: Instant,
+        asked: &mut bool,
+    ) -> Result<(), WakeError> {
+        if let Some(failure) = instance.failure().filter(|f| f.at >= started) {
+            return Err(refusal(instance, &failure));
+        }
+        if instance.removed.load(Ordering::Acquire) {
+            return Err(WakeError::Gone { name: instance.name.clone() });
+        }
+        let down = !matches!(instance.units().service, Active::Active | Active::Activating);
+        if down && !std::mem::take(asked) && abandoned(instance) {
+            return Err(given_up(instance));
+        }
+        Ok(())
     }
 
     /// Starts the service and tries to connect until the app listens, its start fails, or
@@ -153,19 +181,19 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         instance: &Arc<Instance>,
         started: Instant,
-        asked: bool,
+        asked: &mut bool,
     ) -> Result<(), WakeError> {
         let setup = instance.setup().clone();
         let after = setup.definition.startup_timeout;
         let mut trigger = None;
-        let (mut pause, mut asked) = (TRY_MIN, asked);
+        let mut pause = TRY_MIN;
         loop {
             // Looked at first: after a crash loop, nothing may load the units anew.
             if let Some(failure) = instance.failure().filter(|f| f.at >= started) {
                 return Err(refusal(instance, &failure));
             }
-            self.pull(instance, &setup.trigger, &mut trigger, asked).await?;
-            asked &= trigger.is_none();
+            self.pull(instance, &setup.trigger, &mut trigger, *asked).await?;
+            *asked &= trigger.is_none();
             for target in std::iter::once(&setup.target).chain(&setup.alternative) {
                 if connect(target).await.is_ok() {
                     self.listening(instance, target.clone());
@@ -177,7 +205,8 @@ impl<H: Host> Agent<H> {
             }
             if started.elapsed() >= after {
                 instance.fail(format!("it did not listen within {after:?}"));
-                return Err(WakeError::TimedOut { name: instance.name.clone(), after });
+                let name = instance.name.clone();
+                return Err(WakeError::TimedOut { name, after, last: None });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(TRY_MAX);
@@ -232,6 +261,10 @@ impl<H: Host> Agent<H> {
             setup.alternative = Some(std::mem::replace(&mut setup.target, target));
             instance.set_setup(setup);
         }
+        if instance.setup().check.is_some() {
+            // It listens, and may not be healthy yet.
+            return;
+        }
         instance.ready.store(true, Ordering::Release);
         // The signal that it is active may still be under way; the app's answer proves it.
         instance.set_service(Active::Active);
@@ -262,6 +295,9 @@ impl<H: Host> Agent<H> {
             return Err(HostError::Failed("it is being removed".into()));
         }
         let changes = instance.staleness();
+        if instance.care.has_failed() {
+            return Err(HostError::Failed("it has failed: `ten reset` gives it a chance".into()));
+        }
         if instance.phase() == Phase::Failed {
             self.host.reset(&instance.name).await?;
         }
@@ -339,29 +375,4 @@ fn abandoned(instance: &Instance) -> bool {
         *slot = None;
     }
     nobody
-}
-
-fn given_up(instance: &Instance) -> WakeError {
-    WakeError::Failed {
-        name: instance.name.clone(),
-        reason: "the wake was given up".into(),
-        retry_after: Duration::from_secs(1),
-    }
-}
-
-fn refuse_while_backing_off(instance: &Instance) -> Result<(), WakeError> {
-    match instance.failure() {
-        Some(failure) if failure.at.elapsed() < failure.back_off() => {
-            Err(refusal(instance, &failure))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn refusal(instance: &Instance, failure: &super::instance::Failure) -> WakeError {
-    WakeError::Failed {
-        name: instance.name.clone(),
-        reason: failure.reason.clone(),
-        retry_after: failure.back_off().saturating_sub(failure.at.elapsed()),
-    }
 }

@@ -32,6 +32,10 @@ pub(super) enum Failure {
     BadAnswer,
     /// The instance did not start.
     WakeFailed(Duration),
+    /// The instance has failed for good.
+    GaveUp,
+    /// The instance's breaker is open for so long at least.
+    BreakerOpen(Duration),
     /// The instance was not ready in time.
     WakeTimeout,
     /// The instance did not answer in time.
@@ -58,6 +62,7 @@ impl From<&WakeError> for Failure {
         match error {
             WakeError::Failed { retry_after, .. } => Self::WakeFailed(*retry_after),
             WakeError::TimedOut { .. } => Self::WakeTimeout,
+            WakeError::GaveUp { .. } => Self::GaveUp,
             WakeError::Gone { .. } => Self::UnknownInstance,
         }
     }
@@ -86,6 +91,12 @@ impl Failure {
             }
             Self::BadAnswer => (502, "bad_answer", "The instance's answer is malformed."),
             Self::WakeFailed(_) => (503, "wake_failed", "The instance did not start."),
+            Self::GaveUp => {
+                (503, "instance_failed", "The instance has failed and waits for its operator.")
+            }
+            Self::BreakerOpen(_) => {
+                (503, "not_answering", "The instance has stopped answering; it is being probed.")
+            }
             Self::WakeTimeout => (504, "wake_timeout", "The instance was not ready in time."),
             Self::AnswerTimeout => (504, "answer_timeout", "The instance did not answer in time."),
             Self::Busy => (503, "busy", "There are too many connections."),
@@ -114,10 +125,12 @@ impl Failure {
     fn retry_after(self) -> Option<u64> {
         match self {
             // Rounded up: a client that comes back too early only fails again.
-            Self::WakeFailed(after) | Self::TooFast(after) => {
+            Self::WakeFailed(after) | Self::TooFast(after) | Self::BreakerOpen(after) => {
                 Some(after.as_millis().div_ceil(1000).max(1) as u64)
             }
             Self::Busy | Self::InstanceBusy => Some(1),
+            // Only an operator can help.
+            Self::GaveUp => Some(60),
             _ => None,
         }
     }

@@ -60,6 +60,9 @@ pub(super) async fn forward<T: Tenants>(
     let limits = active.client().policy.limits;
     let started = Instant::now();
     let turn = Turn::take(&instance)?;
+    if let Some(after) = instance.breaker.refuses() {
+        return Err(Failure::BreakerOpen(after));
+    }
     let (lease, served) = match proxy.tenants.ensure(&instance).await {
         Ok((lease, served)) => (lease.with(turn), served),
         Err(error) => return Err(wake_failed(&instance, id, &error)),
@@ -77,7 +80,11 @@ pub(super) async fn forward<T: Tenants>(
         may_pool: true,
         room_pause: PAUSE_MIN,
     };
-    let (answer, link) = job.run(request).await?;
+    let (answer, link) = match job.run(request).await {
+        Ok(answered) => answered,
+        Err(failure) => return Err(job.count(failure)),
+    };
+    instance.breaker.answered();
     let wake = match job.served {
         Served::Hot => Wake::Hot,
         Served::Cold => {
@@ -242,6 +249,17 @@ impl<T: Tenants> Forward<'_, T> {
             tokio::time::sleep(pause.min(PAUSE_MAX)).await;
         }
         Ok(())
+    }
+
+    /// Lets the breaker know of a request that the instance did not answer at all.
+    fn count(&self, failure: Failure) -> Failure {
+        let unanswered =
+            matches!(failure, Failure::BadGateway | Failure::AnswerTimeout | Failure::WakeTimeout);
+        let threshold = self.instance.setup().definition.supervision.breaker_threshold;
+        if unanswered && self.instance.breaker.failed(threshold) {
+            self.proxy.tenants.tripped(self.instance);
+        }
+        failure
     }
 
     fn failed(&self, error: &ExchangeError) -> Failure {

@@ -17,6 +17,7 @@
 
 mod copy;
 mod error;
+mod failures;
 pub mod history;
 mod keeper;
 mod schema;
@@ -67,6 +68,15 @@ impl Registered {
     pub fn particulars(&self) -> crate::plan::Particulars {
         crate::plan::Particulars { port: self.port, overrides: self.overrides.clone() }
     }
+}
+
+/// That and why an instance has failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GaveUp {
+    /// What happened.
+    pub reason: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// A handle to the database; clones share the writer, which ends with the last of them.
@@ -170,6 +180,27 @@ impl Store {
     /// See [`StoreError`].
     pub async fn report(&self) -> Result<StateDatabase, StoreError> {
         self.ask(Request::Report).await
+    }
+
+    /// Notes that `name` has failed for good, or (with `None`) that it has not; says whether it is
+    /// registered.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_failed(
+        &self,
+        name: InstanceName,
+        gave_up: Option<GaveUp>,
+    ) -> Result<bool, StoreError> {
+        self.ask(|answer| Request::SetFailed { name, gave_up, answer }).await
+    }
+
+    /// Every instance that has failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed(&self) -> Result<Vec<(InstanceName, GaveUp)>, StoreError> {
+        self.ask(Request::Failed).await
     }
 
     async fn ask<T>(

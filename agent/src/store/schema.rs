@@ -24,6 +24,17 @@ const STEPS: &[M<'static>] = &[
     ),
     // A JSON object of limits by name, those that `ten set` set.
     M::up("ALTER TABLE instances ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"),
+    // Instances that have failed for good, until `ten reset`.
+    M::up(
+        "CREATE TABLE failures (
+         process TEXT NOT NULL,
+         id      TEXT NOT NULL,
+         reason  TEXT NOT NULL,
+         at_ms   INTEGER NOT NULL,
+         PRIMARY KEY (process, id),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

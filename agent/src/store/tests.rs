@@ -98,6 +98,25 @@ async fn ten_thousand_registrations_are_one_quick_transaction() {
 }
 
 #[tokio::test]
+async fn that_an_instance_has_failed_outlives_the_store_and_goes_with_the_instance() {
+    let scratch = Scratch::new();
+    let store = Store::open(&scratch.file()).await.unwrap();
+    let gave_up = GaveUp { reason: "it exited with status 3".into(), at_ms: 7 };
+    assert!(!store.set_failed(name("api:a"), Some(gave_up.clone())).await.unwrap());
+    for one in ["api:a", "api:b"] {
+        store.register(name(one), Origin::Api, PORTS).await.unwrap();
+        assert!(store.set_failed(name(one), Some(gave_up.clone())).await.unwrap());
+    }
+    drop(store);
+    let store = Store::open(&scratch.file()).await.unwrap();
+    assert_eq!(store.failed().await.unwrap().len(), 2);
+    store.remove(name("api:b")).await.unwrap();
+    assert_eq!(store.failed().await.unwrap(), [(name("api:a"), gave_up)]);
+    store.set_failed(name("api:a"), None).await.unwrap();
+    assert_eq!(store.failed().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_refused_and_left_as_it_is() {
     let scratch = Scratch::new();
     let garbage = b"this is no database, and long enough to be looked at ".repeat(100);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::keeper::Keeper;
-use super::{Origin, Registered, StoreError};
+use super::{GaveUp, Origin, Registered, StoreError, failures};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -37,6 +37,19 @@ pub(super) enum Request {
         overrides: ResourceLimits,
         answer: Answer<bool>,
     },
+    SetFailed {
+        name: InstanceName,
+        gave_up: Option<GaveUp>,
+        answer: Answer<bool>,
+    },
+    Failed(Answer<Vec<(InstanceName, GaveUp)>>),
+}
+
+impl Request {
+    /// Whether it changes nothing.
+    fn reads(&self) -> bool {
+        matches!(self, Self::All(_) | Self::Failed(_))
+    }
 }
 
 /// Gives an answer once the commit's fate is known.
@@ -139,11 +152,11 @@ fn commit(
     };
     let result = (|| -> Result<(), StoreError> {
         for request in group {
-            if let (Some(refusal), false) = (refusal, matches!(request, Request::All(_))) {
+            if let (Some(refusal), false) = (refusal, request.reads()) {
                 refuse(vec![request], &refusal.clone().at(path));
                 continue;
             }
-            outcome.wrote |= !matches!(request, Request::All(_));
+            outcome.wrote |= !request.reads();
             let mut reply = Replier { replies: &mut replies, error: &mut outcome.error, path };
             match request {
                 Request::All(answer) => reply.add(answer, all(&transaction)),
@@ -154,6 +167,11 @@ fn commit(
                 Request::Remove { name, answer } => {
                     reply.add(answer, alone(&mut transaction, |point| remove(point, &name)));
                 }
+                Request::SetFailed { name, gave_up, answer } => {
+                    let act = |point: &Connection| failures::set(point, &name, gave_up.as_ref());
+                    reply.add(answer, alone(&mut transaction, act));
+                }
+                Request::Failed(answer) => reply.add(answer, failures::all(&transaction)),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -182,6 +200,8 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::Register { answer, .. } => drop(answer.send(Err(error))),
             Request::Remove { answer, .. } => drop(answer.send(Err(error))),
             Request::SetOverrides { answer, .. } => drop(answer.send(Err(error))),
+            Request::SetFailed { answer, .. } => drop(answer.send(Err(error))),
+            Request::Failed(answer) => drop(answer.send(Err(error))),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }

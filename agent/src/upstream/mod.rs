@@ -12,6 +12,7 @@
 
 mod answer_body;
 mod answer_head;
+pub mod check;
 mod checked_io;
 mod decode;
 pub(crate) mod flatten;
@@ -24,6 +25,7 @@ pub(crate) mod timer;
 mod upload;
 
 pub use answer_body::{AnswerBody, BrokenBody};
+pub use check::{Check, Outcome};
 pub use link::{ExchangeError, Link, UploadFault};
 pub use pool::Pool;
 pub use target::Target;

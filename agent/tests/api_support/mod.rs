@@ -71,6 +71,7 @@ pub fn view(name: &str, state: State) -> InstanceView {
         failure: None,
         service: None,
         usage: tenement_wire::status::Usage::default(),
+        health: None,
         name,
     }
 }
@@ -125,6 +126,11 @@ impl Management for Fake {
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView> {
         self.note(format!("restart {name}"))?;
         Ok(view(name.to_string().as_str(), State::Running))
+    }
+
+    async fn reset(&self, name: &InstanceName) -> Result<InstanceView> {
+        self.note(format!("reset {name}"))?;
+        Ok(view(name.to_string().as_str(), State::Asleep))
     }
 
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed> {

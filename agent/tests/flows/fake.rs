@@ -42,6 +42,7 @@ struct Script {
     backlog: Option<Vec<Report>>,
     app: Option<App>,
     panics: Option<&'static str>,
+    status: Option<u16>,
 }
 
 /// systemd and the helper; clones share everything.
@@ -71,6 +72,15 @@ impl FakeHost {
 
     pub fn app(&self) -> App {
         self.script(|s| s.app).unwrap_or(App::Serves(Duration::ZERO))
+    }
+
+    /// What apps answer to health checks; 200 unless told otherwise.
+    pub fn says(&self, status: u16) {
+        self.script(|s| s.status = Some(status));
+    }
+
+    pub fn status(&self) -> u16 {
+        self.script(|s| s.status).unwrap_or(200)
     }
 
     /// How often `verb` was called; `"up"` is the starts of services.

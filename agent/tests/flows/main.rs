@@ -2,6 +2,7 @@
 
 mod crash;
 mod fake;
+mod health;
 mod history;
 mod idle;
 mod manage;

@@ -91,7 +91,7 @@ impl Pair {
                 },
                 Ok((stream, _)) = self.trigger.accept() => {
                     if self.fd && self.serving {
-                        self.app.spawn(answer(stream));
+                        self.app.spawn(answer(stream, self.host.clone()));
                     } else {
                         self.queue.push(stream);
                         self.start().await;
@@ -152,25 +152,27 @@ impl Pair {
         self.serving = true;
         if self.fd {
             for stream in self.queue.drain(..) {
-                self.app.spawn(answer(stream));
+                self.app.spawn(answer(stream, self.host.clone()));
             }
         } else {
             match &self.target {
                 Target::Unix(path) => {
                     let listener = bind(path).unwrap();
+                    let host = self.host.clone();
                     self.app.spawn(async move {
                         let mut open = JoinSet::new();
                         while let Ok((stream, _)) = listener.accept().await {
-                            open.spawn(answer(stream));
+                            open.spawn(answer(stream, host.clone()));
                         }
                     });
                 }
                 Target::Tcp(address) => {
                     let listener = TcpListener::bind(address).await.unwrap();
+                    let host = self.host.clone();
                     self.app.spawn(async move {
                         let mut open = JoinSet::new();
                         while let Ok((stream, _)) = listener.accept().await {
-                            open.spawn(answer(stream));
+                            open.spawn(answer(stream, host.clone()));
                         }
                     });
                 }
@@ -215,7 +217,22 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+/// Gives a byte for a byte, and to a health check the status that the host is told to give.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: FakeHost) {
     let mut byte = [0];
-    while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(b"a").await.is_ok() {}
+    while stream.read_exact(&mut byte).await.is_ok() {
+        if byte == *b"G" {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
+                head.push(byte[0]);
+            }
+            host.counted("check");
+            let head = format!("HTTP/1.1 {} x\r\ncontent-length: 0\r\n\r\n", host.status());
+            let _ = stream.write_all(head.as_bytes()).await;
+            return;
+        }
+        if stream.write_all(b"a").await.is_err() {
+            return;
+        }
+    }
 }

@@ -96,7 +96,7 @@ async fn a_failed_load_backs_off_longer_each_time_and_then_works() {
     world.host.fail("load", Some(HostError::Failed("no such user".into())));
     tokio::time::pause();
     let mut loads = 0;
-    for back_off in [1, 2, 4, 8, 16, 30, 30] {
+    for back_off in [1, 2, 4, 8, 16, 32, 60, 60] {
         loads += 1;
         let first = world.request("fd:1").await.unwrap_err();
         let WakeError::Failed { reason, retry_after, .. } = first else { panic!("{first}") };

@@ -139,7 +139,11 @@ async fn failed_wakes_are_503_with_retry_after_and_late_ones_504() {
     let retry_after = Duration::from_millis(4200);
     for (error, status, code) in [
         (WakeError::Failed { name: name.clone(), reason: secret, retry_after }, 503, "wake_failed"),
-        (WakeError::TimedOut { name: name.clone(), after: retry_after }, 504, "wake_timeout"),
+        (
+            WakeError::TimedOut { name: name.clone(), after: retry_after, last: None },
+            504,
+            "wake_timeout",
+        ),
         (WakeError::Gone { name: name.clone() }, 404, "unknown_instance"),
     ] {
         *world.fake.refuse.lock().unwrap() = Some(error);

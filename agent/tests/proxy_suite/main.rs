@@ -1,6 +1,7 @@
 //! The proxy, from a client's socket to a backend's, without systemd.
 
 mod basics;
+mod breaker;
 mod drain;
 mod failing;
 mod fields;

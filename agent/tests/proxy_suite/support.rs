@@ -60,6 +60,13 @@ impl Tenants for Fake {
         Ok(Served::Hot)
     }
 
+    fn tripped(&self, instance: &Arc<Instance>) {
+        let instance = instance.clone();
+        tokio::spawn(async move {
+            tenement_agent::flows::recovery::probe(&instance, |_| true).await;
+        });
+    }
+
     fn woke(&self, _: &Arc<Instance>, _: Duration) {
         self.wakes.fetch_add(1, Ordering::SeqCst);
     }

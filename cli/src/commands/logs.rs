@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use tenement_wire::InstanceName;
+
 use crate::args::Logs;
 use crate::endpoint::Mode;
 use crate::error::{CliError, Result};
-use crate::output::Output;
+use crate::output::{Output, clean};
 
 /// How many lines are shown if nothing says how many.
 const LINES: u32 = 100;
+/// How many `ten why` shows of an instance that has failed.
+const WHY_LINES: u32 = 20;
 
 /// Does not return if journalctl could be started.
 pub fn run(mode: Mode, out: Output, args: &Logs) -> Result<()> {
@@ -44,6 +48,30 @@ fn journalctl(mode: Mode, out: Output, args: &Logs) -> Vec<OsString> {
         (None, Some(_)) => {}
     }
     words.into_iter().map(OsString::from).collect()
+}
+
+/// The last lines of an instance's log, indented; or why they can't be read, and who can.
+pub fn last_lines(mode: Mode, name: &InstanceName) -> String {
+    let args = Logs { name: name.clone(), follow: false, lines: Some(WHY_LINES), since: None };
+    let words = journalctl(mode, Output { json: false, quiet: true }, &args);
+    let ran = Command::new("journalctl").args(words).output();
+    let text = match &ran {
+        Ok(ran) if ran.status.success() => String::from_utf8_lossy(&ran.stdout).into_owned(),
+        Ok(ran) => {
+            format!("the journal can't be read: {}", String::from_utf8_lossy(&ran.stderr).trim())
+        }
+        Err(error) => format!("can't run journalctl: {error}"),
+    };
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() {
+        // journalctl says nothing and succeeds for a user who may not read the host's journal.
+        return format!(
+            "  none that you may read: sudo journalctl -u {} -n {WHY_LINES}, or join the group \
+             systemd-journal\n",
+            name.service_unit()
+        );
+    }
+    lines.iter().map(|line| format!("  {}\n", clean(line))).collect()
 }
 
 /// A bare span such as `10m` means that long ago; the rest is systemd's own syntax (systemd.time(7)).

@@ -27,10 +27,11 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
         Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
         Command::History(args) => history::run(&agent(global)?, out, &args),
-        Command::Why(args) => ps::why(&agent(global)?, out, &args.name),
+        Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
         Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),
         Command::Stop(args) => lifecycle::each(&agent(global)?, out, &args.names, "stop"),
         Command::Restart(args) => lifecycle::each(&agent(global)?, out, &args.names, "restart"),
+        Command::Reset(args) => lifecycle::each(&agent(global)?, out, &args.names, "reset"),
         Command::Sleep(args) => {
             let verb = if args.force { "sleep?force=true" } else { "sleep" };
             lifecycle::each(&agent(global)?, out, &args.many.names, verb)

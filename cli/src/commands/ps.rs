@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
-use tenement_wire::dto::{InstanceList, InstanceView, Why};
+use tenement_wire::dto::{InstanceList, InstanceView, State, Why};
 use tenement_wire::status::{ServiceView, Usage};
 
 use crate::args::Ps;
 use crate::client::Agent;
+use crate::endpoint::Mode;
 use crate::error::{CliError, Result};
 use crate::human;
 use crate::output::{BOLD, Output, clean};
@@ -97,6 +98,7 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("name", view.name.to_string()),
         ("state", format!("{}, since {}", view.state.as_str(), human::ago(now, view.since_ms))),
+        ("health", view.health.map_or_else(dash, |health| health.as_str().to_owned())),
         ("url", view.url.clone()),
         ("open requests", view.in_flight.to_string()),
         ("last used", view.last_used_ms.map_or_else(dash, |then| human::ago(now, then))),
@@ -160,7 +162,7 @@ fn systemd(service: &ServiceView, now: u64) -> String {
 }
 
 /// Why it is awake or asleep.
-pub fn why(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
+pub fn why(agent: &Agent, mode: Mode, out: Output, name: &InstanceName) -> Result<()> {
     let why: Why = agent.get(&format!("/instances/{name}/why"))?;
     if out.json {
         return out.json(&why);
@@ -182,5 +184,9 @@ pub fn why(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
     }
     facts.push(("next request", why.next_request.clone()));
     text.push_str(&table::pairs(&facts));
+    if state == State::Failed {
+        text.push_str(&format!("{BOLD}its last lines{BOLD:#}\n"));
+        text.push_str(&super::logs::last_lines(mode, name));
+    }
     out.data(&text)
 }

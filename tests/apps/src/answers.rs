@@ -14,12 +14,19 @@
 //! | `/upgrade` | switches to the protocol in `Upgrade:` and echoes every byte |
 //! | `/status/CODE` | that status |
 //! | `/abort/N` | promises N bytes, sends half of them, closes |
+//! | `/health` | 200, or 503 while it is sick |
+//! | `/sick/MS` | makes it sick for so long; without a time, for good: also after a restart |
+//! | `/well` | makes it well again |
+//! | `/mute` | takes the connection and never answers |
 //! | `/exit/CODE` | no answer: the process exits |
 //! | `/eat/MB`, `/fork/N`, `/reap`, `/spin/S/THREADS`, `/write/MB`, `/shout/N` | see `greedy` |
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use crate::greedy;
 use crate::http::{Client, Framing, Request};
@@ -31,6 +38,7 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
     let path = request.path.split('?').next().unwrap_or_default();
     let mut parts = path.trim_start_matches('/').split('/');
     let what = parts.next().unwrap_or_default();
+    let parts_number = parts.clone().next().and_then(|n| n.parse::<u64>().ok());
     let mut number = |default: u64| parts.next().and_then(|n| n.parse().ok()).unwrap_or(default);
 
     match what {
@@ -60,6 +68,22 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
             let count = number(10);
             events(client, count, Duration::from_millis(number(100)))?;
         }
+        "health" => {
+            let (status, word) = if is_sick() { (503, "sick\n") } else { (200, "well\n") };
+            text(client, request, status, word)?;
+        }
+        "sick" => {
+            fall_sick(parts_number)?;
+            text(client, request, 200, "sick now\n")?;
+        }
+        "well" => {
+            SICK_UNTIL.store(0, Relaxed);
+            let _ = std::fs::remove_file(sick_file());
+            text(client, request, 200, "well now\n")?;
+        }
+        "mute" => loop {
+            std::thread::park();
+        },
         "trailers" => client.send(
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
               5\r\nhello\r\n0\r\nx-sum: 532\r\n\r\n",
@@ -78,6 +102,31 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
         _ => text(client, request, 404, "not found\n")?,
     }
     Ok(request.keep_alive)
+}
+
+/// Until when it is sick, in milliseconds since the process looked first.
+static SICK_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+fn now() -> u64 {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    BEGIN.get_or_init(Instant::now).elapsed().as_millis() as u64
+}
+
+/// The mark of a sickness that outlasts the process.
+fn sick_file() -> PathBuf {
+    PathBuf::from(std::env::var_os("DATA_DIR").unwrap_or_default()).join("sick")
+}
+
+fn is_sick() -> bool {
+    now() < SICK_UNTIL.load(Relaxed) || sick_file().exists()
+}
+
+fn fall_sick(ms: Option<u64>) -> io::Result<()> {
+    match ms {
+        Some(ms) => SICK_UNTIL.store(now() + ms, Relaxed),
+        None => std::fs::write(sick_file(), "")?,
+    }
+    Ok(())
 }
 
 fn hello(id: &str) -> String {

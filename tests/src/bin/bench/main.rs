@@ -3,6 +3,7 @@
 //! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
 
 mod admin;
+mod health;
 mod scale;
 mod wake;
 
@@ -16,6 +17,9 @@ fn main() {
     let systemd = host.systemd();
     println!("== systemd {systemd}: footprint without instances");
     scale::footprint(host, systemd, 0);
+    if std::env::args().nth(1).as_deref() == Some("health") {
+        return health::checks(host, systemd);
+    }
     let mut base = None;
     for size in SIZES {
         println!("== systemd {systemd}: {size} registered instances");
@@ -30,4 +34,6 @@ fn main() {
         wake::scale_ratio(systemd, size, static_ms, *base.get_or_insert(static_ms));
         scale::footprint(host, systemd, size);
     }
+    println!("== systemd {systemd}: health checks of 1,000 running instances");
+    health::checks(host, systemd);
 }

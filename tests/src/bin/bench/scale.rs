@@ -23,7 +23,8 @@ pub fn register(host: &Host, size: usize) {
     host.configure("bench.toml", &text);
 }
 
-fn pid_of(host: &Host, unit: &str) -> u32 {
+/// Main process of a unit.
+pub fn pid_of(host: &Host, unit: &str) -> u32 {
     let out = host.run(&format!("systemctl show -p MainPID --value {unit}")).out;
     out.trim().parse().expect("a pid")
 }
@@ -82,7 +83,7 @@ fn rss_mb(host: &Host, pid: u32) -> f64 {
 }
 
 /// User and system time of a process of the host, in clock ticks of 10 ms (proc(5)).
-fn cpu_ticks(host: &Host, pid: u32) -> u64 {
+pub fn cpu_ticks(host: &Host, pid: u32) -> u64 {
     let out = host.run(&format!("sed 's/.*) //' /proc/{pid}/stat")).out;
     let fields: Vec<&str> = out.split_whitespace().collect();
     [11, 12].iter().map(|i| fields[*i].parse::<u64>().expect("a number")).sum()
