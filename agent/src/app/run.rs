@@ -112,7 +112,12 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
-    let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
+    let agent = Agent::new(
+        Edge { systemd, units, run_dir: places.run_dir.clone() },
+        store,
+        config,
+        places.run_dir.clone(),
+    );
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), events));
 

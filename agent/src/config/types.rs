@@ -12,7 +12,7 @@ use super::credentials::Credentials;
 use super::network::Network;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
-use super::tiers::Tiers;
+use super::tiers::{Park, Tiers};
 
 /// The whole validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,6 +230,14 @@ impl Definition {
     pub fn limits_of(&self, overrides: &ResourceLimits, settings: &Settings) -> ResourceLimits {
         let most = self.max.overridden(&ResourceLimits::new(), &settings.max);
         self.limits.overridden(overrides, &most)
+    }
+
+    /// Whether its instances may be parked: `park` is not 0, and they sleep by themselves at all.
+    /// A dynamic user's directories are systemd's, so that no parked start can be asked for there.
+    #[must_use]
+    pub fn may_park(&self) -> bool {
+        let sleeps = self.idle_timeout.is_some();
+        sleeps && self.tiers.park != Park::Most(0) && self.user != RunAs::Dynamic
     }
 }
 

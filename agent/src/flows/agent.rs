@@ -44,6 +44,10 @@ pub struct Agent<H> {
     /// Held while instances are registered or the config is replaced: one after the other.
     pub(super) changes: tokio::sync::Mutex<()>,
     pub(super) loads: Semaphore,
+    /// Instances that are being parked at once.
+    pub(super) parkings: Semaphore,
+    /// Held while parked instances are stopped because there are too many.
+    pub(super) seats: tokio::sync::Mutex<()>,
 }
 
 impl<H: Host> Agent<H> {
@@ -62,6 +66,8 @@ impl<H: Host> Agent<H> {
             parked: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
+            parkings: Semaphore::new(super::park::AT_ONCE),
+            seats: tokio::sync::Mutex::default(),
         })
     }
 

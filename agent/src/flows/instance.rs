@@ -63,6 +63,12 @@ pub struct Instance {
     /// Crashes in a row, and when the last one was.
     crashes: AtomicU32,
     crashed_ms: AtomicU64,
+    /// Whether it is being parked now.
+    pub(super) parking: AtomicBool,
+    /// Whether somebody has used it since it was last parked.
+    pub(super) taken: AtomicBool,
+    /// Whether a try has shown that it can't be parked.
+    pub(super) unparkable: AtomicBool,
     /// Lease count and stop gate.
     pub gate: Gate,
     /// Notified when the last lease ends.
@@ -108,6 +114,9 @@ impl Instance {
             giving_up: AtomicBool::new(false),
             crashes: AtomicU32::new(0),
             crashed_ms: AtomicU64::new(0),
+            parking: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+            unparkable: AtomicBool::new(false),
             gate: Gate::default(),
             idle: Notify::new(),
             changed: Notify::new(),
@@ -197,6 +206,7 @@ impl Instance {
         }
         self.set_setup(new);
         self.mark_stale();
+        self.unparkable.store(false, Ordering::Relaxed);
         // Its idle time may be another one now.
         self.changed.notify_waiters();
     }
@@ -213,6 +223,7 @@ impl Instance {
         Units {
             service: Active::from_u8(self.service.load(Ordering::SeqCst)),
             socket: Active::from_u8(self.socket.load(Ordering::Acquire)),
+            parked: self.depth() == Depth::Parked,
         }
     }
 
@@ -236,7 +247,7 @@ impl Instance {
     /// What it is doing.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        let Units { service, socket } = self.units();
+        let Units { service, socket, .. } = self.units();
         match service {
             Active::Active if self.depth() == Depth::Frozen => Phase::Frozen,
             Active::Active if self.depth() == Depth::Parked => Phase::Parked,
@@ -280,6 +291,7 @@ impl Instance {
     /// Notes what systemd said of both.
     pub fn set_units(&self, units: Units) {
         self.set_socket(units.socket);
+        self.note_parked(units.parked);
         self.set_service(units.service);
     }
 

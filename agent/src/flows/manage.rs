@@ -68,9 +68,13 @@ impl<H: Host> Manager<H> {
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         instance.recovered();
+        let parked = instance.phase() == Phase::Parked;
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
             return Ok(());
+        }
+        if parked {
+            self.agent.nudge(instance).await;
         }
         // With a socket of systemd's, a connection would be the wake; nobody connects here.
         self.agent.host.start(&instance.name, &instance.particulars()).await.map_err(|error| {

@@ -35,6 +35,8 @@ pub struct Report {
     pub active: Active,
     /// Whether it is waiting to be restarted after a crash (`SubState=auto-restart`).
     pub auto_restart: bool,
+    /// Whether the service says that it is parked.
+    pub parked: bool,
 }
 
 impl<H: Host> Agent<H> {
@@ -46,6 +48,8 @@ impl<H: Host> Agent<H> {
             return;
         }
         let before = instance.units().service;
+        // First, so that a parked one never looks as if it ran.
+        instance.note_parked(report.parked);
         instance.set_service(report.active);
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
@@ -69,7 +73,10 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
+    pub(super) fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
+        if instance.phase() == Phase::Parked || instance.parking.load(Ordering::Acquire) {
+            return;
+        }
         self.watch_idleness(instance);
         if instance.phase() == Phase::Starting && instance.setup().definition.listen != Listen::Fd {
             // Started by hand: find out when it listens, so that it is shown and served as running.
@@ -128,6 +135,10 @@ impl<H: Host> Agent<H> {
                 instance.mark_stale();
             }
             instance.set_units(units);
+            if units != Units::default() && !instance.parking.load(Ordering::Acquire) {
+                // An agent that was killed may have left one.
+                self.host.forget_parking(&instance.name);
+            }
             if units.service == Active::Active {
                 running += 1;
                 self.came_up(&instance);
@@ -148,8 +159,12 @@ impl<H: Host> Agent<H> {
                 continue;
             }
             loaded += usize::from(dormant);
-            self.preload_one(&instance).await;
+            match instance.phase() {
+                Phase::Parked => self.repark(&instance).await,
+                _ => self.preload_one(&instance).await,
+            }
         }
+        self.make_seats().await;
     }
 
     /// Loads or checks the pair of a sleeping instance. Requests wait meanwhile: one that connected

@@ -76,7 +76,16 @@ impl<H: Host> Agent<H> {
         instance: &Arc<Instance>,
     ) -> Result<bool, HostError> {
         let Some(closed) = Closed::if_idle(instance) else { return Ok(false) };
-        self.stop_behind(&closed, instance).await.map(|()| true)
+        if instance.phase() == Phase::Parked {
+            return Ok(true);
+        }
+        let ran = instance.phase() == Phase::Running;
+        self.stop_behind(&closed, instance).await?;
+        drop(closed);
+        if ran {
+            self.park_later(instance);
+        }
+        Ok(true)
     }
 
     /// Stops it whatever is open: requests that are under way get `stop_timeout` to end, new ones
@@ -124,7 +133,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Stops the service while the gate is closed.
-    async fn stop_behind(
+    pub(super) async fn stop_behind(
         self: &Arc<Self>,
         _: &Closed,
         instance: &Arc<Instance>,
