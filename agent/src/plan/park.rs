@@ -47,3 +47,14 @@ pub(super) fn in_front(job: &Job, value: Value) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stub_tells_what_the_agent_waits_for() {
+        let stub = include_str!("../../../park/src/main.rs");
+        assert!(stub.contains(&format!("b\"STATUS={STATUS}\"")));
+    }
+}
