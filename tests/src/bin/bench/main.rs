@@ -3,6 +3,7 @@
 //! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
 
 mod admin;
+mod park;
 mod scale;
 mod wake;
 
@@ -26,6 +27,7 @@ fn main() {
         if size == SIZES[0] {
             wake::one(host, systemd, size, &wake::PYTHON);
             wake::burst(host, systemd);
+            park::all(host, systemd);
         }
         wake::scale_ratio(systemd, size, static_ms, *base.get_or_insert(static_ms));
         scale::footprint(host, systemd, size);
