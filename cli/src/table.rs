@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::Style;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-use tenement_wire::dto::{InstanceView, State};
+use tenement_wire::dto::{InstanceView, State, Tier};
 
 use crate::human;
 use crate::output::{BAD, BOLD, DIM, GOOD, WARN, clean};
@@ -83,7 +83,7 @@ pub fn instances(instances: &[InstanceView], now: u64) -> String {
             state_style(view.state),
             &[
                 view.name.to_string(),
-                view.state.as_str().to_owned(),
+                state_word(view).to_owned(),
                 human::ago(now, view.since_ms),
                 view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
                 view.in_flight.to_string(),
@@ -95,6 +95,14 @@ pub fn instances(instances: &[InstanceView], now: u64) -> String {
         );
     }
     listing.render()
+}
+
+/// The state of an instance in a word; a parked one sleeps, but not as deep as the others.
+fn state_word(view: &InstanceView) -> &'static str {
+    match (view.state, view.tier) {
+        (State::Asleep, Tier::Parked) => "parked",
+        (state, _) => state.as_str(),
+    }
 }
 
 /// What a verb answers: where the instances are now.

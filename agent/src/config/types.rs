@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::{InstanceName, ProcessName, ResourceLimits};
+use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
 use super::credentials::Credentials;
 use super::network::Network;
@@ -233,11 +233,13 @@ impl Definition {
     }
 
     /// Whether its instances may be parked: `park` is not 0, and they sleep by themselves at all.
-    /// A dynamic user's directories are systemd's, so that no parked start can be asked for there.
+    /// A dynamic user's directories are systemd's, so that no parked start can be asked for there; and systemd would count the time that an
+    /// instance is parked towards `runtime_max`.
     #[must_use]
     pub fn may_park(&self) -> bool {
         let sleeps = self.idle_timeout.is_some();
-        sleeps && self.tiers.park != Park::Most(0) && self.user != RunAs::Dynamic
+        let endless = self.limits.get(Limit::RuntimeMax).is_none();
+        sleeps && endless && self.tiers.park != Park::Most(0) && self.user != RunAs::Dynamic
     }
 }
 

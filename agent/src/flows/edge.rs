@@ -58,8 +58,7 @@ impl Host for Edge {
 
     fn memory_bytes(&self) -> u64 {
         let info = rustix::system::sysinfo();
-        let units = u64::try_from(info.totalram).unwrap_or(u64::MAX);
-        units.saturating_mul(u64::from(info.mem_unit))
+        info.totalram.saturating_mul(u64::from(info.mem_unit))
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {

@@ -32,8 +32,9 @@ const COST: u64 = 300_000;
 const SHARE: u64 = 100;
 /// Instances that are being parked at once: wakes of others come first in PID 1's queue.
 pub(super) const AT_ONCE: usize = 4;
-/// How long a parking may take before requests go on without it.
-const BOUND: Duration = Duration::from_secs(10);
+/// How long a parking may take before requests go on without it, and the question what became of it.
+const BOUND: Duration = Duration::from_secs(3);
+const ASK_BOUND: Duration = Duration::from_secs(1);
 
 /// How many instances `park = "auto"` parks on a host with this much memory; at most half of those
 /// that may be loaded.
@@ -142,12 +143,17 @@ impl<H: Host> Agent<H> {
                 *taken += 1;
                 continue;
             }
-            let Some(closed) = Closed::if_idle(&instance) else { continue };
-            if instance.phase() == Phase::Parked
-                && let Err(error) = self.stop_behind(&closed, &instance).await
-            {
-                log::warn!("stopping {}, which was parked: {error}", instance.name);
-            }
+            self.stop_parked(&instance).await;
+        }
+    }
+
+    /// Stops a parked instance, unless somebody uses it.
+    pub(super) async fn stop_parked(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let Some(closed) = Closed::if_idle(instance) else { return };
+        if instance.phase() == Phase::Parked
+            && let Err(error) = self.stop_behind(&closed, instance).await
+        {
+            log::warn!("stopping {}, which was parked: {error}", instance.name);
         }
     }
 
@@ -166,29 +172,39 @@ impl<H: Host> Agent<H> {
             until_it_shows(instance).await;
             Ok::<_, HostError>(())
         };
-        let result = tokio::time::timeout(BOUND, attempt).await;
-        if let Ok(Err(error)) = &result {
-            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "parking {}: {error}", instance.name);
-            let hopeless = !matches!(error, HostError::Unreachable(_));
-            instance.unparkable.store(hopeless, Ordering::Relaxed);
-        }
-        if instance.phase() != Phase::Parked {
-            // The report may have been lost, or be late behind a daemon-reload: this answer is not.
-            if let Ok(units) = self.host.units(&instance.name).await {
-                instance.set_units(units);
+        match tokio::time::timeout(BOUND, attempt).await {
+            // It goes on beside us; what comes of it, reports tell.
+            Err(_) => log::info!("parking {} takes long", instance.name),
+            Ok(Err(error)) => {
+                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "parking {}: {error}", instance.name);
+                let hopeless = !matches!(error, HostError::Unreachable(_));
+                instance.unparkable.store(hopeless, Ordering::Relaxed);
             }
-        }
-        if result.is_ok() && matches!(instance.phase(), Phase::Running | Phase::Starting) {
-            // Something else than the stub was started, for nobody.
-            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} can't be parked: it does not wait for a request", instance.name);
-            instance.unparkable.store(true, Ordering::Relaxed);
-            if let Err(error) = self.stop_behind(&closed, instance).await {
-                log::warn!("stopping {}: {error}", instance.name);
+            Ok(Ok(())) if instance.phase() != Phase::Parked => {
+                self.find_out(&closed, instance).await;
             }
+            Ok(Ok(())) => {}
         }
         drop(parking);
         if instance.units().service == Active::Active {
             self.came_up(instance);
+        }
+    }
+
+    /// Asks systemd what has become of an instance that does not look parked. Where something else than
+    /// the stub was started, for nobody, it is stopped.
+    async fn find_out(self: &Arc<Self>, closed: &Closed, instance: &Arc<Instance>) {
+        // The report may have been lost, or be late behind a daemon-reload: this answer is not.
+        let asked = tokio::time::timeout(ASK_BOUND, self.host.units(&instance.name)).await;
+        let Ok(Ok(units)) = asked else { return };
+        instance.set_units(units);
+        if units.service != Active::Active || units.parked {
+            return;
+        }
+        log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} can't be parked: it does not wait for a request", instance.name);
+        instance.unparkable.store(true, Ordering::Relaxed);
+        if let Err(error) = self.stop_behind(closed, instance).await {
+            log::warn!("stopping {}: {error}", instance.name);
         }
     }
 
@@ -235,7 +251,7 @@ impl<H: Host> Agent<H> {
 /// Waits until it is parked, or is not going to be.
 async fn until_it_shows(instance: &Instance) {
     // Reports come within milliseconds of the job's end.
-    let _ = tokio::time::timeout(Duration::from_secs(2), async {
+    let _ = tokio::time::timeout(BOUND / 2, async {
         loop {
             let changed = instance.changed.notified();
             tokio::pin!(changed);

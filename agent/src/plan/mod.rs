@@ -20,7 +20,7 @@ pub mod value;
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::{InstanceName, ResourceLimits};
+use tenement_wire::{InstanceName, Limit, ResourceLimits};
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
@@ -144,7 +144,8 @@ impl Job<'_> {
     /// The stub, if the instance may be parked. A dynamic user's directories are systemd's, and the
     /// agent can't ask for a parked start there.
     fn park_helper(&self) -> Option<&Path> {
-        let may = self.def.may_park() && !self.dynamic_user();
+        let endless = self.ctx.overrides.get(Limit::RuntimeMax).is_none();
+        let may = self.def.may_park() && endless && !self.dynamic_user();
         self.ctx.park_helper.as_deref().filter(|_| may)
     }
 
