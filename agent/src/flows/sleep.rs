@@ -79,7 +79,8 @@ impl<H: Host> Agent<H> {
         if instance.phase() == Phase::Parked {
             return Ok(true);
         }
-        let ran = instance.phase() == Phase::Running;
+        // A request may have been answered before systemd's report that the service is up.
+        let ran = instance.phase() == Phase::Running || instance.taken.load(Ordering::SeqCst);
         self.stop_behind(&closed, instance).await?;
         drop(closed);
         if ran {
@@ -117,6 +118,8 @@ impl<H: Host> Agent<H> {
             }
         })
         .await;
+        // Whatever puts it to sleep later, it is not parked before somebody has used it.
+        instance.taken.store(false, Ordering::SeqCst);
         self.stop_behind(&closed, instance).await
     }
 

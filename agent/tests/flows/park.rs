@@ -130,6 +130,22 @@ async fn waking_by_hand_starts_the_app_of_a_parked_instance() {
 }
 
 #[tokio::test]
+async fn an_instance_is_parked_even_if_no_report_has_said_yet_that_it_ran() {
+    let world = World::with(PARKING, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    // Its units are there, and no report of them comes.
+    drop(world.request("fd:1").await.unwrap());
+    world.manager.stop(&instance.name).await.unwrap();
+    world.host.lag();
+    drop(world.request("fd:1").await.unwrap());
+    assert_eq!(instance.phase(), Phase::Asleep);
+    assert!(world.agent.put_to_sleep(&instance).await.unwrap());
+    until("it is parked", || world.host.count("parked") == 1).await;
+    world.host.deliver();
+    until("it is seen to be", || instance.phase() == Phase::Parked).await;
+}
+
+#[tokio::test]
 async fn a_report_of_the_parking_that_comes_after_a_request_changes_nothing() {
     let world = World::with(PARKING, &["fd:1"]).await;
     park(&world, "fd:1").await;

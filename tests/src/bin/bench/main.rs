@@ -15,6 +15,10 @@ const SIZES: [usize; 3] = [10, 1_000, 10_000];
 fn main() {
     let host = Host::the();
     let systemd = host.systemd();
+    // `bench park` measures parking alone.
+    if std::env::args().nth(1).as_deref() == Some("park") {
+        return park::all(host, systemd);
+    }
     println!("== systemd {systemd}: footprint without instances");
     scale::footprint(host, systemd, 0);
     let mut base = None;
