@@ -37,8 +37,9 @@ fn single(host: &Host, systemd: u32) {
     let (mut parked, mut stopped, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     verb(host, name, "wake");
     for _ in 0..ROUNDS {
+        until_tier(host, &["p0".to_owned()], "running");
         verb(host, name, "sleep");
-        until_parked(host, &["p0".to_owned()]);
+        until_tier(host, &["p0".to_owned()], "parked");
         parked.push(through(host, domain));
         verb(host, name, "stop");
         stopped.push(through(host, domain));
@@ -70,10 +71,11 @@ fn burst(host: &Host, systemd: u32) {
         verb(host, &format!("benchpark:{id}"), "wake");
     }
     for _ in 0..BURST_ROUNDS {
+        until_tier(host, &ids, "running");
         for id in &ids {
             verb(host, &format!("benchpark:{id}"), "sleep");
         }
-        until_parked(host, &ids);
+        until_tier(host, &ids, "parked");
         parked.push(at_once(&ids, |id| {
             let stream = host.connect(PORT).expect("accepted");
             let domain = format!("{id}.benchpark.localhost");
@@ -132,11 +134,12 @@ fn forks(ids: &[String]) -> f64 {
     took
 }
 
-fn until_parked(host: &Host, ids: &[String]) {
+fn until_tier(host: &Host, ids: &[String], tier: &str) {
+    let wanted = format!("\"tier\":\"{tier}\"");
     for id in ids {
-        until(&format!("{id} is parked"), Duration::from_secs(60), || {
+        until(&format!("{id} is {tier}"), Duration::from_secs(60), || {
             let view = show(host, &format!("benchpark:{id}"));
-            if view.contains("\"tier\":\"parked\"") { Ok(()) } else { Err(view) }
+            if view.contains(&wanted) { Ok(()) } else { Err(view) }
         });
     }
 }
