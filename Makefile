@@ -26,10 +26,12 @@ check: setup fmt clippy deny unit
 fmt:
 	$(call step,Formatting)
 	cargo fmt --all --check
+	cargo fmt --manifest-path park/Cargo.toml --check
 
 clippy:
 	$(call step,Clippy)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --manifest-path park/Cargo.toml --all-targets --locked -- -D warnings
 
 deny:
 	$(call step,Licences and sources of dependencies)
@@ -39,6 +41,7 @@ deny:
 unit:
 	$(call step,Unit tests)
 	cargo test --locked -p tenement-wire -p tenement-agent -p tenement-cli
+	cargo test --locked --manifest-path park/Cargo.toml
 
 # One suite after the other: they share two cores, or their times would mean nothing.
 e2e:

@@ -2,7 +2,8 @@
 //!
 //! `tenement.toml` (and `conf.d/*.toml`) is read. `expected.err` holds the rendered problems; else
 //! `expected.props` holds the plans that the config's `#! plan` lines ask for:
-//! `#! plan api:prod systemd=252 mode=system port=20001 account=ten-u1`.
+//! `#! plan api:prod systemd=252 mode=system port=20001 account=ten-u1`; with `park=yes`, `tenement-park`
+//! is installed.
 //! `UPDATE_GOLDEN=1 cargo test --test golden_config` writes them anew: read the difference before you commit.
 
 use std::fmt::Write as _;
@@ -72,6 +73,7 @@ fn plan_line(config: &Config, line: &str) -> String {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         exec_helper: Some(PathBuf::from("/usr/libexec/tenement/tenement-exec")),
+        park_helper: option(line, "park").map(|_| "/usr/libexec/tenement/tenement-park".into()),
         find_program: &find_program,
     };
     let definition = &config.processes[name.process()];

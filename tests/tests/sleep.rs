@@ -9,13 +9,16 @@ use tenement_tests::results::Figure;
 use tenement_tests::{Client, Host, until};
 
 const CONFIG: &str = r#"
+# Stopped and not parked, for these tests look at systemd's units; parking has tests of its own.
 [process.sfd]
 command = "/srv/apps/hello-static"
 idle_timeout = "1s"
+park = 0
 
 [process.sport]
 command = "/srv/apps/hello-static --port {port}"
 idle_timeout = "1s"
+park = 0
 
 [process.srace]
 command = "/srv/apps/hello-static"

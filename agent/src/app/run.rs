@@ -115,7 +115,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
-    let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
+    let edge = Edge { systemd, units, run_dir: places.run_dir.clone() };
+    let agent = Agent::new(edge, store, config, places.run_dir.clone());
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
     let registered = adopt(&agent).await?;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::{InstanceName, ProcessName, ResourceLimits};
+use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
 use super::credentials::Credentials;
 use super::network::Network;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
-use super::tiers::Tiers;
+use super::tiers::{Park, Tiers};
 
 /// The whole validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,6 +230,16 @@ impl Definition {
     pub fn limits_of(&self, overrides: &ResourceLimits, settings: &Settings) -> ResourceLimits {
         let most = self.max.overridden(&ResourceLimits::new(), &settings.max);
         self.limits.overridden(overrides, &most)
+    }
+
+    /// Whether its instances may be parked: `park` is not 0, and they sleep by themselves at all.
+    /// A dynamic user's directories are systemd's, so that no parked start can be asked for there; and systemd would count the time that an
+    /// instance is parked towards `runtime_max`.
+    #[must_use]
+    pub fn may_park(&self) -> bool {
+        let sleeps = self.idle_timeout.is_some();
+        let endless = self.limits.get(Limit::RuntimeMax).is_none();
+        sleeps && endless && self.tiers.park != Park::Most(0) && self.user != RunAs::Dynamic
     }
 }
 

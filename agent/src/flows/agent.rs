@@ -49,6 +49,10 @@ pub struct Agent<H> {
     /// Where changes of state are kept, if anywhere. Set before instances are admitted.
     pub history: OnceLock<History>,
     started_ms: u64,
+    /// Instances that are being parked at once.
+    pub(super) parkings: Semaphore,
+    /// Held while parked instances are stopped because there are too many.
+    pub(super) seats: tokio::sync::Mutex<()>,
 }
 
 impl<H: Host> Agent<H> {
@@ -69,6 +73,8 @@ impl<H: Host> Agent<H> {
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
             started_ms: now_ms(),
+            parkings: Semaphore::new(super::park::AT_ONCE),
+            seats: tokio::sync::Mutex::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
@@ -7,9 +8,9 @@ use tenement_wire::status::ServiceView;
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
-use crate::plan::Particulars;
+use crate::plan::{PARK_STATUS, Particulars};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
-use crate::units::{Client, UnitsError};
+use crate::units::{Client, UnitsError, flag};
 
 /// Between tries of a call that was cut off. Together they outlast a restart of the bus.
 const PAUSES: [Duration; 4] = [
@@ -25,6 +26,8 @@ pub struct Edge {
     pub systemd: Manager,
     /// Changes.
     pub units: Client,
+    /// `/run/tenement`, or the user's.
+    pub run_dir: PathBuf,
 }
 
 impl Host for Edge {
@@ -37,7 +40,35 @@ impl Host for Edge {
     }
 
     async fn start(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
+        self.forget_parking(name);
         steadily(|| self.units.start(name, with)).await
+    }
+
+    async fn park(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
+        let raise = || flag::raise(&self.run_dir, name);
+        if raise().is_err() {
+            // Its directory is made when its units are.
+            self.load(name, with).await?;
+            raise().map_err(|error| {
+                HostError::Failed(format!("no parked start can be asked for: {error}"))
+            })?;
+        }
+        self.units.start(name, with).await.map_err(from_units)
+    }
+
+    fn forget_parking(&self, name: &InstanceName) {
+        if let Err(error) = flag::lower(&self.run_dir, name) {
+            log::debug!("the flag of {name} stays: {error}");
+        }
+    }
+
+    async fn fits(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.units.load(name, with).await.map(|loaded| !loaded.stale).map_err(from_units)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let info = rustix::system::sysinfo();
+        info.totalram.saturating_mul(u64::from(info.mem_unit))
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -65,9 +96,11 @@ impl Host for Edge {
         let (service, socket) =
             tokio::join!(self.systemd.brief(&service), self.systemd.brief(&socket));
         let state = |brief: Option<Brief>| active(brief.map(|b| b.active));
+        let service = state(service.map_err(from_systemd)?);
         Ok(Units {
-            service: state(service.map_err(from_systemd)?),
+            service,
             socket: state(socket.map_err(from_systemd)?),
+            parked: service == Active::Active && self.is_parked(name).await?,
         })
     }
 
@@ -89,7 +122,19 @@ impl Host for Edge {
                 UnitKind::Socket => pair.socket = active(Some(row.active)),
             }
         }
-        Ok(pairs.into_iter().collect())
+        // Only those that are up have anything to say, and their answers come side by side.
+        let asked = pairs.into_iter().map(async |(name, mut units)| {
+            units.parked = units.service == Active::Active && self.is_parked(&name).await?;
+            Ok((name, units))
+        });
+        futures_util::future::try_join_all(asked).await
+    }
+}
+
+impl Edge {
+    async fn is_parked(&self, name: &InstanceName) -> Result<bool, HostError> {
+        let text = self.systemd.status_text(&name.service_unit()).await.map_err(from_systemd)?;
+        Ok(text == PARK_STATUS)
     }
 }
 
@@ -119,7 +164,7 @@ pub fn report(event: UnitEvent) -> Option<Report> {
         UnitKind::Socket => Unit::Socket,
     };
     match event {
-        UnitEvent::Changed { name, kind, active: state, sub, result, .. } => Some(Report {
+        UnitEvent::Changed { name, kind, active: state, sub, result, status, .. } => Some(Report {
             name,
             unit: unit(kind),
             // systemd 254 passes through these on its way to `auto-restart`, which counts alone.
@@ -129,14 +174,9 @@ pub fn report(event: UnitEvent) -> Option<Report> {
             },
             auto_restart: sub.starts_with("auto-restart"),
             result,
+            parked: state == ActiveState::Active && status == PARK_STATUS,
         }),
-        UnitEvent::Removed { name, kind } => Some(Report {
-            name,
-            unit: unit(kind),
-            active: Active::Absent,
-            auto_restart: false,
-            result: String::new(),
-        }),
+        UnitEvent::Removed { name, kind } => Some(Report::of(name, unit(kind), Active::Absent)),
         UnitEvent::Resync => None,
     }
 }

@@ -46,6 +46,8 @@ pub struct Units {
     pub service: Active,
     /// Its socket.
     pub socket: Active,
+    /// Whether the service says that it is parked.
+    pub parked: bool,
 }
 
 /// Facts of a service, for people.
@@ -89,6 +91,24 @@ pub trait Host: Send + Sync + 'static {
         name: &InstanceName,
         with: &Particulars,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Starts the service of a sleeping instance so that it waits for its first request, and waits for
+    /// the job: what became of it, reports tell.
+    fn park(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Sees to it that no later start is parked.
+    fn forget_parking(&self, name: &InstanceName);
+    /// Does what [`Host::load`] does; `false` if the service is up in another revision than it would be
+    /// loaded with now.
+    fn fits(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// The host's memory in bytes; 0 if unknown.
+    fn memory_bytes(&self) -> u64;
     /// Stops the service and waits until it is down; the socket stays.
     fn stop(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Freezes the service of a running instance.

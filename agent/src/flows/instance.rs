@@ -69,6 +69,12 @@ pub struct Instance {
     crashed_ms: AtomicU64,
     /// Counts of its requests, where they are limited.
     pub throttle: Throttle,
+    /// Whether it is being parked now.
+    pub(super) parking: AtomicBool,
+    /// Whether somebody has used it since it was last parked.
+    pub(super) taken: AtomicBool,
+    /// Whether a try has shown that it can't be parked.
+    pub(super) unparkable: AtomicBool,
     /// Lease count and stop gate.
     pub gate: Gate,
     /// Notified when the last lease ends.
@@ -120,6 +126,9 @@ impl Instance {
             crashes: AtomicU32::new(0),
             crashed_ms: AtomicU64::new(0),
             throttle: Throttle::default(),
+            parking: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+            unparkable: AtomicBool::new(false),
             gate: Gate::default(),
             idle: Notify::new(),
             changed: Notify::new(),
@@ -217,6 +226,7 @@ impl Instance {
         }
         self.set_setup(new);
         self.mark_stale();
+        self.unparkable.store(false, Ordering::Relaxed);
         // Its idle time may be another one now.
         self.changed.notify_waiters();
     }
@@ -233,6 +243,7 @@ impl Instance {
         Units {
             service: Active::from_u8(self.service.load(Ordering::SeqCst)),
             socket: Active::from_u8(self.socket.load(Ordering::Acquire)),
+            parked: self.depth() == Depth::Parked,
         }
     }
 
@@ -256,7 +267,7 @@ impl Instance {
     /// What it is doing.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        let Units { service, socket } = self.units();
+        let Units { service, socket, .. } = self.units();
         match service {
             Active::Active if self.depth() == Depth::Frozen => Phase::Frozen,
             Active::Active if self.depth() == Depth::Parked => Phase::Parked,
@@ -307,6 +318,7 @@ impl Instance {
     /// Notes what systemd said of both.
     pub fn set_units(&self, units: Units) {
         self.socket.store(units.socket as u8, Ordering::Release);
+        self.note_parked(units.parked);
         self.set_service(units.service);
     }
 

@@ -12,7 +12,7 @@ use tenement_wire::{InstanceId, InstanceName};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
-use super::instance::Instance;
+use super::instance::{Instance, Phase};
 use super::management::{ManageError, Management, Spawn};
 use super::story::Way;
 use super::view::AT_ONCE;
@@ -73,9 +73,13 @@ impl<H: Host> Manager<H> {
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         self.agent.absolve(instance).await?;
         let _because = instance.because(Way::Up, Cause::Operator);
+        let parked = instance.phase() == Phase::Parked;
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
             return Ok(());
+        }
+        if parked {
+            self.agent.nudge(instance).await;
         }
         // With a socket of systemd's, a connection would be the wake; nobody connects here.
         self.agent.host.start(&instance.name, &instance.particulars()).await.map_err(|error| {

@@ -14,6 +14,7 @@ pub mod lease;
 pub mod manage;
 pub mod management;
 pub mod observe;
+mod park;
 pub mod phase;
 mod probe;
 pub mod recovery;

@@ -41,6 +41,16 @@ pub struct Report {
     pub auto_restart: bool,
     /// `Result` of its run as last heard; empty if unknown.
     pub result: String,
+    /// Whether the service says that it is parked.
+    pub parked: bool,
+}
+
+impl Report {
+    /// A report of nothing but a state.
+    #[must_use]
+    pub fn of(name: InstanceName, unit: Unit, active: Active) -> Self {
+        Self { name, unit, active, auto_restart: false, result: String::new(), parked: false }
+    }
 }
 
 impl<H: Host> Agent<H> {
@@ -52,6 +62,8 @@ impl<H: Host> Agent<H> {
             return;
         }
         let before = instance.units().service;
+        // First, so that a parked one never looks as if it ran.
+        instance.note_parked(report.parked);
         instance.set_service_as(report);
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
@@ -75,7 +87,10 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
+    pub(super) fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
+        if instance.phase() == Phase::Parked || instance.parking.load(Ordering::Acquire) {
+            return;
+        }
         self.watch_idleness(instance);
         self.watch_health(instance);
         if instance.phase() == Phase::Starting && instance.setup().is_awaited() {
@@ -141,6 +156,10 @@ impl<H: Host> Agent<H> {
                 instance.mark_stale();
             }
             instance.set_units(units);
+            if units != Units::default() && !instance.parking.load(Ordering::Acquire) {
+                // An agent that was killed may have left one.
+                self.host.forget_parking(&instance.name);
+            }
             if units.service == Active::Active {
                 running += 1;
                 let ready = instance.ready.load(Ordering::Acquire);
@@ -170,8 +189,12 @@ impl<H: Host> Agent<H> {
             }
             loaded += usize::from(dormant);
             let _because = instance.because(Way::Up, cause);
-            self.preload_one(&instance).await;
+            match instance.phase() {
+                Phase::Parked => self.repark(&instance).await,
+                _ => self.preload_one(&instance).await,
+            }
         }
+        self.make_seats().await;
     }
 
     /// Loads or checks the pair of a sleeping instance. Requests wait meanwhile: one that connected

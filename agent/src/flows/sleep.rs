@@ -88,7 +88,17 @@ impl<H: Host> Agent<H> {
         instance: &Arc<Instance>,
     ) -> Result<bool, HostError> {
         let Some(closed) = close_if_idle(instance).await else { return Ok(false) };
-        self.stop_behind(&closed, instance).await.map(|()| true)
+        if instance.phase() == Phase::Parked {
+            return Ok(true);
+        }
+        // A request may have been answered before systemd's report that the service is up.
+        let ran = instance.phase() == Phase::Running || instance.taken.load(Ordering::SeqCst);
+        self.stop_behind(&closed, instance).await?;
+        drop(closed);
+        if ran {
+            self.park_later(instance);
+        }
+        Ok(true)
     }
 
     /// Stops it whatever is open: requests that are under way get `stop_timeout` to end, new ones
@@ -121,6 +131,8 @@ impl<H: Host> Agent<H> {
             }
         })
         .await;
+        // Whatever puts it to sleep later, it is not parked before somebody has used it.
+        instance.taken.store(false, Ordering::SeqCst);
         self.stop_behind(&closed, instance).await
     }
 
@@ -137,7 +149,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Stops the service while the gate is closed.
-    async fn stop_behind(
+    pub(super) async fn stop_behind(
         self: &Arc<Self>,
         _: &Closed,
         instance: &Arc<Instance>,

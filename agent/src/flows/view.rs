@@ -247,6 +247,10 @@ fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String 
         State::Asleep if view.tier == Tier::Dormant => {
             "It is asleep and no unit of it is loaded: its first request makes them.".into()
         }
+        State::Asleep if view.tier == Tier::Parked => {
+            "It is parked: its sandbox is up, and its app starts in it with the first request."
+                .into()
+        }
         State::Asleep => "It is asleep: nobody uses it, and its socket waits for a request.".into(),
         State::Failed => {
             format!(
@@ -263,6 +267,9 @@ fn next(view: &InstanceView) -> String {
         State::Starting => "joins the start that is under way".into(),
         State::Stopping => "waits for the stop to end and wakes it again".into(),
         State::Asleep if view.tier == Tier::Dormant => "makes its units and wakes it".into(),
+        State::Asleep if view.tier == Tier::Parked => {
+            "starts the app in the sandbox that is waiting for it, without systemd".into()
+        }
         State::Asleep => "wakes it".into(),
         State::Failed => {
             "is refused with 503 until the back-off has passed, then tries again".into()

@@ -19,6 +19,7 @@ use super::agent::Agent;
 use super::host::{Active, Host, HostError};
 use super::instance::{Flight, Instance, Phase};
 use super::lease::Lease;
+use super::park::may_wait;
 use super::probe::{Open, connect};
 use super::refuse::{given_up, refusal, refuse_while_backing_off};
 use super::{Served, WakeError};
@@ -84,13 +85,20 @@ impl<H: Host> Agent<H> {
         refuse_while_backing_off(instance)?;
         let by_systemd = !instance.setup().is_awaited();
         let fresh = instance.staleness() == 0;
-        if by_systemd && matches!(instance.phase(), Phase::Running | Phase::Starting) {
-            return Ok(());
+        let phase = instance.phase();
+        let at_once = match phase {
+            Phase::Running | Phase::Starting => true,
+            Phase::Asleep | Phase::Parked => fresh,
+            _ => false,
+        };
+        if !(by_systemd && at_once) {
+            self.join_flight(instance, true).await?;
         }
-        if by_systemd && fresh && instance.phase() == Phase::Asleep {
-            return Ok(());
+        if instance.take() {
+            // No report says that the service is active: it has been so all the time.
+            self.watch_idleness(instance);
         }
-        self.join_flight(instance, true).await
+        Ok(())
     }
 
     /// Joins the wake that is under way or begins one. Unless it is `asked` for (somebody has started
@@ -135,6 +143,7 @@ impl<H: Host> Agent<H> {
             self.until_gate_opens(instance).await;
         }
         self.settle(instance).await;
+        self.refit(instance).await.map_err(|e| self.failed(instance, &e))?;
         let started = Instant::now();
         let idle = matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed);
         if idle && !asked && abandoned(instance) {
@@ -229,7 +238,12 @@ impl<H: Host> Agent<H> {
             instance.units().service,
             Active::Active | Active::Activating | Active::Deactivating
         );
-        if !down || trigger.is_some() || instance.gate.is_closed() {
+        if trigger.is_some() || instance.gate.is_closed() {
+            return Ok(());
+        }
+        let parked = instance.phase() == Phase::Parked;
+        // One that is just coming up may be about to wait for a connection; one more does no harm.
+        if !(down || parked || (may_wait(instance) && instance.gate.leases() > 0)) {
             return Ok(());
         }
         if !asked && abandoned(instance) {
@@ -247,6 +261,9 @@ impl<H: Host> Agent<H> {
             }
         };
         *trigger = Some(open);
+        if instance.take() {
+            self.watch_idleness(instance);
+        }
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! What is executed.
 
-use super::Job;
 use super::error::PlanError;
 use super::value::{Property, Value};
+use super::{Job, park};
 
 /// The first version known to survive a daemon-reload with `ExecStartEx`. 252 writes that name into the
 /// unit's file, doesn't know it when it reads the file back, and the next wake fails ("bad unit file
@@ -37,14 +37,16 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
     };
     if job.ctx.systemd >= EXEC_EX_SINCE {
         let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
+        let value = park::in_front(job, value);
         return Ok(Exec { property: Property { name: "ExecStartEx", value }, argv: None });
     }
     // Up to 252 `$` and `;` are written to the unit's file as `\$` and `\;`, which are read back with their
     // backslashes. The environment comes back as it was.
-    let garbled = argv.iter().any(|word| word.contains(['$', ';']));
+    let parked = job.park_helper().map(|_| &path);
+    let garbled = argv.iter().chain(parked).any(|word| word.contains(['$', ';']));
     let plain = |path: String, argv| Property {
         name: "ExecStart",
-        value: Value::ExecPlain(vec![(path, argv, false)]),
+        value: park::in_front(job, Value::ExecPlain(vec![(path, argv, false)])),
     };
     if let (true, Some(helper)) = (garbled, &job.ctx.exec_helper) {
         let words = std::iter::once(&path).chain(&argv).map(String::as_str);

@@ -11,6 +11,7 @@ pub mod argv;
 mod environment;
 mod error;
 mod exec;
+mod park;
 mod paths;
 mod sandbox;
 mod service;
@@ -19,10 +20,11 @@ pub mod value;
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::{InstanceName, ResourceLimits};
+use tenement_wire::{InstanceName, Limit, ResourceLimits};
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
+pub use park::{FLAG as PARK_FLAG, STATUS as PARK_STATUS, instance_dir};
 pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
@@ -77,6 +79,8 @@ pub struct PlanContext<'a> {
     /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
     /// only until the next daemon-reload.
     pub exec_helper: Option<PathBuf>,
+    /// Path of `tenement-park`; without it no instance can be parked.
+    pub park_helper: Option<PathBuf>,
     /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -135,6 +139,14 @@ impl Job<'_> {
             RunAs::PerInstance => self.system() && self.ctx.account.is_none(),
             RunAs::Named(_) => false,
         }
+    }
+
+    /// The stub, if the instance may be parked. A dynamic user's directories are systemd's, and the
+    /// agent can't ask for a parked start there.
+    fn park_helper(&self) -> Option<&Path> {
+        let endless = self.ctx.overrides.get(Limit::RuntimeMax).is_none();
+        let may = self.def.may_park() && endless && !self.dynamic_user();
+        self.ctx.park_helper.as_deref().filter(|_| may)
     }
 
     /// The limits in force.

@@ -68,6 +68,10 @@ const FLAGS: [&str; 11] = [
 fn writable(job: &Job) -> Vec<String> {
     let mut paths = vec![text(&job.paths.data_dir)];
     paths.extend(job.paths.app_dir.as_deref().map(text));
+    if job.park_helper().is_some() && job.paths.app_dir.is_none() {
+        // The stub takes the agent's flag away.
+        paths.push(text(&super::instance_dir(&job.ctx.run_dir, job.name)));
+    }
     let app_side = matches!(job.def.listen, Listen::Socket | Listen::Own);
     if app_side && job.paths.app_dir.is_none() {
         // A named user binds the configured path itself.

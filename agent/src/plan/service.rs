@@ -37,6 +37,10 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("WorkingDirectory", Value::Str(directory)),
         p(environment::PROPERTY, Value::Strs(environment)),
     ];
+    if job.park_helper().is_some() {
+        // The stub tells that it is parked, and the app is the same process.
+        list.push(p("NotifyAccess", str("main")));
+    }
     if job.def.listen != Listen::Fd {
         // The app would take the trigger for its own listener.
         let names = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];

@@ -58,6 +58,16 @@ impl Manager {
         Ok(std::time::Duration::from_micros(timeout.map_or(0, or_default::<u64>)))
     }
 
+    /// What a loaded service says of itself: `StatusText`; empty if it says nothing or isn't loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn status_text(&self, unit: &str) -> Result<String, SystemdError> {
+        let link = self.link()?;
+        let text = self.get(&link, &unit_path(unit), "Service", "StatusText").await;
+        Ok(unless_absent(text)?.map_or_else(String::new, or_default))
+    }
+
     pub(super) async fn get(
         &self,
         link: &Link,

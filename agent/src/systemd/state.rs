@@ -136,6 +136,8 @@ pub enum UnitEvent {
         result: String,
         /// Main process as last heard, 0 if none or unknown.
         main_pid: u32,
+        /// `StatusText` as last heard: what a service says of itself (sd_notify(3)).
+        status: String,
     },
     /// It is no longer loaded.
     Removed {

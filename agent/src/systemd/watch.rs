@@ -21,6 +21,7 @@ const QUEUE: usize = 4096;
 struct Run {
     result: String,
     main_pid: u32,
+    status: String,
 }
 
 /// Turns the messages of one connection into events.
@@ -89,6 +90,9 @@ impl Decoder {
                 if let Some(result) = text(&changed, "Result") {
                     run.result = result;
                 }
+                if let Some(status) = text(&changed, "StatusText") {
+                    run.status = status;
+                }
                 if let Some(Variant::U32(pid)) = changed.get("MainPID") {
                     run.main_pid = *pid;
                 }
@@ -102,6 +106,7 @@ impl Decoder {
                     active: ActiveState::parse(&text(&changed, "ActiveState")?),
                     sub: text(&changed, "SubState")?,
                     result: run.result,
+                    status: run.status,
                     main_pid: if kind == UnitKind::Service { run.main_pid } else { 0 },
                 })
             }
@@ -189,7 +194,11 @@ mod tests {
         let (mut decoder, jobs) = (Decoder::default(), Jobs::default());
         let service = properties(
             "org.freedesktop.systemd1.Service",
-            &[("Result", Variant::new("oom-kill")), ("MainPID", Variant::new(7_u32))],
+            &[
+                ("Result", Variant::new("oom-kill")),
+                ("MainPID", Variant::new(7_u32)),
+                ("StatusText", Variant::new("dying")),
+            ],
         );
         assert_eq!(decoder.message(&service, &jobs), None);
         assert_eq!(
@@ -201,6 +210,7 @@ mod tests {
                 sub: "failed".into(),
                 result: "oom-kill".into(),
                 main_pid: 7,
+                status: "dying".into(),
             })
         );
     }

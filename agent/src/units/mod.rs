@@ -17,6 +17,7 @@ mod client;
 mod dirs;
 mod envfile;
 mod error;
+pub mod flag;
 mod place;
 mod purge;
 mod recipe;

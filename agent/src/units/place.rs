@@ -5,6 +5,8 @@ use std::path::PathBuf;
 /// Where the package has it.
 const EXEC_HELPER: &str = "/usr/libexec/tenement/tenement-exec";
 
+const PARK_HELPER: &str = "/usr/libexec/tenement/tenement-park";
+
 /// The directories that a builder works in, and who must own them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -22,6 +24,8 @@ pub struct Place {
     pub etc_dir: PathBuf,
     /// `tenement-exec`, used where it exists.
     pub exec_helper: Option<PathBuf>,
+    /// `tenement-park`, used where it exists.
+    pub park_helper: Option<PathBuf>,
     /// The user who must own config, and the parents of what we make.
     pub owner: u32,
 }
@@ -38,6 +42,7 @@ impl Place {
             data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
+            park_helper: Some(PARK_HELPER.into()),
             owner: 0,
         }
     }
@@ -54,6 +59,7 @@ impl Place {
             data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
+            park_helper: Some(PARK_HELPER.into()),
             owner: rustix::process::geteuid().as_raw(),
         }
     }

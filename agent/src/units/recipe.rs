@@ -57,7 +57,7 @@ impl Kitchen {
         let agent = accounts::group(&self.place.etc_dir, AGENT_GROUP);
         let identity = self.identity(def, name, &paths)?;
         match identity {
-            Some(identity) => self.make_directories(name, &paths, identity, agent)?,
+            Some(identity) => self.make_directories(name, def, &paths, identity, agent)?,
             None => {
                 drop(self.run_dir(&paths.run_dir, name, agent).map_err(|e| io_error(name, &e))?)
             }
@@ -74,6 +74,7 @@ impl Kitchen {
             overrides: particulars.overrides.clone(),
             env_file_vars: self.env_files(def)?,
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
+            park_helper: self.place.park_helper.clone().filter(|path| path.exists()),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
@@ -129,6 +130,7 @@ impl Kitchen {
     fn make_directories(
         &self,
         name: &InstanceName,
+        def: &Definition,
         paths: &Paths,
         identity: Identity,
         agent: Option<u32>,
@@ -140,8 +142,8 @@ impl Kitchen {
             let data = open_trusted(parent(&paths.data_dir)?, owner, true)?;
             dirs::ensure(&data, id, Access { uid, gid, mode: 0o700 })?;
             let run = self.run_dir(&paths.run_dir, name, agent)?;
-            if paths.app_dir.is_some() {
-                // The agent connects as member of its group, which the setgid bit hands on.
+            if paths.app_dir.is_some() || def.may_park() {
+                // For the app's socket and the agent's flag. The agent connects as member of its group, which the setgid bit hands on.
                 let access = match agent.filter(|_| self.place.is_system()) {
                     Some(agent) => Access { uid, gid: agent, mode: 0o2770 },
                     None => Access { uid, gid, mode: 0o700 },

@@ -91,13 +91,7 @@ async fn an_end_by_hand_is_no_crash() {
 }
 
 fn service(instance: &Instance, active: Active, auto_restart: bool) -> Report {
-    Report {
-        name: instance.name.clone(),
-        unit: Unit::Service,
-        active,
-        auto_restart,
-        result: String::new(),
-    }
+    Report { auto_restart, ..Report::of(instance.name.clone(), Unit::Service, active) }
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ struct Script {
     app: Option<App>,
     panics: Option<&'static str>,
     status: Option<u16>,
+    memory: u64,
+    silent: bool,
 }
 
 /// systemd and the helper; clones share everything.
@@ -159,6 +161,20 @@ impl FakeHost {
         self.script(|s| s.panics = Some(verb));
     }
 
+    /// How much memory the host has, in bytes; 0 until said.
+    pub fn has_memory(&self, bytes: u64) {
+        self.script(|s| s.memory = bytes);
+    }
+
+    /// Units lack the stub from now on: what is to be parked starts in full.
+    pub fn lacks_stub(&self) {
+        self.script(|s| s.silent = true);
+    }
+
+    pub fn parks(&self) -> bool {
+        !self.script(|s| s.silent)
+    }
+
     async fn begin(&self, verb: &'static str) -> Result<(), HostError> {
         self.counted(verb);
         assert!(self.script(|s| s.panics.take_if(|v| *v == verb)).is_none(), "as scripted");
@@ -202,13 +218,7 @@ impl Host for FakeHost {
             drop(loaded);
             tokio::spawn(pair.run(queue));
             let (name, active) = (name.clone(), Active::Active);
-            self.report(Report {
-                name,
-                unit: Unit::Socket,
-                active,
-                auto_restart: false,
-                result: String::new(),
-            });
+            self.report(Report::of(name, Unit::Socket, active));
         }
         Ok(())
     }
@@ -223,6 +233,26 @@ impl Host for FakeHost {
         self.begin("start").await?;
         self.command(name, Command::Start).await;
         Ok(())
+    }
+
+    async fn park(&self, name: &InstanceName, _: &Particulars) -> Result<(), HostError> {
+        self.counted("flag");
+        self.begin("park").await?;
+        self.command(name, Command::Park).await;
+        Ok(())
+    }
+
+    fn forget_parking(&self, _: &InstanceName) {
+        self.counted("forget");
+    }
+
+    async fn fits(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.load(name, with).await?;
+        Ok(self.begin("fits").await.is_ok())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.script(|s| s.memory)
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {

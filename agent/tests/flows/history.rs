@@ -77,7 +77,7 @@ async fn sleep_after_the_idle_time_is_told_as_that() {
 
 fn report(instance: &Instance, active: Active, auto_restart: bool, result: &str) -> Report {
     let (name, result) = (instance.name.clone(), result.to_owned());
-    Report { name, unit: Unit::Service, active, auto_restart, result }
+    Report { auto_restart, result, ..Report::of(name, Unit::Service, active) }
 }
 
 #[tokio::test]

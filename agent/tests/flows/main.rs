@@ -8,6 +8,7 @@ mod idle;
 mod manage;
 mod observe;
 mod pair;
+mod park;
 mod poll;
 mod reload;
 mod stress;

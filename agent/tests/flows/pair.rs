@@ -22,6 +22,8 @@ use super::poll::takes;
 pub enum Command {
     /// Start the service.
     Start(oneshot::Sender<()>),
+    /// Start the service with the flag there.
+    Park(oneshot::Sender<()>),
     /// Stop the service.
     Stop(oneshot::Sender<()>),
     /// Stop both and unload them.
@@ -75,6 +77,10 @@ impl Pair {
                         self.start().await;
                         let _ = done.send(());
                     }
+                    Some(Command::Park(done)) => {
+                        self.park().await;
+                        let _ = done.send(());
+                    }
                     Some(Command::Stop(done)) => {
                         self.stop().await;
                         let _ = done.send(());
@@ -94,6 +100,7 @@ impl Pair {
                         self.app.spawn(answer(stream, self.host.clone()));
                     } else {
                         self.queue.push(stream);
+                        self.unpark().await;
                         self.start().await;
                     }
                 }
@@ -112,13 +119,50 @@ impl Pair {
     }
 
     fn report(&self, unit: Unit, active: Active, auto_restart: bool) {
-        self.host.report(Report {
-            name: self.name.clone(),
-            unit,
-            active,
-            auto_restart,
-            result: String::new(),
-        });
+        let parked = unit == Unit::Service && self.units.lock().unwrap().parked;
+        let report = Report::of(self.name.clone(), unit, active);
+        self.host.report(Report { auto_restart, parked, ..report });
+    }
+
+    /// The stub starts; it waits unless a connection does.
+    async fn park(&mut self) {
+        if !self.host.parks() || !self.queue.is_empty() {
+            return self.start().await;
+        }
+        if matches!(self.service(), Active::Active | Active::Activating) {
+            return;
+        }
+        self.host.counted("parked");
+        self.set(Active::Activating, false);
+        // Type=exec: it is active before it has said anything.
+        self.set(Active::Active, false);
+        self.units.lock().unwrap().parked = true;
+        self.set(Active::Active, false);
+    }
+
+    /// The stub becomes the app, of which systemd only hears that it is not parked any more.
+    async fn unpark(&mut self) {
+        if !std::mem::take(&mut self.units.lock().unwrap().parked) {
+            return;
+        }
+        self.host.counted("unparked");
+        self.set(Active::Active, false);
+        match self.host.app() {
+            App::Serves(after) => {
+                takes(after).await;
+                self.serve().await;
+            }
+            App::DiesBadly => self.serve().await,
+            App::Mute => {}
+            App::Crashes => {
+                self.set(Active::Activating, true);
+                self.again = true;
+            }
+            App::Exits => {
+                self.ended().await;
+                self.again = !self.queue.is_empty();
+            }
+        }
     }
 
     async fn start(&mut self) {
@@ -186,6 +230,7 @@ impl Pair {
         if self.service() == Active::Absent || self.service() == Active::Inactive {
             return;
         }
+        self.units.lock().unwrap().parked = false;
         self.set(Active::Deactivating, false);
         if self.host.app() == App::DiesBadly {
             self.set(Active::Failed, false);

@@ -4,6 +4,7 @@
 
 mod admin;
 mod health;
+mod park;
 mod scale;
 mod wake;
 
@@ -15,11 +16,14 @@ const SIZES: [usize; 3] = [10, 1_000, 10_000];
 fn main() {
     let host = Host::the();
     let systemd = host.systemd();
+    match std::env::args().nth(1).as_deref() {
+        // One figure alone.
+        Some("park") => return park::all(host, systemd),
+        Some("health") => return health::checks(host, systemd),
+        _ => {}
+    }
     println!("== systemd {systemd}: footprint without instances");
     scale::footprint(host, systemd, 0);
-    if std::env::args().nth(1).as_deref() == Some("health") {
-        return health::checks(host, systemd);
-    }
     let mut base = None;
     for size in SIZES {
         println!("== systemd {systemd}: {size} registered instances");
@@ -30,6 +34,7 @@ fn main() {
         if size == SIZES[0] {
             wake::one(host, systemd, size, &wake::PYTHON);
             wake::burst(host, systemd);
+            park::all(host, systemd);
         }
         wake::scale_ratio(systemd, size, static_ms, *base.get_or_insert(static_ms));
         scale::footprint(host, systemd, size);

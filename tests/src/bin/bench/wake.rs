@@ -29,6 +29,13 @@ pub struct App {
     alone: fn(&std::path::Path) -> Command,
 }
 
+impl App {
+    /// What starts it on its own at `socket`.
+    pub(super) fn alone(&self, socket: &std::path::Path) -> Command {
+        (self.alone)(socket)
+    }
+}
+
 /// The static binary.
 pub const STATIC: App = App {
     name: "static",
@@ -52,7 +59,7 @@ pub const PYTHON: App = App {
     },
 };
 
-fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
+pub(super) fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
     let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).expect("sent");
     let mut first = [0; 64];
@@ -62,7 +69,7 @@ fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
     let _ = stream.read_to_end(&mut rest);
 }
 
-fn ms(begin: Instant) -> f64 {
+pub(super) fn ms(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
@@ -107,7 +114,7 @@ pub fn one(host: &Host, systemd: u32, size: usize, app: &App) -> f64 {
 }
 
 /// How long the app takes from fork to the first byte, without systemd.
-fn on_its_own(app: &App) -> f64 {
+pub(super) fn on_its_own(app: &App) -> f64 {
     let socket = std::env::temp_dir().join(format!("tenement-bench-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&socket);
     let begin = Instant::now();
@@ -125,13 +132,13 @@ fn on_its_own(app: &App) -> f64 {
     took
 }
 
-fn quiet(mut command: Command) -> Command {
+pub(super) fn quiet(mut command: Command) -> Command {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
 /// A child that does not outlive the measurement.
-struct Ended(Child);
+pub(super) struct Ended(pub(super) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -193,7 +200,7 @@ fn sleep_all(host: &Host, names: &[String]) {
 }
 
 /// Milliseconds from the common start to the last answer.
-fn at_once(names: &[String], prepare: impl Fn(&str) -> Box<dyn FnOnce() + Send>) -> f64 {
+pub(super) fn at_once(names: &[String], prepare: impl Fn(&str) -> Box<dyn FnOnce() + Send>) -> f64 {
     let barrier = Arc::new(Barrier::new(names.len() + 1));
     let threads: Vec<_> = names
         .iter()
