@@ -15,11 +15,11 @@ const SIZES: [usize; 3] = [10, 1_000, 10_000];
 fn main() {
     let host = Host::the();
     let systemd = host.systemd();
-    println!("== systemd {systemd}: footprint without instances");
-    scale::footprint(host, systemd, 0);
     if std::env::args().nth(1).as_deref() == Some("health") {
         return health::checks(host, systemd);
     }
+    println!("== systemd {systemd}: footprint without instances");
+    scale::footprint(host, systemd, 0);
     let mut base = None;
     for size in SIZES {
         println!("== systemd {systemd}: {size} registered instances");
