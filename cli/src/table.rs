@@ -65,12 +65,21 @@ pub fn state_style(state: State) -> Style {
     }
 }
 
+/// What happens next if nobody uses it: `freezes in 40s`.
+pub fn next_step(view: &InstanceView, now: u64) -> String {
+    view.next_step.as_ref().map_or_else(dash, |next| {
+        format!("{} in {}", next.step, human::span(next.at_ms.saturating_sub(now) / 1000))
+    })
+}
+
 /// The table of `ten ps`.
 pub fn instances(instances: &[InstanceView], now: u64) -> String {
     let mut listing = Listing::new(&[
         "NAME",
         "STATE",
         "SINCE",
+        "TIER",
+        "NEXT STEP",
         "LAST USED",
         "OPEN",
         "MEMORY",
@@ -85,6 +94,8 @@ pub fn instances(instances: &[InstanceView], now: u64) -> String {
                 view.name.to_string(),
                 view.state.as_str().to_owned(),
                 human::ago(now, view.since_ms),
+                view.tier.as_str().to_owned(),
+                next_step(view, now),
                 view.last_used_ms.map_or_else(dash, |then| human::ago(now, then)),
                 view.in_flight.to_string(),
                 view.memory_bytes.map_or_else(dash, human::bytes),

@@ -65,6 +65,21 @@ pub enum Tier {
     Dormant,
 }
 
+impl Tier {
+    /// The word that `ten ps` shows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Reclaimed => "reclaimed",
+            Self::Frozen => "frozen",
+            Self::Parked => "parked",
+            Self::Stopped => "stopped",
+            Self::Dormant => "dormant",
+        }
+    }
+}
+
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceView {
@@ -105,6 +120,18 @@ pub struct InstanceView {
     /// Why the last start failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What happens to it next if nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<NextStep>,
+}
+
+/// The next step of an unused instance to a colder tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStep {
+    /// In words that follow "it": `freezes`, `stops`, `is unloaded`, `has its memory reclaimed`.
+    pub step: String,
+    /// When, in Unix milliseconds, to the second.
+    pub at_ms: u64,
 }
 
 /// Answer of `GET /api/v1/instances`.

@@ -14,8 +14,9 @@ use super::{EXIT_CONFIG, Places, files, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
-use crate::flows::edge::{Edge, report};
+use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
+use crate::kernel::Kernel;
 use crate::proxy::{Policy, Proxy};
 use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
@@ -112,7 +113,12 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
-    let agent = Agent::new(Edge { systemd, units }, store, config, places.run_dir.clone());
+    let agent = Agent::new(
+        Edge { systemd, units, kernel: Kernel::new("/sys/fs/cgroup") },
+        store,
+        config,
+        places.run_dir.clone(),
+    );
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), events));
 
@@ -189,8 +195,12 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
 /// Follows systemd's events for as long as the agent lives.
 async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver<UnitEvent>) {
     while let Some(event) = events.recv().await {
+        let freezer = freezer(&event);
         if let Some(report) = report(event) {
             agent.observe(&report);
+            if let Some(frozen) = freezer {
+                agent.observe_freezer(&report.name, frozen);
+            }
             continue;
         }
         let mut quiet = false;

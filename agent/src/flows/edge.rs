@@ -1,10 +1,13 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+use std::path::Path;
+
 use tenement_wire::InstanceName;
 
-use super::host::{Active, Details, Host, HostError, Units};
+use super::host::{Active, Details, Host, HostError, Lacks, Units};
 use super::observe::{Report, Unit};
-use crate::plan::Particulars;
+use crate::kernel::{self, Kernel};
+use crate::plan::{Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
 
@@ -14,6 +17,8 @@ pub struct Edge {
     pub systemd: Manager,
     /// Changes.
     pub units: Client,
+    /// What the kernel can do.
+    pub kernel: Kernel,
 }
 
 impl Host for Edge {
@@ -39,6 +44,34 @@ impl Host for Edge {
 
     async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
         self.units.thaw(name).await.map_err(from_units)
+    }
+
+    async fn is_frozen(&self, name: &InstanceName) -> Result<bool, HostError> {
+        let state = self.systemd.freezer_state(&name.service_unit()).await.map_err(from_systemd)?;
+        // What is on its way to be frozen will be, and what is thawing may not run yet: a thaw too
+        // many costs a millisecond, one too few a request that hangs.
+        Ok(!matches!(state.as_deref(), None | Some("" | "running")))
+    }
+
+    async fn reclaim(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.units.reclaim(name).await.map_err(from_units)
+    }
+
+    fn lacks(&self) -> Lacks {
+        let abilities = self.kernel.abilities();
+        Lacks { reclaim: !abilities.reclaim, freeze: !abilities.freeze }
+    }
+
+    async fn busy(&self, name: &InstanceName, run_dir: &Path) -> Option<String> {
+        if kernel::lock_is_held(&busy_lock(name, run_dir)) {
+            return Some("a held busy lock".into());
+        }
+        let status = self.systemd.status_text(&name.service_unit()).await.ok().flatten()?;
+        says_busy(&status).then(|| format!("its status: {}", status.escape_debug()))
+    }
+
+    fn local_time(&self) -> (usize, u16) {
+        kernel::local_time()
     }
 
     async fn reset(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -83,6 +116,23 @@ impl Host for Edge {
         }
         Ok(pairs.into_iter().collect())
     }
+}
+
+/// Whether an event says that an active service is frozen, or that it is not.
+#[must_use]
+pub fn freezer(event: &UnitEvent) -> Option<bool> {
+    match event {
+        UnitEvent::Changed {
+            kind: UnitKind::Service, active: ActiveState::Active, frozen, ..
+        } => Some(*frozen),
+        _ => None,
+    }
+}
+
+/// Whether an app's `STATUS=` says that it is busy: its first word is that.
+fn says_busy(status: &str) -> bool {
+    let word = status.split(|c: char| !c.is_ascii_alphanumeric()).next();
+    word.is_some_and(|word| word.eq_ignore_ascii_case("busy"))
 }
 
 /// A report of one event; `None` for a resync.

@@ -43,6 +43,7 @@ pub struct Instance {
     service: AtomicU8,
     socket: AtomicU8,
     since_ms: AtomicU64,
+    changed_ms: AtomicU64,
     last_used_ms: AtomicU64,
     /// Whether its own listener answered since the service started (not for `Listen::Fd`).
     pub ready: AtomicBool,
@@ -97,6 +98,7 @@ impl Instance {
             service: AtomicU8::new(Active::Absent as u8),
             socket: AtomicU8::new(Active::Absent as u8),
             since_ms: AtomicU64::new(now_ms()),
+            changed_ms: AtomicU64::new(mono_ms()),
             last_used_ms: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             stale: AtomicU32::new(0),
@@ -184,15 +186,18 @@ impl Instance {
     /// new config says: that holds from the next load of its units on.
     pub fn plan(&self, mut new: Setup) {
         let old = self.setup.load_full();
-        let runs = matches!(self.phase(), Phase::Running | Phase::Starting | Phase::Stopping);
+        let runs = matches!(
+            self.phase(),
+            Phase::Running | Phase::Starting | Phase::Stopping | Phase::Frozen
+        );
         if runs && new.alternative.as_ref() == Some(&old.target) {
             new.alternative = Some(std::mem::replace(&mut new.target, old.target.clone()));
         }
         let moved = (&old.target, &old.alternative, &old.trigger)
             != (&new.target, &new.alternative, &new.trigger);
         if runs && (moved || old.definition.listen != new.definition.listen) {
-            let idle_timeout = new.definition.idle_timeout;
-            let definition = Definition { idle_timeout, ..(*old.definition).clone() };
+            let (idle_timeout, tiers) = (new.definition.idle_timeout, new.definition.tiers.clone());
+            let definition = Definition { idle_timeout, tiers, ..(*old.definition).clone() };
             new = Setup { definition: Arc::new(definition), ..(*old).clone() };
         }
         self.set_setup(new);
@@ -261,6 +266,7 @@ impl Instance {
     pub fn set_service(&self, state: Active) {
         if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
+            self.changed_ms.store(mono_ms(), Ordering::Relaxed);
             if state != Active::Active {
                 self.depth.store(Depth::None as u8, Ordering::Release);
                 // Connections into a process that is ending must not be used for the next one.
@@ -287,6 +293,12 @@ impl Instance {
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// When its service came into its state, on the clock of [`mono_ms`].
+    #[must_use]
+    pub fn changed_ms(&self) -> u64 {
+        self.changed_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that it was used now.

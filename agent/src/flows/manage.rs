@@ -191,6 +191,9 @@ impl<H: Host> Management for Manager<H> {
         if force {
             return self.stop(name).await;
         }
+        if let Some(busy) = self.agent.busy(&instance).await {
+            return Err(ManageError::InUse { name: name.clone(), holds: vec![busy] });
+        }
         let sleeps = self.agent.put_to_sleep(&instance).await;
         if !sleeps.map_err(|e| unavailable(&instance, e))? {
             let holds = self.agent.explain(&instance).await.holds;

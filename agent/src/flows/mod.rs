@@ -1,9 +1,10 @@
 //! Floor 3: wake, sleep, reconcile.
 
 pub mod agent;
+mod cool;
+pub mod descent;
 pub mod edge;
 pub mod host;
-pub mod idle;
 pub mod instance;
 pub mod lease;
 pub mod manage;

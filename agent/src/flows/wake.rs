@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::agent::Agent;
 use super::host::{Active, Host, HostError};
-use super::instance::{Flight, Instance, Phase};
+use super::instance::{Depth, Flight, Instance, Phase};
 use super::lease::Lease;
 use super::probe::{Open, connect};
 use super::{Served, WakeError};
@@ -44,6 +44,9 @@ impl<H: Host> Agent<H> {
             None => self.lease_after_stop(instance).await?,
         };
         if instance.phase() == Phase::Running {
+            if instance.depth() != Depth::None {
+                instance.set_depth(Depth::None);
+            }
             return Ok((lease, Served::Hot));
         }
         instance.waking.store(true, Ordering::Relaxed);
@@ -134,6 +137,12 @@ impl<H: Host> Agent<H> {
         }
         self.settle(instance).await;
         let started = Instant::now();
+        if instance.phase() == Phase::Frozen {
+            self.thaw(instance).await.map_err(|e| self.failed(instance, &e))?;
+            if instance.phase() == Phase::Running {
+                return Ok(());
+            }
+        }
         let idle = matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed);
         if idle && !asked && abandoned(instance) {
             return Err(given_up(instance));

@@ -59,6 +59,45 @@ impl Manager {
         Ok(std::time::Duration::from_micros(timeout.map_or(0, or_default::<u64>)))
     }
 
+    /// `FreezerState` of a service: `running`, `freezing`, `frozen`, `thawing`, …; `None` if it isn't
+    /// loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn freezer_state(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Unit", "FreezerState").await
+    }
+
+    /// `StatusText` of a service: the last `STATUS=` that it sent (sd_notify(3)).
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn status_text(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Service", "StatusText").await
+    }
+
+    /// `ControlGroup` of a service; empty when it is down.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn control_group(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Service", "ControlGroup").await
+    }
+
+    async fn one(
+        &self,
+        unit: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<String>, SystemdError> {
+        let link = self.link()?;
+        if !self.is_loaded(unit).await? {
+            return Ok(None);
+        }
+        let value = unless_absent(self.get(&link, &unit_path(unit), kind, name).await)?;
+        Ok(value.map(or_default))
+    }
+
     async fn get(
         &self,
         link: &Link,

@@ -136,6 +136,8 @@ pub enum UnitEvent {
         result: String,
         /// Main process as last heard, 0 if none or unknown.
         main_pid: u32,
+        /// Whether its `FreezerState` is another than `running`. systemd 252 tells no change of it.
+        frozen: bool,
     },
     /// It is no longer loaded.
     Removed {

@@ -205,6 +205,18 @@ impl Units {
         self.carry_out("thaw", (process, id), (&header, bus), act).await
     }
 
+    /// Has the kernel take back the service's memory.
+    async fn reclaim(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.reclaim(name).await;
+        self.carry_out("reclaim", (process, id), (&header, bus), act).await
+    }
+
     /// Unloads the pair and deletes the instance's data.
     async fn purge(
         &self,

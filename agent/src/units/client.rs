@@ -66,6 +66,7 @@ trait Units1 {
     fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn freeze(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn reclaim(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
 }
 
@@ -251,6 +252,18 @@ impl Client {
         match self {
             Self::Local(builder) => builder.thaw(name).await,
             Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.thaw(process, id)).await,
+        }
+    }
+
+    /// See [`Builder::reclaim`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn reclaim(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.reclaim(name).await,
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.reclaim(process, id)).await,
         }
     }
 

@@ -20,6 +20,7 @@ mod error;
 mod place;
 mod purge;
 mod recipe;
+mod reclaim;
 mod source;
 mod turns;
 mod uids;

@@ -30,7 +30,11 @@ impl Builder {
         let place = self.place();
         let run = place.run_dir.join(name.process().as_str());
         match dirs::open_trusted(&run, place.owner, false) {
-            Ok(run) => purge::remove_tree(&run, name.id().as_str()).map_err(|e| io_error(name, &e)),
+            Ok(run) => {
+                let remove = |entry: &str| purge::remove_tree(&run, entry);
+                remove(&format!("{}.busy", name.id())).map_err(|e| io_error(name, &e))?;
+                remove(name.id().as_str()).map_err(|e| io_error(name, &e))
+            }
             // No directory, nothing in it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io_error(name, &error)),
@@ -66,6 +70,7 @@ impl Builder {
 
     async fn stop_in_turn(&self, name: &InstanceName) -> Result<(), UnitsError> {
         let service = name.service_unit();
+        self.thaw_first(&service).await?;
         let bound = self.stop_bound(&service).await?;
         match self.manager().stop_unit(&service, bound).await {
             Ok(result) => done(&service, result)?,
@@ -89,6 +94,7 @@ impl Builder {
             return self.start_in_turn(name).await;
         }
         let service = name.service_unit();
+        self.thaw_first(&service).await?;
         self.manager().reset_failed(&service).await?;
         let bound = START_BOUND.saturating_add(self.stop_bound(&service).await?);
         done(&service, self.manager().restart_unit(&service, bound).await?)
@@ -111,6 +117,22 @@ impl Builder {
     pub async fn thaw(&self, name: &InstanceName) -> Result<(), UnitsError> {
         // No turn: a request waits for this, and a stop that has the turn thaws it as well.
         Ok(self.manager().thaw_unit(&name.service_unit()).await?)
+    }
+
+    /// Thaws a service that is frozen, or is being frozen: systemd 257 refuses to stop one (job result
+    /// `frozen`), and systemd 252 waits until it kills the app.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub(super) async fn thaw_first(&self, service: &str) -> Result<(), UnitsError> {
+        match self.manager().freezer_state(service).await?.as_deref() {
+            None | Some("" | "running") => Ok(()),
+            Some(_) => match self.manager().thaw_unit(service).await {
+                // It ended meanwhile.
+                Err(SystemdError::Absent(_)) => Ok(()),
+                other => Ok(other?),
+            },
+        }
     }
 
     /// Forgets that the pair failed and makes its socket listen again.

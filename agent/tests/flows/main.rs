@@ -9,5 +9,6 @@ mod pair;
 mod poll;
 mod reload;
 mod stress;
+mod tiers;
 mod wake;
 mod world;

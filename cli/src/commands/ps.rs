@@ -84,10 +84,12 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("name", view.name.to_string()),
         ("state", format!("{}, since {}", view.state.as_str(), human::ago(now, view.since_ms))),
+        ("tier", view.tier.as_str().to_owned()),
         ("url", view.url.clone()),
         ("open requests", view.in_flight.to_string()),
         ("last used", view.last_used_ms.map_or_else(dash, |then| human::ago(now, then))),
         ("sleeps", idle),
+        ("next step", table::next_step(view, now)),
         ("wakes", wake),
         ("memory", view.memory_bytes.map_or_else(dash, human::bytes)),
         ("pid", view.pid.map_or_else(dash, |pid| pid.to_string())),
@@ -120,9 +122,8 @@ pub fn why(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
     );
     let holds = if why.holds.is_empty() { "nothing".to_owned() } else { why.holds.join(", ") };
     let mut facts = vec![("held by", holds)];
-    if let Some(seconds) = why.sleeps_in_s {
-        facts.push(("sleeps in", human::span(seconds)));
-    }
+    facts.push(("tier", why.instance.tier.as_str().to_owned()));
+    facts.push(("next step", table::next_step(&why.instance, human::now_ms())));
     facts.push(("next request", why.next_request.clone()));
     text.push_str(&table::pairs(&facts));
     out.data(&text)
