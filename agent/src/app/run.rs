@@ -113,8 +113,10 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
+    let kernel = Kernel::new("/sys/fs/cgroup");
+    let pressure = kernel.pressure_file();
     let agent = Agent::new(
-        Edge { systemd, units, kernel: Kernel::new("/sys/fs/cgroup") },
+        Edge { systemd, units, kernel, switches: Default::default() },
         store,
         config,
         places.run_dir.clone(),
@@ -133,6 +135,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     signals::tell(&[NotifyState::Ready]);
     tokio::spawn(signals::watchdog());
     tokio::spawn(reload_on_hangup(manager));
+    tokio::spawn(agent.clone().tide(pressure));
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 

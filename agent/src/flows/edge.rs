@@ -1,6 +1,9 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
 
 use tenement_wire::InstanceName;
 
@@ -19,6 +22,14 @@ pub struct Edge {
     pub units: Client,
     /// What the kernel can do.
     pub kernel: Kernel,
+    /// Files that thaw what this agent has frozen.
+    pub switches: Mutex<HashMap<InstanceName, OwnedFd>>,
+}
+
+impl Edge {
+    fn switches(&self) -> MutexGuard<'_, HashMap<InstanceName, OwnedFd>> {
+        self.switches.lock().expect("no panic while held")
+    }
 }
 
 impl Host for Edge {
@@ -27,6 +38,7 @@ impl Host for Edge {
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.switches().remove(name);
         self.units.unload(name).await.map_err(from_units)
     }
 
@@ -35,22 +47,39 @@ impl Host for Edge {
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.switches().remove(name);
         self.units.stop(name).await.map_err(from_units)
     }
 
     async fn freeze(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.freeze(name).await.map_err(from_units)
+        if let Some(switch) = self.units.freeze(name).await.map_err(from_units)? {
+            self.switches().insert(name.clone(), switch);
+        }
+        Ok(())
     }
 
     async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
-        self.units.thaw(name).await.map_err(from_units)
+        let switch = self.switches().remove(name);
+        // One write, where it works: a request waits, and PID 1 may be busy.
+        match switch.map(|switch| kernel::cgroup::thaw(&switch)) {
+            Some(Ok(())) => Ok(()),
+            // The service was started anew, or this agent was.
+            Some(Err(_)) | None => self.units.thaw(name).await.map_err(from_units),
+        }
     }
 
     async fn is_frozen(&self, name: &InstanceName) -> Result<bool, HostError> {
         let state = self.systemd.freezer_state(&name.service_unit()).await.map_err(from_systemd)?;
-        // What is on its way to be frozen will be, and what is thawing may not run yet: a thaw too
-        // many costs a millisecond, one too few a request that hangs.
-        Ok(!matches!(state.as_deref(), None | Some("" | "running")))
+        match state.as_deref() {
+            None | Some("" | "running") => Ok(false),
+            Some("frozen") => Ok(true),
+            // On its way; or stuck, as systemd 252 is after a stop by hand. The kernel knows.
+            Some(_) => {
+                let group = self.systemd.control_group(&name.service_unit()).await;
+                let group = group.map_err(from_systemd)?.unwrap_or_default();
+                Ok(self.kernel.is_frozen(&group).unwrap_or(true))
+            }
+        }
     }
 
     async fn reclaim(&self, name: &InstanceName) -> Result<(), HostError> {

@@ -8,11 +8,11 @@ use tenement_wire::dto::{
 };
 use tenement_wire::{InstanceId, InstanceName};
 
+use super::WakeError;
 use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::instance::{Instance, Phase};
 use super::management::{ManageError, Management, Spawn};
-use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
 
@@ -63,26 +63,6 @@ impl<H: Host> Manager<H> {
         }
         let problems = (self.path_problems)(&config);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
-    }
-
-    /// Starts it and waits until it is reachable.
-    async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
-        instance.recovered();
-        let (_lease, served) = self.agent.ensure_awake(instance).await?;
-        if served == Served::Hot {
-            return Ok(());
-        }
-        // With a socket of systemd's, a connection would be the wake; nobody connects here.
-        self.agent.host.start(&instance.name, &instance.particulars()).await.map_err(|error| {
-            ManageError::StartFailed {
-                name: instance.name.clone(),
-                reason: error.to_string(),
-                retry_after: None,
-            }
-        })?;
-        self.agent.look_again(instance).await?;
-        instance.waking.store(false, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Stops it, unloads it, and deletes its data if asked to.
@@ -158,7 +138,7 @@ impl<H: Host> Management for Manager<H> {
         let (mut first_error, mut asleep) = (None, Vec::new());
         for instance in &instances {
             if spawn.start {
-                if let Err(error) = self.start(instance).await {
+                if let Err(error) = self.agent.start(instance).await {
                     first_error.get_or_insert(error);
                 }
             } else {
@@ -169,7 +149,7 @@ impl<H: Host> Management for Manager<H> {
         // Registered instances are loaded beside the answer, so that `systemctl start` finds them.
         tokio::spawn(async move { agent.preload(asleep).await });
         if let Some(error) = first_error {
-            return Err(error);
+            return Err(error.into());
         }
         let mut views = Vec::with_capacity(instances.len());
         for instance in &instances {
@@ -181,7 +161,7 @@ impl<H: Host> Management for Manager<H> {
 
     async fn wake(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
-        self.start(&instance).await?;
+        self.agent.start(&instance).await?;
         instance.touch();
         Ok(self.agent.view(&instance).await)
     }
@@ -214,7 +194,7 @@ impl<H: Host> Management for Manager<H> {
         let instance = self.find(name)?;
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();
-        self.start(&instance).await?;
+        self.agent.start(&instance).await?;
         Ok(self.agent.view(&instance).await)
     }
 
@@ -296,7 +276,10 @@ impl<H: Host> Management for Manager<H> {
                     log::warn!("asking systemd what runs: {error}");
                 }
                 let agent = self.agent.clone();
-                tokio::spawn(async move { agent.preload(agent.all()).await });
+                tokio::spawn(async move {
+                    agent.preload(agent.all()).await;
+                    agent.fill_up().await;
+                });
                 Ok(self.agent.config_view())
             }
             Err(problems) => {
@@ -354,6 +337,9 @@ impl From<WakeError> for ManageError {
         match error {
             WakeError::Failed { name, reason, retry_after } => {
                 Self::StartFailed { name, reason, retry_after: Some(retry_after) }
+            }
+            WakeError::NotStarted { name, reason } => {
+                Self::StartFailed { name, reason, retry_after: None }
             }
             WakeError::TimedOut { name, after } => Self::TimedOut { name, wanted: "ready", after },
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },

@@ -14,6 +14,7 @@ pub mod phase;
 mod probe;
 pub mod sleep;
 pub mod tenants;
+mod tide;
 mod view;
 mod wake;
 
@@ -50,6 +51,14 @@ pub enum WakeError {
         reason: String,
         /// When a new try makes sense.
         retry_after: Duration,
+    },
+    /// The start that an operator or the config asked for failed.
+    #[error("{name} did not start: {reason}")]
+    NotStarted {
+        /// Which instance.
+        name: InstanceName,
+        /// What systemd or the unit helper said.
+        reason: String,
     },
     /// It did not listen in time.
     #[error("{name} was not ready within {after:?}")]

@@ -316,6 +316,27 @@ impl<H: Host> Agent<H> {
         Ok(Served::Cold)
     }
 
+    /// Starts it for somebody who sends no request, and waits until it is reachable.
+    ///
+    /// # Errors
+    /// [`WakeError`] when it can't be started.
+    pub async fn start(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
+        instance.recovered();
+        let (_lease, served) = self.ensure_awake(instance).await?;
+        if served == Served::Hot {
+            return Ok(());
+        }
+        // With a socket of systemd's, a connection would be the wake; nobody connects here.
+        let started = self.host.start(&instance.name, &instance.particulars()).await;
+        started.map_err(|error| WakeError::NotStarted {
+            name: instance.name.clone(),
+            reason: error.to_string(),
+        })?;
+        self.look_again(instance).await?;
+        instance.waking.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn failed(&self, instance: &Instance, error: &HostError) -> WakeError {
         if instance.removed.load(Ordering::Acquire) {
             return WakeError::Gone { name: instance.name.clone() };

@@ -54,6 +54,34 @@ pub fn reclaim(group: &OwnedFd) -> Result<(u64, u64)> {
     }
 }
 
+/// The group's `cgroup.freeze`, open for writing.
+///
+/// # Errors
+/// If there is none, or it can't be written.
+pub fn freezer(group: &OwnedFd) -> Result<OwnedFd> {
+    Ok(openat(group, "cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Thaws the group of a `cgroup.freeze` file. Its processes run when this returns.
+///
+/// # Errors
+/// `ENODEV` if the group is gone.
+pub fn thaw(freezer: &OwnedFd) -> Result<()> {
+    rustix::io::pwrite(freezer, b"0", 0)?;
+    Ok(())
+}
+
+/// Whether the group is frozen, as `cgroup.events` has it.
+///
+/// # Errors
+/// If that can't be read.
+pub fn is_frozen(group: &OwnedFd) -> Result<bool> {
+    let file = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = String::new();
+    std::fs::File::from(file).take(256).read_to_string(&mut text)?;
+    Ok(text.lines().any(|line| line == "frozen 1"))
+}
+
 fn current(group: &OwnedFd) -> Result<u64> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(group, "memory.current", flags, Mode::empty())?;
@@ -88,6 +116,21 @@ mod tests {
         ] {
             assert!(open(bad).is_err(), "{bad} was opened");
         }
+    }
+
+    #[test]
+    fn a_frozen_group_says_so_and_is_thawed_by_one_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = dir.path().join("tenement.slice/x.service");
+        std::fs::create_dir_all(&group).unwrap();
+        std::fs::write(group.join("cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
+        std::fs::write(group.join("cgroup.freeze"), "1").unwrap();
+        let handle = open(dir.path(), "/tenement.slice/x.service").unwrap();
+        assert!(is_frozen(&handle).unwrap());
+        thaw(&freezer(&handle).unwrap()).unwrap();
+        assert_eq!(std::fs::read_to_string(group.join("cgroup.freeze")).unwrap(), "0");
+        std::fs::write(group.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert!(!is_frozen(&handle).unwrap());
     }
 
     #[test]

@@ -46,6 +46,14 @@ impl Kernel {
         Abilities { freeze: self.freeze, reclaim }
     }
 
+    /// Whether a control group (`/tenement.slice/…`) is frozen.
+    ///
+    /// # Errors
+    /// If it isn't one of ours or can't be read.
+    pub fn is_frozen(&self, group: &str) -> std::io::Result<bool> {
+        cgroup::is_frozen(&cgroup::open(&self.root, group)?)
+    }
+
     /// Where the host's memory pressure is read; `/proc/pressure` is hidden from the agent.
     #[must_use]
     pub fn pressure_file(&self) -> PathBuf {

@@ -181,16 +181,17 @@ impl Units {
         self.carry_out("reset", (process, id), (&header, bus), act).await
     }
 
-    /// Freezes the service.
+    /// Freezes the service. Answers with a descriptor that thaws it, or with none.
     async fn freeze(
         &self,
         process: &str,
         id: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
-    ) -> Result<(), UnitsError> {
+    ) -> Result<Vec<zbus::wire::OwnedFd>, UnitsError> {
         let act = async |builder: &Builder, name: &InstanceName| builder.freeze(name).await;
-        self.carry_out("freeze", (process, id), (&header, bus), act).await
+        let switch = self.carry_out("freeze", (process, id), (&header, bus), act).await?;
+        Ok(switch.into_iter().map(Into::into).collect())
     }
 
     /// Thaws the service.

@@ -9,7 +9,7 @@ use super::{Builder, UnitsError};
 use crate::kernel::cgroup;
 
 /// Where the unified hierarchy is mounted.
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl Builder {
     /// Has the kernel take back the memory of the service, which goes on running.

@@ -1,6 +1,7 @@
 //! The verbs on one instance. Each may be repeated, and ends in the state that it names.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use tenement_wire::InstanceName;
 
 use super::builder::{Builder, done};
 use super::recipe::{io_error, parent};
+use super::reclaim::CGROUPS;
 use super::{UnitsError, accounts, dirs, purge, uids};
+use crate::kernel::cgroup;
 use crate::plan::{self, Particulars};
 use crate::systemd::SystemdError;
 
@@ -103,11 +106,23 @@ impl Builder {
     /// Freezes the service: none of its processes runs until it is thawed. systemd#38517: a unit with a
     /// watchdog would be killed for it.
     ///
+    /// Returns the open `cgroup.freeze` file of its control group, where there is one: writing `0` to it
+    /// thaws the service at once, and systemd, which watches `cgroup.events`, follows.
+    ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn freeze(&self, name: &InstanceName) -> Result<(), UnitsError> {
+    pub async fn freeze(&self, name: &InstanceName) -> Result<Option<OwnedFd>, UnitsError> {
         let _turn = self.turn(name).await;
-        Ok(self.manager().freeze_unit(&name.service_unit()).await?)
+        let service = name.service_unit();
+        self.manager().freeze_unit(&service).await?;
+        let group = self.manager().control_group(&service).await?.unwrap_or_default();
+        match cgroup::open(Path::new(CGROUPS), &group).and_then(|g| cgroup::freezer(&g)) {
+            Ok(switch) => Ok(Some(switch)),
+            Err(error) => {
+                log::debug!("{name} will be thawed through systemd: {error}");
+                Ok(None)
+            }
+        }
     }
 
     /// Thaws a frozen service; one that isn't frozen is left as it is.
@@ -128,9 +143,14 @@ impl Builder {
         match self.manager().freezer_state(service).await?.as_deref() {
             None | Some("" | "running") => Ok(()),
             Some(_) => match self.manager().thaw_unit(service).await {
-                // It ended meanwhile.
-                Err(SystemdError::Absent(_)) => Ok(()),
-                other => Ok(other?),
+                Ok(()) | Err(SystemdError::Absent(_)) => Ok(()),
+                // It ended meanwhile; or it was stopped by hand while it was frozen, after which systemd
+                // 252 says `thawing` until the unit is unloaded. The stop itself tells what is wrong.
+                Err(SystemdError::Other(error)) => {
+                    log::debug!("thawing {service}: {error}");
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
             },
         }
     }

@@ -225,3 +225,79 @@ async fn min_running_keeps_the_last_used_and_no_more() {
     assert_eq!(phases[1], Phase::Running);
     assert!(phases[0] != Phase::Running && phases[2] != Phase::Running, "{phases:?}");
 }
+
+#[tokio::test]
+async fn one_long_asleep_is_unloaded_after_dormant_after() {
+    let (world, instance) = awake(COOL, "fd:1").await;
+    let dir = tempfile::tempdir().unwrap();
+    let tide = tokio::spawn(world.agent.clone().tide(dir.path().join("none")));
+    pass(40).await;
+    assert_eq!(instance.phase(), Phase::Asleep);
+    pass(40).await;
+    assert_eq!(instance.phase(), Phase::Asleep, "it was unloaded too soon");
+    pass(40).await;
+    assert_eq!(instance.phase(), Phase::Dormant);
+    tide.abort();
+}
+
+#[tokio::test]
+async fn the_last_used_are_started_with_the_agent_until_min_running_of_them_run() {
+    let text = "[process.fd]\ncommand = \"/app\"\nmin_running = 2\n";
+    let world = World::with(text, &["fd:1", "fd:2", "fd:3"]).await;
+    world.agent.fill_up().await;
+    let running = world.agent.all().iter().filter(|one| one.phase() == Phase::Running).count();
+    assert_eq!(running, 2);
+    world.agent.fill_up().await;
+    assert_eq!(world.host.count("up"), 2, "more were started than asked for");
+}
+
+#[tokio::test]
+async fn instances_are_started_when_their_window_begins_and_only_then() {
+    let text = "[process.fd]\ncommand = \"/app\"\nkeep_warm = [\"Mon 08:00-09:00\"]\n";
+    let world = World::with(text, &["fd:1", "fd:2"]).await;
+    let mut warm = std::collections::HashSet::new();
+    world.host.set_time((0, 479));
+    world.agent.look_over(&mut warm);
+    assert_eq!(world.host.count("start"), 0);
+    world.host.set_time((0, 480));
+    world.agent.look_over(&mut warm);
+    until("both run", || world.agent.all().iter().all(|one| one.phase() == Phase::Running)).await;
+    world.manager.stop(&"fd:1".parse().unwrap()).await.unwrap();
+    world.agent.look_over(&mut warm);
+    assert_eq!(world.host.count("start"), 2, "one that was stopped in its window was started");
+}
+
+#[tokio::test]
+async fn under_memory_pressure_the_coldest_go_one_step_down_first_and_those_in_use_never() {
+    let world = World::with(COOL, &["fd:1", "fd:2", "fd:3"]).await;
+    tokio::time::pause();
+    for name in ["fd:2", "fd:1", "fd:3"] {
+        world.manager.wake(&name.parse().unwrap()).await.unwrap();
+        pass(1).await;
+    }
+    let _lease = tenement_agent::flows::Lease::take(&world.get("fd:2")).unwrap();
+    assert_eq!(world.agent.ease(1).await, 1);
+    let depths = || ["fd:1", "fd:2", "fd:3"].map(|name| world.get(name).depth());
+    assert_eq!(depths(), [Depth::Reclaimed, Depth::None, Depth::None], "not the coldest");
+    assert_eq!(world.agent.ease(8).await, 2);
+    assert_eq!(depths(), [Depth::Frozen, Depth::None, Depth::Reclaimed]);
+}
+
+#[tokio::test]
+async fn steps_under_pressure_begin_with_it_and_end_with_it() {
+    let (world, instance) =
+        awake(&COOL.replace("5s", "1h").replace("10s", "2h").replace("30s", "3h"), "fd:1").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("memory.pressure");
+    let stalled = |us: u64| std::fs::write(&file, format!("some avg10=0.00 total={us}\n")).unwrap();
+    stalled(1_000_000);
+    let tide = tokio::spawn(world.agent.clone().tide(file.clone()));
+    pass(3).await;
+    assert_eq!(instance.depth(), Depth::None, "there was no pressure");
+    stalled(2_000_000);
+    pass(2).await;
+    assert_eq!(instance.depth(), Depth::Reclaimed);
+    pass(3).await;
+    assert_eq!(instance.depth(), Depth::Reclaimed, "the pressure had ended");
+    tide.abort();
+}
