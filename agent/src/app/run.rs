@@ -22,6 +22,8 @@ use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
 use crate::units::{Builder, Client, Place};
 
+/// The first systemd known to tell of a change of `FreezerState`; 252 does not.
+const TELLS_FREEZER: u32 = 257;
 /// Pause between tries to reach the bus at boot, and between looks after a lost one.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
@@ -115,8 +117,11 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let limits = config.settings.clone();
     let kernel = Kernel::new("/sys/fs/cgroup");
     let pressure = kernel.pressure_file();
+    // A user's manager is somewhere below user.slice, and freezes nothing of ours by itself.
+    let tells = places.user || version.is_some_and(|version| version >= TELLS_FREEZER);
+    let slice_root = (!tells).then(String::new);
     let agent = Agent::new(
-        Edge { systemd, units, kernel, switches: Default::default() },
+        Edge { systemd, units, kernel, slice_root, switches: Default::default() },
         store,
         config,
         places.run_dir.clone(),

@@ -229,6 +229,11 @@ impl<H: Host> Agent<H> {
                 instance.pool.clear();
                 instance.set_depth(Depth::Frozen);
                 self.watch_idleness(instance);
+                if instance.gate.leases() > 1 {
+                    // It was frozen under open requests, which would wait for ever.
+                    let (agent, instance) = (self.clone(), instance.clone());
+                    tokio::spawn(async move { agent.join_flight(&instance, true).await });
+                }
             }
             Ok(false) if instance.depth() == Depth::Frozen => {
                 instance.set_depth(Depth::None);

@@ -10,7 +10,7 @@ use tenement_wire::InstanceName;
 use super::host::{Active, Details, Host, HostError, Lacks, Units};
 use super::observe::{Report, Unit};
 use crate::kernel::{self, Kernel};
-use crate::plan::{Particulars, busy_lock};
+use crate::plan::{self, Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
 
@@ -22,6 +22,8 @@ pub struct Edge {
     pub units: Client,
     /// What the kernel can do.
     pub kernel: Kernel,
+    /// Where `tenement.slice` is, if systemd does not tell who is frozen by hand.
+    pub slice_root: Option<String>,
     /// Files that thaw what this agent has frozen.
     pub switches: Mutex<HashMap<InstanceName, OwnedFd>>,
 }
@@ -80,6 +82,11 @@ impl Host for Edge {
                 Ok(self.kernel.is_frozen(&group).unwrap_or(true))
             }
         }
+    }
+
+    fn peek_frozen(&self, name: &InstanceName) -> Option<bool> {
+        let slice = self.slice_root.as_deref()?;
+        self.kernel.is_frozen(&format!("{slice}/{}", plan::control_group(name))).ok()
     }
 
     async fn reclaim(&self, name: &InstanceName) -> Result<(), HostError> {

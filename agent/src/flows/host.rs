@@ -100,6 +100,9 @@ pub trait Host: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// The same as the kernel has it, where systemd doesn't tell of changes (252); `None` where it does,
+    /// or if it isn't known.
+    fn peek_frozen(&self, name: &InstanceName) -> Option<bool>;
     /// Has the kernel take back the memory of a running instance.
     fn reclaim(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Steps that this host can't do.

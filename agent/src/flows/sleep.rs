@@ -249,7 +249,7 @@ impl<H: Host> Drop for Watch<H> {
 
 /// How long until one that is busy is looked at again, and one that is kept running.
 const BUSY: Duration = Duration::from_secs(3);
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_secs(10);
 
 /// What a watch does after a step.
 enum Next {

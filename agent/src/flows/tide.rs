@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::kernel::{Gauge, stalled_us};
 
 /// Between two readings of the memory pressure: one read of a small file.
-const TICK: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(1);
 /// Between two looks over all instances.
 const LOOK: Duration = Duration::from_secs(20);
 /// Instances that go one step down in a tick under pressure.
@@ -48,10 +48,23 @@ impl<H: Host> Agent<H> {
             }
             tokio::time::sleep(TICK).await;
             since_look += TICK;
+            self.peek();
             // Where the kernel tells no pressure (`psi=0`), nobody goes down early.
             let stalled = std::fs::read_to_string(&pressure).ok().and_then(|t| stalled_us(&t));
             if stalled.is_some_and(|stalled| gauge.read(stalled, TICK)) {
                 self.ease(STEPS_PER_TICK).await;
+            }
+        }
+    }
+
+    /// Looks for those that were frozen or thawed by hand, where systemd doesn't tell.
+    fn peek(self: &Arc<Self>) {
+        for instance in self.all() {
+            if !matches!(instance.phase(), Phase::Running | Phase::Frozen) {
+                continue;
+            }
+            if let Some(frozen) = self.host.peek_frozen(&instance.name) {
+                self.observe_freezer(&instance.name, frozen);
             }
         }
     }

@@ -23,7 +23,9 @@ use tenement_wire::{InstanceName, ResourceLimits};
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
-pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, health_path, paths, slice};
+pub use paths::{
+    Address, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, control_group, health_path, paths, slice,
+};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};

@@ -166,6 +166,14 @@ pub fn health_path(
     Some(path.to_owned())
 }
 
+/// The control group of an instance's service, below the one that `tenement.slice` is in.
+#[must_use]
+pub fn control_group(name: &InstanceName) -> String {
+    let process = name.process().as_str().replace('-', "_");
+    let (slice, unit) = (slice(name), name.service_unit());
+    format!("tenement.slice/tenement-{process}.slice/{slice}/{unit}")
+}
+
 /// The slice of an instance: `tenement-{process}-{shard}.slice`. A `-` in a slice's name means nesting
 /// (systemd.slice(5)), so that of a process is written `_`, which no process name holds.
 #[must_use]

@@ -18,6 +18,10 @@ use crate::systemd::SystemdError;
 /// Beyond the config's own startup timeout, after which systemd ends the start job by itself.
 const START_BOUND: Duration = Duration::from_secs(3600);
 
+/// How long a freeze or thaw of somebody else's may take, and between two tries meanwhile.
+const FREEZER_BOUND: Duration = Duration::from_secs(5);
+const FREEZER_PAUSE: Duration = Duration::from_millis(5);
+
 impl Builder {
     /// Stops and unloads the pair. Its data stays.
     ///
@@ -131,7 +135,21 @@ impl Builder {
     /// See [`UnitsError`].
     pub async fn thaw(&self, name: &InstanceName) -> Result<(), UnitsError> {
         // No turn: a request waits for this, and a stop that has the turn thaws it as well.
-        Ok(self.manager().thaw_unit(&name.service_unit()).await?)
+        let service = name.service_unit();
+        let deadline = tokio::time::Instant::now() + FREEZER_BOUND;
+        loop {
+            match self.manager().thaw_unit(&service).await {
+                // Somebody is freezing or thawing it at this moment.
+                Err(SystemdError::Other(error))
+                    if error.contains("UnitBusy") && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(FREEZER_PAUSE).await;
+                }
+                // What has ended is not frozen.
+                Err(SystemdError::Other(error)) if error.contains("UnitInactive") => return Ok(()),
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// Thaws a service that is frozen, or is being frozen: systemd 257 refuses to stop one (job result

@@ -267,6 +267,10 @@ impl Host for FakeHost {
         Ok(self.frozen(name))
     }
 
+    fn peek_frozen(&self, _: &InstanceName) -> Option<bool> {
+        None
+    }
+
     async fn reclaim(&self, _: &InstanceName) -> Result<(), HostError> {
         self.begin("reclaim").await
     }
