@@ -3,6 +3,7 @@
 //! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
 
 mod admin;
+mod frozen;
 mod scale;
 mod wake;
 
@@ -14,6 +15,11 @@ const SIZES: [usize; 3] = [10, 1_000, 10_000];
 fn main() {
     let host = Host::the();
     let systemd = host.systemd();
+    println!("== systemd {systemd}: frozen");
+    frozen::frozen(host, systemd);
+    if std::env::args().any(|argument| argument == "frozen") {
+        return;
+    }
     println!("== systemd {systemd}: footprint without instances");
     scale::footprint(host, systemd, 0);
     let mut base = None;

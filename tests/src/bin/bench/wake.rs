@@ -52,7 +52,7 @@ pub const PYTHON: App = App {
     },
 };
 
-fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
+pub(super) fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
     let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).expect("sent");
     let mut first = [0; 64];
@@ -62,7 +62,7 @@ fn request(mut stream: impl std::io::Read + std::io::Write, host: &str) {
     let _ = stream.read_to_end(&mut rest);
 }
 
-fn ms(begin: Instant) -> f64 {
+pub(super) fn ms(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1000.0
 }
 
@@ -107,7 +107,7 @@ pub fn one(host: &Host, systemd: u32, size: usize, app: &App) -> f64 {
 }
 
 /// How long the app takes from fork to the first byte, without systemd.
-fn on_its_own(app: &App) -> f64 {
+pub(super) fn on_its_own(app: &App) -> f64 {
     let socket = std::env::temp_dir().join(format!("tenement-bench-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&socket);
     let begin = Instant::now();
