@@ -219,6 +219,7 @@ impl<H: Host> Agent<H> {
 
     /// Asks systemd whether a service is frozen.
     pub(super) async fn learn_freezer(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let _turn = instance.learning.lock().await;
         // A freeze of ours has the gate. While we are in it, none can begin between answer and note.
         while !instance.gate.enter() {
             self.until_gate_opens(instance).await;

@@ -76,6 +76,8 @@ pub struct Instance {
     pub wakes: AtomicU32,
     /// How long the last wake took, in microseconds; 0 = never woken.
     pub last_wake_us: AtomicU64,
+    /// Held while systemd is asked whether it is frozen: an old answer must not replace a newer one.
+    pub(super) learning: tokio::sync::Mutex<()>,
     failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
 }
@@ -116,6 +118,7 @@ impl Instance {
             pool: Pool::default(),
             wakes: AtomicU32::new(0),
             last_wake_us: AtomicU64::new(0),
+            learning: tokio::sync::Mutex::default(),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
         }
