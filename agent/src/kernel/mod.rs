@@ -72,7 +72,7 @@ fn some_slice_has(root: &Path, file: &str) -> bool {
 #[must_use]
 pub fn swap_total() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalswap) * u64::from(info.mem_unit)
+    info.totalswap * u64::from(info.mem_unit)
 }
 
 /// Day of the week (0 = Monday) and minute of the day, in the host's time zone.
