@@ -1,7 +1,7 @@
 //! The tenement host agent, as a library, so that its parts can be tested and proven apart.
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
-//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`] · 2 edges: [`systemd`], [`store`], [`units`],
+//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`] · 2 edges: [`kernel`], [`systemd`], [`store`], [`units`],
 //! [`upstream`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod api;
@@ -9,6 +9,7 @@ pub mod app;
 pub mod config;
 pub mod flows;
 pub mod framing;
+pub mod kernel;
 pub mod plan;
 pub mod proxy;
 pub mod routes;

@@ -65,12 +65,19 @@ pub fn state_style(state: State) -> Style {
     }
 }
 
+/// What happens next if nobody uses it: `freezes in 40s`.
+pub fn next_step(view: &InstanceView, now: u64) -> String {
+    view.next_step.as_ref().map_or_else(dash, |next| {
+        format!("{} in {}", next.step, human::span(next.at_ms.saturating_sub(now) / 1000))
+    })
+}
+
 /// The table of `ten ps`; `wide` adds what few look for, before the URL.
 pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
     const NARROW: [&str; 9] =
         ["NAME", "STATE", "TIER", "HEALTH", "SINCE", "LAST USED", "OPEN", "MEMORY", "CPU"];
-    const WIDE: [&str; 7] =
-        ["PID", "TASKS", "RESTARTS", "WAKES", "LAST WAKE", "DISK R/W", "NET IN/OUT"];
+    const WIDE: [&str; 8] =
+        ["NEXT STEP", "PID", "TASKS", "RESTARTS", "WAKES", "LAST WAKE", "DISK R/W", "NET IN/OUT"];
     let mut headings = NARROW.to_vec();
     if wide {
         headings.extend(WIDE);
@@ -90,6 +97,7 @@ pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
             view.usage.cpu_us.map_or_else(dash, |us| human::millis(us as f64 / 1000.0)),
         ];
         if wide {
+            cells.push(next_step(view, now));
             cells.extend(more(view));
         }
         cells.push(view.url.clone());

@@ -193,6 +193,8 @@ fn why_says_the_reason_and_what_holds_it() {
         run.out,
         "api:a is running: a request woke it 3 s ago\n\
          held by       2 open requests, 1 WebSocket\n\
+         tier          running\n\
+         next step     -\n\
          next request  is served at once\n"
     );
     assert_eq!(fake.ten(&["why", "api:a", "--json"]).json(), why);

@@ -154,6 +154,9 @@ pub struct InstanceView {
     /// Why the last start failed, or why it has failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What happens to it next if nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<NextStep>,
     /// What systemd says of its service; `null` while no unit of it is loaded, and in lists while it
     /// sleeps.
     #[serde(default)]
@@ -161,6 +164,15 @@ pub struct InstanceView {
     /// What its service uses.
     #[serde(default)]
     pub usage: Usage,
+}
+
+/// The next step of an unused instance to a colder tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStep {
+    /// In words that follow "it": `freezes`, `stops`, `is unloaded`, `has its memory reclaimed`.
+    pub step: String,
+    /// When, in Unix milliseconds, to the second.
+    pub at_ms: u64,
 }
 
 /// Answer of `GET /api/v1/instances`.

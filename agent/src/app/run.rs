@@ -15,14 +15,17 @@ use super::{EXIT_CONFIG, Places, files, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
-use crate::flows::edge::{Edge, report};
+use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
+use crate::kernel::Kernel;
 use crate::proxy::{Policy, Proxy};
 use crate::store::history::History;
 use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
 use crate::units::{Builder, Client, Place};
 
+/// The first systemd known to tell of a change of `FreezerState`; 252 does not.
+const TELLS_FREEZER: u32 = 257;
 /// Pause between tries to reach the bus at boot, and between looks after a lost one.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
@@ -115,7 +118,13 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         Client::bus(systemd.clone())
     };
     let limits = config.settings.clone();
-    let edge = Edge { systemd, units, run_dir: places.run_dir.clone() };
+    let kernel = Kernel::new("/sys/fs/cgroup");
+    let pressure = kernel.pressure_file();
+    // A user's manager is somewhere below user.slice, and freezes nothing of ours by itself.
+    let tells = places.user || version.is_some_and(|version| version >= TELLS_FREEZER);
+    let slice_root = (!tells).then(String::new);
+    let run_dir = places.run_dir.clone();
+    let edge = Edge { systemd, units, run_dir, kernel, slice_root, switches: Default::default() };
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
@@ -133,6 +142,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     signals::tell(&[NotifyState::Ready]);
     tokio::spawn(signals::watchdog());
     tokio::spawn(reload_on_hangup(manager));
+    tokio::spawn(agent.clone().tide(pressure));
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
@@ -212,8 +222,12 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
 /// Follows systemd's events for as long as the agent lives.
 async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver<UnitEvent>) {
     while let Some(event) = events.recv().await {
+        let freezer = freezer(&event);
         if let Some(report) = report(event) {
             agent.observe(&report);
+            if let Some(frozen) = freezer {
+                agent.observe_freezer(&report.name, frozen);
+            }
             continue;
         }
         let mut quiet = false;

@@ -1,14 +1,18 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tenement_wire::InstanceName;
 use tenement_wire::status::ServiceView;
 
-use super::host::{Active, Details, Host, HostError, Units};
+use super::host::{Active, Details, Host, HostError, Lacks, Units};
 use super::observe::{Report, Unit};
-use crate::plan::{PARK_STATUS, Particulars};
+use crate::kernel::{self, Kernel};
+use crate::plan::{self, PARK_STATUS, Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError, flag};
 
@@ -28,6 +32,18 @@ pub struct Edge {
     pub units: Client,
     /// `/run/tenement`, or the user's.
     pub run_dir: PathBuf,
+    /// What the kernel can do.
+    pub kernel: Kernel,
+    /// Where `tenement.slice` is, if systemd does not tell who is frozen by hand.
+    pub slice_root: Option<String>,
+    /// Files that thaw what this agent has frozen.
+    pub switches: Mutex<HashMap<InstanceName, OwnedFd>>,
+}
+
+impl Edge {
+    fn switches(&self) -> MutexGuard<'_, HashMap<InstanceName, OwnedFd>> {
+        self.switches.lock().expect("no panic while held")
+    }
 }
 
 impl Host for Edge {
@@ -36,6 +52,7 @@ impl Host for Edge {
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.switches().remove(name);
         steadily(|| self.units.unload(name)).await
     }
 
@@ -72,15 +89,65 @@ impl Host for Edge {
     }
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.switches().remove(name);
         steadily(|| self.units.stop(name)).await
     }
 
     async fn freeze(&self, name: &InstanceName) -> Result<(), HostError> {
-        steadily(|| self.units.freeze(name)).await
+        if let Some(switch) = steadily(|| self.units.freeze(name)).await? {
+            self.switches().insert(name.clone(), switch);
+        }
+        Ok(())
     }
 
     async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
-        steadily(|| self.units.thaw(name)).await
+        let switch = self.switches().remove(name);
+        // One write, where it works: a request waits, and PID 1 may be busy.
+        match switch.map(|switch| kernel::cgroup::thaw(&switch)) {
+            Some(Ok(())) => Ok(()),
+            // The service was started anew, or this agent was.
+            Some(Err(_)) | None => steadily(|| self.units.thaw(name)).await,
+        }
+    }
+
+    async fn is_frozen(&self, name: &InstanceName) -> Result<bool, HostError> {
+        let state = self.systemd.freezer_state(&name.service_unit()).await.map_err(from_systemd)?;
+        match state.as_deref() {
+            None | Some("" | "running") => Ok(false),
+            Some("frozen") => Ok(true),
+            // On its way; or stuck, as systemd 252 is after a stop by hand. The kernel knows.
+            Some(_) => {
+                let group = self.systemd.control_group(&name.service_unit()).await;
+                let group = group.map_err(from_systemd)?.unwrap_or_default();
+                Ok(self.kernel.is_frozen(&group).unwrap_or(true))
+            }
+        }
+    }
+
+    fn peek_frozen(&self, name: &InstanceName) -> Option<bool> {
+        let slice = self.slice_root.as_deref()?;
+        self.kernel.is_frozen(&format!("{slice}/{}", plan::control_group(name))).ok()
+    }
+
+    async fn reclaim(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.units.reclaim(name).await.map_err(from_units)
+    }
+
+    fn lacks(&self) -> Lacks {
+        let abilities = self.kernel.abilities();
+        Lacks { reclaim: !abilities.reclaim, freeze: !abilities.freeze }
+    }
+
+    async fn busy(&self, name: &InstanceName, run_dir: &Path) -> Option<String> {
+        if kernel::lock_is_held(&busy_lock(name, run_dir)) {
+            return Some("a held busy lock".into());
+        }
+        let status = self.systemd.status_text(&name.service_unit()).await.ok()?;
+        says_busy(&status).then(|| format!("its status: {}", status.escape_debug()))
+    }
+
+    fn local_time(&self) -> (usize, u16) {
+        kernel::local_time()
     }
 
     async fn reset(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -154,6 +221,23 @@ where
         log::info!("asking the unit helper again: {error}");
         tokio::time::sleep(*pause).await;
     }
+}
+
+/// Whether an event says that an active service is frozen, or that it is not.
+#[must_use]
+pub fn freezer(event: &UnitEvent) -> Option<bool> {
+    match event {
+        UnitEvent::Changed {
+            kind: UnitKind::Service, active: ActiveState::Active, frozen, ..
+        } => Some(*frozen),
+        _ => None,
+    }
+}
+
+/// Whether an app's `STATUS=` says that it is busy: its first word is that.
+fn says_busy(status: &str) -> bool {
+    let word = status.split(|c: char| !c.is_ascii_alphanumeric()).next();
+    word.is_some_and(|word| word.eq_ignore_ascii_case("busy"))
 }
 
 /// A report of one event; `None` for a resync.

@@ -50,6 +50,9 @@ pub struct Units {
     pub parked: bool,
 }
 
+/// Steps down that this host can't do.
+pub use super::descent::Without as Lacks;
+
 /// Facts of a service, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Details {
@@ -113,6 +116,26 @@ pub trait Host: Send + Sync + 'static {
     fn stop(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Freezes the service of a running instance.
     fn freeze(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Whether it is frozen; `false` if it is not loaded.
+    fn is_frozen(
+        &self,
+        name: &InstanceName,
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// The same as the kernel has it, where systemd doesn't tell of changes (252); `None` where it does,
+    /// or if it isn't known.
+    fn peek_frozen(&self, name: &InstanceName) -> Option<bool>;
+    /// Has the kernel take back the memory of a running instance.
+    fn reclaim(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Steps that this host can't do.
+    fn lacks(&self) -> Lacks;
+    /// What the app of a running instance says that it is busy with: a held lock, or a notify message.
+    fn busy(
+        &self,
+        name: &InstanceName,
+        run_dir: &std::path::Path,
+    ) -> impl Future<Output = Option<String>> + Send;
+    /// Day (0 = Monday) and minute of the day, in the host's local time.
+    fn local_time(&self) -> (usize, u16);
     /// Thaws it.
     fn thaw(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Clears the failed state of both units.

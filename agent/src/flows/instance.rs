@@ -47,6 +47,7 @@ pub struct Instance {
     service: AtomicU8,
     socket: AtomicU8,
     since_ms: AtomicU64,
+    changed_ms: AtomicU64,
     last_used_ms: AtomicU64,
     /// Whether its own listener or its health check answered since the service started.
     pub ready: AtomicBool,
@@ -91,6 +92,8 @@ pub struct Instance {
     pub care: Care,
     /// Its circuit breaker.
     pub breaker: Breaker,
+    /// Held while systemd is asked whether it is frozen: an old answer must not replace a newer one.
+    pub(super) learning: tokio::sync::Mutex<()>,
     failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
     pub(super) story: Story,
@@ -114,6 +117,7 @@ impl Instance {
             service: AtomicU8::new(Active::Absent as u8),
             socket: AtomicU8::new(Active::Absent as u8),
             since_ms: AtomicU64::new(now_ms()),
+            changed_ms: AtomicU64::new(mono_ms()),
             last_used_ms: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             stale: AtomicU32::new(0),
@@ -137,6 +141,7 @@ impl Instance {
             last_wake_us: AtomicU64::new(0),
             care: Care::default(),
             breaker: Breaker::default(),
+            learning: tokio::sync::Mutex::default(),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
             story: Story::default(),
@@ -212,15 +217,18 @@ impl Instance {
     /// new config says: that holds from the next load of its units on.
     pub fn plan(&self, mut new: Setup) {
         let old = self.setup.load_full();
-        let runs = matches!(self.phase(), Phase::Running | Phase::Starting | Phase::Stopping);
+        let runs = matches!(
+            self.phase(),
+            Phase::Running | Phase::Starting | Phase::Stopping | Phase::Frozen
+        );
         if runs && new.alternative.as_ref() == Some(&old.target) {
             new.alternative = Some(std::mem::replace(&mut new.target, old.target.clone()));
         }
         let moved = (&old.target, &old.alternative, &old.trigger)
             != (&new.target, &new.alternative, &new.trigger);
         if runs && (moved || old.definition.listen != new.definition.listen) {
-            let idle_timeout = new.definition.idle_timeout;
-            let definition = Definition { idle_timeout, ..(*old.definition).clone() };
+            let (idle_timeout, tiers) = (new.definition.idle_timeout, new.definition.tiers.clone());
+            let definition = Definition { idle_timeout, tiers, ..(*old.definition).clone() };
             let requests = new.requests;
             new = Setup { definition: Arc::new(definition), requests, ..(*old).clone() };
         }
@@ -298,6 +306,7 @@ impl Instance {
     fn take_service(&self, state: Active) {
         if self.service.swap(state as u8, Ordering::SeqCst) != state as u8 {
             self.since_ms.store(now_ms(), Ordering::Relaxed);
+            self.changed_ms.store(mono_ms(), Ordering::Relaxed);
             if state != Active::Active {
                 self.depth.store(Depth::None as u8, Ordering::Release);
                 // Connections into a process that is ending must not be used for the next one.
@@ -326,6 +335,12 @@ impl Instance {
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// When its service came into its state, on the clock of [`mono_ms`].
+    #[must_use]
+    pub fn changed_ms(&self) -> u64 {
+        self.changed_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that it was used now.

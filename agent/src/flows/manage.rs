@@ -10,13 +10,13 @@ use tenement_wire::dto::{
 use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName};
 
+use super::WakeError;
 use super::agent::Agent;
 use super::host::{Host, HostError};
-use super::instance::{Instance, Phase};
+use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
 use super::story::Way;
 use super::view::AT_ONCE;
-use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
 
@@ -69,29 +69,11 @@ impl<H: Host> Manager<H> {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// Starts it and waits until it is reachable.
+    /// Starts it for an operator, who also gives one that had failed a new chance.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         self.agent.absolve(instance).await?;
         let _because = instance.because(Way::Up, Cause::Operator);
-        let parked = instance.phase() == Phase::Parked;
-        let (_lease, served) = self.agent.ensure_awake(instance).await?;
-        if served == Served::Hot {
-            return Ok(());
-        }
-        if parked {
-            self.agent.nudge(instance).await;
-        }
-        // With a socket of systemd's, a connection would be the wake; nobody connects here.
-        self.agent.host.start(&instance.name, &instance.particulars()).await.map_err(|error| {
-            ManageError::StartFailed {
-                name: instance.name.clone(),
-                reason: error.to_string(),
-                retry_after: None,
-            }
-        })?;
-        self.agent.look_again(instance).await?;
-        instance.waking.store(false, Ordering::Relaxed);
-        Ok(())
+        Ok(self.agent.start(instance).await?)
     }
 
     /// Starts many side by side; the error is that of the first in order that failed.
@@ -183,7 +165,7 @@ impl<H: Host> Management for Manager<H> {
 
     async fn wake(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
-        self.start(&instance).await?;
+        self.agent.start(&instance).await?;
         instance.touch();
         Ok(self.agent.view(&instance).await)
     }
@@ -194,6 +176,9 @@ impl<H: Host> Management for Manager<H> {
             return self.stop(name).await;
         }
         let _because = instance.because(Way::Down, Cause::Operator);
+        if let Some(busy) = self.agent.busy(&instance).await {
+            return Err(ManageError::InUse { name: name.clone(), holds: vec![busy] });
+        }
         let sleeps = self.agent.put_to_sleep(&instance).await;
         if !sleeps.map_err(|e| unavailable(&instance, e))? {
             let holds = self.agent.explain(&instance).await.holds;
@@ -306,9 +291,10 @@ impl<H: Host> Management for Manager<H> {
                     log::warn!("asking systemd what runs: {error}");
                 }
                 let agent = self.agent.clone();
-                tokio::spawn(
-                    async move { agent.preload_because(agent.all(), Cause::Config).await },
-                );
+                tokio::spawn(async move {
+                    agent.preload_because(agent.all(), Cause::Config).await;
+                    agent.fill_up().await;
+                });
                 Ok(self.agent.config_view())
             }
             Err(problems) => {
@@ -383,7 +369,7 @@ impl From<WakeError> for ManageError {
             WakeError::TimedOut { name, after, last } => {
                 Self::TimedOut { name, wanted: "ready", after, last }
             }
-            WakeError::GaveUp { name, reason } => {
+            WakeError::GaveUp { name, reason } | WakeError::NotStarted { name, reason } => {
                 Self::StartFailed { name, reason, retry_after: None }
             }
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },

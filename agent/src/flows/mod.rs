@@ -4,11 +4,12 @@ pub mod agent;
 pub mod breaker;
 pub mod care;
 mod checkup;
+mod cool;
+pub mod descent;
 pub mod edge;
 mod giveup;
 pub mod health;
 pub mod host;
-pub mod idle;
 pub mod instance;
 pub mod lease;
 pub mod manage;
@@ -23,6 +24,7 @@ pub mod sleep;
 mod story;
 pub mod tenants;
 pub mod throttle;
+mod tide;
 mod view;
 mod wake;
 
@@ -60,6 +62,14 @@ pub enum WakeError {
         reason: String,
         /// When a new try makes sense.
         retry_after: Duration,
+    },
+    /// The start that an operator or the config asked for failed.
+    #[error("{name} did not start: {reason}")]
+    NotStarted {
+        /// Which instance.
+        name: InstanceName,
+        /// What systemd or the unit helper said.
+        reason: String,
     },
     /// It did not listen in time.
     #[error("{name} was not ready within {after:?}{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]

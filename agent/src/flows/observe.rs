@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::StreamExt as _;
 use tenement_wire::InstanceName;
 
 use tenement_wire::status::Cause;
@@ -18,6 +19,9 @@ use crate::config::Restart;
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
 /// service meanwhile; with its own limits off, somebody has to give up.
 const CRASHES_MAX: u32 = 3;
+
+/// Questions to systemd side by side after a start.
+const FREEZER_LOOKS: usize = 16;
 
 /// Which unit of the pair a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +152,7 @@ impl<H: Host> Agent<H> {
     /// What the bus said; nothing is changed then (never "unknown, so gone").
     pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
         let loaded: std::collections::HashMap<_, _> = self.host.list().await?.into_iter().collect();
-        let mut running = 0;
+        let (mut running, mut active) = (0, Vec::new());
         for instance in self.all_known() {
             let units = loaded.get(&instance.name).copied().unwrap_or_default();
             if instance.units() == Units::default() && units != Units::default() {
@@ -165,9 +169,14 @@ impl<H: Host> Agent<H> {
                 let ready = instance.ready.load(Ordering::Acquire);
                 let checked = instance.setup().check.is_some();
                 instance.care.adopted.store(!ready && checked, Ordering::Release);
-                self.came_up(&instance);
+                active.push(instance);
             }
         }
+        // Before any request is let at them: one that goes to a frozen instance would wait for ever.
+        futures_util::stream::iter(&active)
+            .for_each_concurrent(FREEZER_LOOKS, |instance| self.learn_freezer(instance))
+            .await;
+        active.iter().for_each(|instance| self.came_up(instance));
         Ok(running)
     }
 

@@ -11,9 +11,10 @@ use tenement_wire::status::Cause;
 
 use super::agent::Agent;
 use super::checkup::close_if_idle;
+use super::cool::Outcome;
+use super::descent::{self, Step, Verdict, Without};
 use super::host::{Active, Host, HostError};
-use super::idle::{self, Verdict};
-use super::instance::{Instance, Phase, mono_ms};
+use super::instance::{Instance, Phase};
 use super::lease::Closed;
 use super::story::Way;
 
@@ -35,46 +36,74 @@ impl<H: Host> Agent<H> {
     }
 
     async fn watch_until_down(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let mut failed = Failed::default();
         loop {
             let changed = instance.changed.notified();
             let idle = instance.idle.notified();
             tokio::pin!(changed, idle);
             changed.as_mut().enable();
             idle.as_mut().enable();
-            if !matches!(instance.phase(), Phase::Running | Phase::Starting | Phase::Stopping) {
+            let phase = instance.phase();
+            let up = [Phase::Running, Phase::Starting, Phase::Stopping, Phase::Frozen];
+            if !up.contains(&phase) {
                 return;
             }
-            let leases = instance.gate.leases();
-            match idle::decide(mono_ms(), instance.last_used_ms(), leases, sleeps_after(instance)) {
-                // One that is unwell is mended or given up first: what waits in the queue of a
-                // socket that nobody serves would only wake it again.
-                Verdict::Sleep
-                    if instance.phase() != Phase::Stopping && !instance.care.is_unwell() =>
-                {
-                    let slept = {
-                        let _because = instance.because(Way::Down, Cause::Idle);
-                        self.put_to_sleep(instance).await
-                    };
-                    match slept {
-                        // It lived through its idle time, so whatever failed before is past.
-                        Ok(true) if instance.phase() == Phase::Asleep => instance.recovered(),
-                        // Something has started it again at once.
-                        Ok(true) => instance.touch(),
-                        // Somebody has just come, or a stop is under way: both tell of their end.
-                        Ok(false) => tokio::select! { () = changed => {}, () = idle => {} },
-                        Err(error) => {
-                            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "putting {} to sleep: {error}", instance.name);
-                            // The unit is as it was; the next try comes after a full idle time.
-                            instance.touch();
-                        }
+            let setup = instance.setup().clone();
+            let look = self.look(instance, &setup.definition, failed.since(instance));
+            let pause = match descent::decide(&look) {
+                // One that is unwell is mended or given up first: what waits in the queue of a socket
+                // that nobody serves would only wake it again.
+                Verdict::Go(step) if phase != Phase::Stopping && !instance.care.is_unwell() => {
+                    match self.go(instance, step, &mut failed).await {
+                        Next::Look => continue,
+                        Next::Pause(after) => Some(after),
+                        Next::Told => None,
                     }
                 }
-                Verdict::Wait(after) => {
-                    tokio::select! { () = tokio::time::sleep(after) => {}, () = changed => {} }
+                Verdict::Wait(after, _) => Some(after),
+                Verdict::Go(_) | Verdict::InUse | Verdict::Rest => None,
+            };
+            // A window of `keep_warm` ends without a word, and so does being among the last used.
+            let pause = if look.kept { Some(pause.map_or(KEPT, |p| p.min(KEPT))) } else { pause };
+            tokio::select! {
+                () = async { tokio::time::sleep(pause.unwrap_or_default()).await }, if pause.is_some() => {}
+                () = changed => {}
+                () = idle => {}
+            }
+        }
+    }
+
+    /// Takes a step whose time has come.
+    async fn go(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        step: Step,
+        failed: &mut Failed,
+    ) -> Next {
+        match self.step_down(instance, step, "idle").await {
+            Ok(Outcome::Done) if step == Step::Stop => {
+                match instance.phase() {
+                    // It lived through its idle time, so whatever failed before is past.
+                    Phase::Asleep => instance.recovered(),
+                    // Something has started it again at once.
+                    _ => instance.touch(),
                 }
-                Verdict::Sleep | Verdict::InUse | Verdict::Never => {
-                    tokio::select! { () = changed => {}, () = idle => {} }
+                Next::Look
+            }
+            Ok(Outcome::Done) => Next::Look,
+            // Somebody has just come, or a stop is under way: both tell of their end.
+            Ok(Outcome::InUse) => Next::Told,
+            Ok(Outcome::Busy(_)) => Next::Pause(BUSY),
+            Err(error) => {
+                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{}: a step down ({step:?}) failed: {error}", instance.name);
+                match step {
+                    // The next step takes its place until it is used again.
+                    Step::Reclaim => failed.without.reclaim = true,
+                    Step::Freeze => failed.without.freeze = true,
+                    // The unit is as it was; the next try comes after a full idle time.
+                    Step::Stop | Step::Unload => instance.touch(),
                 }
+                Next::Look
             }
         }
     }
@@ -222,7 +251,7 @@ impl<H: Host> Watch<H> {
         // SeqCst on both sides: whoever brings it up writes its state and then reads this flag, the
         // watcher writes this flag and then reads its state, and one of them must see the other.
         self.instance.watched.swap(false, Ordering::SeqCst);
-        if matches!(self.instance.phase(), Phase::Running | Phase::Starting) {
+        if matches!(self.instance.phase(), Phase::Running | Phase::Starting | Phase::Frozen) {
             // It came up again between the last look and the end of the watch.
             self.agent.watch_idleness(&self.instance);
         }
@@ -238,13 +267,33 @@ impl<H: Host> Drop for Watch<H> {
     }
 }
 
-/// How long an instance in its present phase stays up without use. One that has not come so far as
-/// to listen gets the time that it may take for that.
-fn sleeps_after(instance: &Instance) -> Option<Duration> {
-    let setup = instance.setup();
-    let idle = setup.definition.idle_timeout?;
-    Some(match instance.phase() {
-        Phase::Starting => idle.max(setup.definition.startup_timeout),
-        _ => idle,
-    })
+/// How long until one that is busy is looked at again, and one that is kept running.
+const BUSY: Duration = Duration::from_secs(3);
+const KEPT: Duration = Duration::from_secs(10);
+
+/// What a watch does after a step.
+enum Next {
+    /// Looks again at once.
+    Look,
+    /// Looks again after this time.
+    Pause(Duration),
+    /// Waits until it is told of a change.
+    Told,
+}
+
+/// Steps that have failed since the last use.
+#[derive(Default)]
+struct Failed {
+    used_ms: u64,
+    without: Without,
+}
+
+impl Failed {
+    fn since(&mut self, instance: &Instance) -> Without {
+        let used_ms = instance.last_used_ms();
+        if used_ms != self.used_ms {
+            *self = Self { used_ms, without: Without::default() };
+        }
+        self.without
+    }
 }

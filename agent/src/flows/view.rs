@@ -98,6 +98,7 @@ impl<H: Host> Agent<H> {
                 Some(gave_up) => Some(gave_up.reason),
                 None => failure.filter(|_| state != State::Running).map(|f| f.reason),
             },
+            next_step: self.next_step(instance),
             service: details.service.clone(),
             usage: details.usage.clone(),
         }
@@ -131,6 +132,7 @@ impl<H: Host> Agent<H> {
             wakes: 0,
             last_wake_ms: None,
             health: None,
+            next_step: None,
             failure: Some(format!("process `{}` is not in the config", orphan.name.process())),
             service: None,
             usage: Usage::default(),
@@ -141,15 +143,18 @@ impl<H: Host> Agent<H> {
     pub(super) async fn explain(&self, instance: &Arc<Instance>) -> Why {
         let view = self.view(instance).await;
         let leases = instance.gate.leases();
-        let holds = match leases {
+        let mut holds = match leases {
             0 => Vec::new(),
             1 => vec!["1 open request or stream".to_owned()],
             n => vec![format!("{n} open requests or streams")],
         };
+        holds.extend(self.busy(instance).await);
+        let kept = self.kept(instance, &instance.setup().definition);
+        holds.extend(kept.map(|kept| kept.as_str().to_owned()));
         let timeout = instance.setup().definition.idle_timeout;
         let idle = mono_ms().saturating_sub(instance.last_used_ms()) / 1000;
         let sleeps_in_s = timeout
-            .filter(|_| view.state == State::Running && leases == 0)
+            .filter(|_| view.state == State::Running && holds.is_empty())
             .map(|t| t.as_secs().saturating_sub(idle));
         let for_good = instance.care.has_failed();
         let mut reason = match for_good {
@@ -158,7 +163,7 @@ impl<H: Host> Agent<H> {
                 view.failure.as_deref().unwrap_or("nobody knows why"),
                 view.name
             ),
-            false => reason(&view, leases, sleeps_in_s),
+            false => reason(&view, &holds, sleeps_in_s),
         };
         let unwell = [HealthState::Degraded, HealthState::Unhealthy];
         if let (Some(health), Some(last)) = (view.health, instance.care.last())
@@ -232,9 +237,12 @@ fn url(config: &Config, host: &str) -> String {
     }
 }
 
-fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String {
+fn reason(view: &InstanceView, holds: &[String], sleeps_in_s: Option<u64>) -> String {
     match view.state {
-        State::Running if leases > 0 => "It is awake because it is in use.".into(),
+        State::Running if view.in_flight > 0 => "It is awake because it is in use.".into(),
+        State::Running if !holds.is_empty() => {
+            format!("It is awake because of {}.", holds.join(" and "))
+        }
         State::Running => match sleeps_in_s {
             Some(s) => format!(
                 "It is awake and idle; its idle_timeout is {} s, so it sleeps in {s} s.",
@@ -251,6 +259,9 @@ fn reason(view: &InstanceView, leases: u32, sleeps_in_s: Option<u64>) -> String 
             "It is parked: its sandbox is up, and its app starts in it with the first request."
                 .into()
         }
+        State::Asleep if view.tier == Tier::Frozen => {
+            "It is frozen: nobody uses it, and its memory stays as it is.".into()
+        }
         State::Asleep => "It is asleep: nobody uses it, and its socket waits for a request.".into(),
         State::Failed => {
             format!(
@@ -266,6 +277,7 @@ fn next(view: &InstanceView) -> String {
         State::Running => "is served at once".into(),
         State::Starting => "joins the start that is under way".into(),
         State::Stopping => "waits for the stop to end and wakes it again".into(),
+        State::Asleep if view.tier == Tier::Frozen => "thaws it".into(),
         State::Asleep if view.tier == Tier::Dormant => "makes its units and wakes it".into(),
         State::Asleep if view.tier == Tier::Parked => {
             "starts the app in the sandbox that is waiting for it, without systemd".into()

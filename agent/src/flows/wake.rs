@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::agent::Agent;
 use super::host::{Active, Host, HostError};
-use super::instance::{Flight, Instance, Phase};
+use super::instance::{Depth, Flight, Instance, Phase};
 use super::lease::Lease;
 use super::park::may_wait;
 use super::probe::{Open, connect};
@@ -46,6 +46,9 @@ impl<H: Host> Agent<H> {
             None => self.lease_after_stop(instance).await?,
         };
         if instance.phase() == Phase::Running {
+            if instance.depth() != Depth::None {
+                instance.set_depth(Depth::None);
+            }
             return Ok((lease, Served::Hot));
         }
         instance.waking.store(true, Ordering::Relaxed);
@@ -145,6 +148,12 @@ impl<H: Host> Agent<H> {
         self.settle(instance).await;
         self.refit(instance).await.map_err(|e| self.failed(instance, &e))?;
         let started = Instant::now();
+        if instance.phase() == Phase::Frozen {
+            self.thaw(instance).await.map_err(|e| self.failed(instance, &e))?;
+            if instance.phase() == Phase::Running {
+                return Ok(());
+            }
+        }
         let idle = matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed);
         if idle && !asked && abandoned(instance) {
             return Err(given_up(instance));
@@ -358,6 +367,30 @@ impl<H: Host> Agent<H> {
         instance.waking.store(true, Ordering::Relaxed);
         self.reach(instance).await?;
         Ok(Served::Cold)
+    }
+
+    /// Starts it for somebody who sends no request, and waits until it is reachable.
+    ///
+    /// # Errors
+    /// [`WakeError`] when it can't be started.
+    pub async fn start(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
+        let parked = instance.phase() == Phase::Parked;
+        let (_lease, served) = self.ensure_awake(instance).await?;
+        if served == Served::Hot {
+            return Ok(());
+        }
+        if parked {
+            self.nudge(instance).await;
+        }
+        // With a socket of systemd's, a connection would be the wake; nobody connects here.
+        let started = self.host.start(&instance.name, &instance.particulars()).await;
+        started.map_err(|error| WakeError::NotStarted {
+            name: instance.name.clone(),
+            reason: error.to_string(),
+        })?;
+        self.look_again(instance).await?;
+        instance.waking.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn failed(&self, instance: &Instance, error: &HostError) -> WakeError {

@@ -71,6 +71,7 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
         env.insert("SOCKET_PATH".to_owned(), text(&job.paths.socket));
     }
     env.extend(job.def.env.iter().map(|(name, value)| (name.clone(), job.fill(value))));
+    env.insert("TENEMENT_BUSY".to_owned(), text(&job.paths.busy));
     env.insert("TENEMENT_PROCESS".to_owned(), job.name.process().to_string());
     env.insert("TENEMENT_INSTANCE".to_owned(), job.name.id().to_string());
     Ok(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect())

@@ -25,7 +25,9 @@ use tenement_wire::{InstanceName, Limit, ResourceLimits};
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
 pub use park::{FLAG as PARK_FLAG, STATUS as PARK_STATUS, instance_dir};
-pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
+pub use paths::{
+    Address, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, control_group, health_path, paths, slice,
+};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};

@@ -43,6 +43,8 @@ pub struct Paths {
     /// The directory that must be made for the app to bind its socket in; `None` if there is none to
     /// make (other modes, a named user's own path, or a dynamic user, whose directory systemd makes).
     pub app_dir: Option<PathBuf>,
+    /// The file whose lock says that the instance is busy.
+    pub busy: PathBuf,
     /// Where a symlink to [`Self::socket`] is to be published.
     pub publish: Option<PathBuf>,
     /// Where requests may go, best first: whichever answers is used.
@@ -88,6 +90,7 @@ pub fn paths(
         run_dir: own_run,
         admin_socket: run_dir.join("admin.sock"),
         app_dir: (app_side && private && def.user != RunAs::Dynamic).then_some(app_dir),
+        busy: busy_lock(name, run_dir),
         publish: publish.filter(|_| app_side),
         trigger,
         socket,
@@ -102,6 +105,13 @@ pub fn paths(
         }
     }
     Ok(paths)
+}
+
+/// The file that an instance locks to say that it is busy: beside its sockets, in a directory that it
+/// can't write to, so that what is opened there is always that file.
+#[must_use]
+pub fn busy_lock(name: &InstanceName, run_dir: &Path) -> PathBuf {
+    run_dir.join(name.process().as_str()).join(format!("{}.busy", name.id()))
 }
 
 fn configured_socket(
@@ -154,6 +164,14 @@ pub fn health_path(
         Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
     };
     Some(path.to_owned())
+}
+
+/// The control group of an instance's service, below the one that `tenement.slice` is in.
+#[must_use]
+pub fn control_group(name: &InstanceName) -> String {
+    let process = name.process().as_str().replace('-', "_");
+    let (slice, unit) = (slice(name), name.service_unit());
+    format!("tenement.slice/tenement-{process}.slice/{slice}/{unit}")
 }
 
 /// The slice of an instance: `tenement-{process}-{shard}.slice`. A `-` in a slice's name means nesting

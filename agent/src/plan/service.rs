@@ -56,6 +56,8 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
             ]),
         ),
         p("CollectMode", str("inactive")),
+        // `systemd-notify --status=busy` comes from a process of its own.
+        p("NotifyAccess", str("all")),
         p("KillMode", str("mixed")),
         p("TimeoutStartUSec", micros(job.def.startup_timeout)),
         p("TimeoutStopUSec", micros(job.def.stop_timeout)),

@@ -61,6 +61,7 @@ impl From<&WakeError> for Failure {
     fn from(error: &WakeError) -> Self {
         match error {
             WakeError::Failed { retry_after, .. } => Self::WakeFailed(*retry_after),
+            WakeError::NotStarted { .. } => Self::WakeFailed(Duration::from_secs(1)),
             WakeError::TimedOut { .. } => Self::WakeTimeout,
             WakeError::GaveUp { .. } => Self::GaveUp,
             WakeError::Gone { .. } => Self::UnknownInstance,

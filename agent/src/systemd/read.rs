@@ -68,6 +68,37 @@ impl Manager {
         Ok(unless_absent(text)?.map_or_else(String::new, or_default))
     }
 
+    /// `FreezerState` of a service: `running`, `freezing`, `frozen`, `thawing`, …; `None` if it isn't
+    /// loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn freezer_state(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Unit", "FreezerState").await
+    }
+
+    /// `ControlGroup` of a service; empty when it is down.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn control_group(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Service", "ControlGroup").await
+    }
+
+    async fn one(
+        &self,
+        unit: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<String>, SystemdError> {
+        let link = self.link()?;
+        if !self.is_loaded(unit).await? {
+            return Ok(None);
+        }
+        let value = unless_absent(self.get(&link, &unit_path(unit), kind, name).await)?;
+        Ok(value.map(or_default))
+    }
+
     pub(super) async fn get(
         &self,
         link: &Link,

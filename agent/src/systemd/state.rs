@@ -138,6 +138,8 @@ pub enum UnitEvent {
         main_pid: u32,
         /// `StatusText` as last heard: what a service says of itself (sd_notify(3)).
         status: String,
+        /// Whether its `FreezerState` is another than `running`. systemd 252 tells no change of it.
+        frozen: bool,
     },
     /// It is no longer loaded.
     Removed {

@@ -108,6 +108,7 @@ impl Decoder {
                     result: run.result,
                     status: run.status,
                     main_pid: if kind == UnitKind::Service { run.main_pid } else { 0 },
+                    frozen: text(&changed, "FreezerState").is_some_and(|s| s != "running"),
                 })
             }
             _ => None,
@@ -182,6 +183,20 @@ mod tests {
             .unwrap()
     }
 
+    #[test]
+    fn a_change_says_whether_the_unit_is_frozen() {
+        let (mut decoder, jobs) = (Decoder::default(), Jobs::default());
+        for (word, expected) in [("frozen", true), ("thawing", true), ("running", false)] {
+            let state =
+                [("ActiveState", "active"), ("SubState", "running"), ("FreezerState", word)];
+            let state = state.map(|(name, value)| (name, Variant::new(value)));
+            let event =
+                decoder.message(&properties("org.freedesktop.systemd1.Unit", &state), &jobs);
+            let Some(UnitEvent::Changed { frozen, .. }) = event else { panic!("{event:?}") };
+            assert_eq!(frozen, expected, "{word}");
+        }
+    }
+
     fn state() -> Message {
         properties(
             "org.freedesktop.systemd1.Unit",
@@ -211,6 +226,7 @@ mod tests {
                 result: "oom-kill".into(),
                 main_pid: 7,
                 status: "dying".into(),
+                frozen: false,
             })
         );
     }

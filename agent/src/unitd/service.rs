@@ -181,16 +181,17 @@ impl Units {
         self.carry_out("reset", (process, id), (&header, bus), act).await
     }
 
-    /// Freezes the service.
+    /// Freezes the service. Answers with a descriptor that thaws it, or with none.
     async fn freeze(
         &self,
         process: &str,
         id: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
-    ) -> Result<(), UnitsError> {
+    ) -> Result<Vec<zbus::wire::OwnedFd>, UnitsError> {
         let act = async |builder: &Builder, name: &InstanceName| builder.freeze(name).await;
-        self.carry_out("freeze", (process, id), (&header, bus), act).await
+        let switch = self.carry_out("freeze", (process, id), (&header, bus), act).await?;
+        Ok(switch.into_iter().map(Into::into).collect())
     }
 
     /// Thaws the service.
@@ -203,6 +204,18 @@ impl Units {
     ) -> Result<(), UnitsError> {
         let act = async |builder: &Builder, name: &InstanceName| builder.thaw(name).await;
         self.carry_out("thaw", (process, id), (&header, bus), act).await
+    }
+
+    /// Has the kernel take back the service's memory.
+    async fn reclaim(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.reclaim(name).await;
+        self.carry_out("reclaim", (process, id), (&header, bus), act).await
     }
 
     /// Unloads the pair and deletes the instance's data.

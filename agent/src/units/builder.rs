@@ -16,6 +16,8 @@ use crate::systemd::{Brief, JobResult, Manager, SystemdError, UnitListing};
 /// Pairs that are made at the same time: beyond it PID 1 only has a longer queue (measured: 300 to 650
 /// pairs/s at 8 to 32).
 const CREATES: usize = 32;
+/// Reclaims at the same time: each is a thread in the kernel that compresses or writes pages.
+const RECLAIMS: usize = 2;
 /// A socket is made in milliseconds; behind a daemon-reload of thousands of units in seconds.
 pub(super) const SOCKET_BOUND: Duration = Duration::from_secs(30);
 /// From the end of a stop job until the unit is collected.
@@ -49,6 +51,7 @@ struct Inner {
     kitchen: Kitchen,
     turns: Turns,
     creates: Semaphore,
+    reclaims: Semaphore,
 }
 
 impl Builder {
@@ -62,8 +65,9 @@ impl Builder {
             Source::new(&place.config_dir, place.owner).with_data_home(place.data_home.clone());
         let uids = Uids::new(&place.state_dir, place.owner);
         let kitchen = Kitchen { place, uids, systemd };
-        let creates = Semaphore::new(CREATES);
-        Ok(Self(Arc::new(Inner { manager, source, kitchen, turns: Turns::default(), creates })))
+        let (creates, reclaims) = (Semaphore::new(CREATES), Semaphore::new(RECLAIMS));
+        let turns = Turns::default();
+        Ok(Self(Arc::new(Inner { manager, source, kitchen, turns, creates, reclaims })))
     }
 
     pub(super) fn manager(&self) -> &Manager {
@@ -76,6 +80,11 @@ impl Builder {
 
     pub(super) fn place(&self) -> &Place {
         &self.0.kitchen.place
+    }
+
+    /// The slots for [`Self::reclaim`].
+    pub(super) fn reclaims(&self) -> &Semaphore {
+        &self.0.reclaims
     }
 
     pub(super) async fn turn(&self, name: &InstanceName) -> Turn {
@@ -197,6 +206,7 @@ impl Builder {
         let (service, socket) = (name.service_unit(), name.socket_unit());
         let manager = self.manager();
         // The socket first, or a request that comes between would start the service again.
+        self.thaw_first(&service).await?;
         let bound = self.stop_bound(&service).await?;
         for (unit, bound) in [(&socket, SOCKET_BOUND), (&service, bound)] {
             match manager.stop_unit(unit, bound).await {

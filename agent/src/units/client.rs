@@ -1,6 +1,7 @@
 //! The agent's side of the verbs: over the bus to the helper, or straight to a builder of its own.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,8 +65,9 @@ trait Units1 {
         overrides: Overrides<'_>,
     ) -> zbus::Result<()>;
     fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn freeze(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn freeze(&self, process: &str, id: &str) -> zbus::Result<Vec<zbus::wire::OwnedFd>>;
     fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn reclaim(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
 }
 
@@ -234,11 +236,15 @@ impl Client {
     ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn freeze(&self, name: &InstanceName) -> Result<(), UnitsError> {
+    pub async fn freeze(&self, name: &InstanceName) -> Result<Option<OwnedFd>, UnitsError> {
         let (process, id) = parts(name);
         match self {
             Self::Local(builder) => builder.freeze(name).await,
-            Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.freeze(process, id)).await,
+            Self::Bus(bus) => {
+                let call = bus.proxy().await?;
+                let switch = bus.call(Pace::Quick, call.freeze(process, id)).await?;
+                Ok(switch.into_iter().next().map(OwnedFd::from))
+            }
         }
     }
 
@@ -251,6 +257,18 @@ impl Client {
         match self {
             Self::Local(builder) => builder.thaw(name).await,
             Self::Bus(bus) => bus.call(Pace::Quick, bus.proxy().await?.thaw(process, id)).await,
+        }
+    }
+
+    /// See [`Builder::reclaim`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn reclaim(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.reclaim(name).await,
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.reclaim(process, id)).await,
         }
     }
 

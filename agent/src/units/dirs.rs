@@ -147,3 +147,28 @@ fn explain(at: &Path, error: Error) -> Error {
 fn refused(at: &Path, why: &str) -> Error {
     Error::new(ErrorKind::PermissionDenied, format!("{} {why}", at.display()))
 }
+
+/// Makes the empty file `name` in the trusted directory `parent` unless it is there. It appears whole:
+/// nobody ever sees it with another owner or mode.
+pub(crate) fn ensure_file(
+    parent: &OwnedFd,
+    name: &str,
+    owner: Option<(u32, u32)>,
+    mode: u32,
+) -> Result<()> {
+    if statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(());
+    }
+    let draft = format!(".new-{name}");
+    let _ = unlinkat(parent, &*draft, AtFlags::empty());
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+    let file = openat(parent, &*draft, flags, Mode::from_raw_mode(0o600))?;
+    if let Some((uid, gid)) = owner {
+        fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    fchmod(&file, Mode::from_raw_mode(mode))?;
+    match renameat_with(parent, &*draft, parent, name, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::EXIST) => Ok(unlinkat(parent, &*draft, AtFlags::empty())?),
+        other => Ok(other?),
+    }
+}

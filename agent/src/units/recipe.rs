@@ -59,7 +59,12 @@ impl Kitchen {
         match identity {
             Some(identity) => self.make_directories(name, def, &paths, identity, agent)?,
             None => {
-                drop(self.run_dir(&paths.run_dir, name, agent).map_err(|e| io_error(name, &e))?)
+                // Whoever systemd makes up must be able to open it, and nobody knows who that is.
+                let make = || {
+                    let run = self.run_dir(&paths.run_dir, name, agent)?;
+                    dirs::ensure_file(&run, &busy(&paths), None, 0o644)
+                };
+                make().map_err(|e| io_error(name, &e))?;
             }
         }
         let context = PlanContext {
@@ -150,6 +155,8 @@ impl Kitchen {
                 };
                 dirs::ensure(&run, id, access)?;
             }
+            let group = agent.filter(|_| self.place.is_system()).unwrap_or(gid);
+            dirs::ensure_file(&run, &busy(paths), Some((uid, group)), 0o440)?;
             match &paths.publish {
                 Some(link) => publish(link, &paths.socket, owner),
                 None => Ok(()),
@@ -182,6 +189,11 @@ impl Kitchen {
         }
         Ok(variables)
     }
+}
+
+/// The name of the busy lock in the directory of its process.
+fn busy(paths: &Paths) -> String {
+    paths.busy.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A symlink at the configured path to the socket that the app binds. Only a symlink is replaced.

@@ -1,6 +1,7 @@
 //! The verbs on one instance. Each may be repeated, and ends in the state that it names.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,12 +9,18 @@ use tenement_wire::InstanceName;
 
 use super::builder::{Builder, done};
 use super::recipe::{io_error, parent};
+use super::reclaim::CGROUPS;
 use super::{UnitsError, accounts, dirs, purge, uids};
+use crate::kernel::cgroup;
 use crate::plan::{self, Particulars};
 use crate::systemd::SystemdError;
 
 /// Beyond the config's own startup timeout, after which systemd ends the start job by itself.
 const START_BOUND: Duration = Duration::from_secs(3600);
+
+/// How long a freeze or thaw of somebody else's may take, and between two tries meanwhile.
+const FREEZER_BOUND: Duration = Duration::from_secs(5);
+const FREEZER_PAUSE: Duration = Duration::from_millis(5);
 
 impl Builder {
     /// Stops and unloads the pair. Its data stays.
@@ -30,7 +37,11 @@ impl Builder {
         let place = self.place();
         let run = place.run_dir.join(name.process().as_str());
         match dirs::open_trusted(&run, place.owner, false) {
-            Ok(run) => purge::remove_tree(&run, name.id().as_str()).map_err(|e| io_error(name, &e)),
+            Ok(run) => {
+                let remove = |entry: &str| purge::remove_tree(&run, entry);
+                remove(&format!("{}.busy", name.id())).map_err(|e| io_error(name, &e))?;
+                remove(name.id().as_str()).map_err(|e| io_error(name, &e))
+            }
             // No directory, nothing in it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io_error(name, &error)),
@@ -66,6 +77,7 @@ impl Builder {
 
     async fn stop_in_turn(&self, name: &InstanceName) -> Result<(), UnitsError> {
         let service = name.service_unit();
+        self.thaw_first(&service).await?;
         let bound = self.stop_bound(&service).await?;
         match self.manager().stop_unit(&service, bound).await {
             Ok(result) => done(&service, result)?,
@@ -89,6 +101,7 @@ impl Builder {
             return self.start_in_turn(name).await;
         }
         let service = name.service_unit();
+        self.thaw_first(&service).await?;
         self.manager().reset_failed(&service).await?;
         let bound = START_BOUND.saturating_add(self.stop_bound(&service).await?);
         done(&service, self.manager().restart_unit(&service, bound).await?)
@@ -97,11 +110,23 @@ impl Builder {
     /// Freezes the service: none of its processes runs until it is thawed. systemd#38517: a unit with a
     /// watchdog would be killed for it.
     ///
+    /// Returns the open `cgroup.freeze` file of its control group, where there is one: writing `0` to it
+    /// thaws the service at once, and systemd, which watches `cgroup.events`, follows.
+    ///
     /// # Errors
     /// See [`UnitsError`].
-    pub async fn freeze(&self, name: &InstanceName) -> Result<(), UnitsError> {
+    pub async fn freeze(&self, name: &InstanceName) -> Result<Option<OwnedFd>, UnitsError> {
         let _turn = self.turn(name).await;
-        Ok(self.manager().freeze_unit(&name.service_unit()).await?)
+        let service = name.service_unit();
+        self.manager().freeze_unit(&service).await?;
+        let group = self.manager().control_group(&service).await?.unwrap_or_default();
+        match cgroup::open(Path::new(CGROUPS), &group).and_then(|g| cgroup::freezer(&g)) {
+            Ok(switch) => Ok(Some(switch)),
+            Err(error) => {
+                log::debug!("{name} will be thawed through systemd: {error}");
+                Ok(None)
+            }
+        }
     }
 
     /// Thaws a frozen service; one that isn't frozen is left as it is.
@@ -110,7 +135,42 @@ impl Builder {
     /// See [`UnitsError`].
     pub async fn thaw(&self, name: &InstanceName) -> Result<(), UnitsError> {
         // No turn: a request waits for this, and a stop that has the turn thaws it as well.
-        Ok(self.manager().thaw_unit(&name.service_unit()).await?)
+        let service = name.service_unit();
+        let deadline = tokio::time::Instant::now() + FREEZER_BOUND;
+        loop {
+            match self.manager().thaw_unit(&service).await {
+                // Somebody is freezing or thawing it at this moment.
+                Err(SystemdError::Other(error))
+                    if error.contains("UnitBusy") && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(FREEZER_PAUSE).await;
+                }
+                // What has ended is not frozen.
+                Err(SystemdError::Other(error)) if error.contains("UnitInactive") => return Ok(()),
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Thaws a service that is frozen, or is being frozen: systemd 257 refuses to stop one (job result
+    /// `frozen`), and systemd 252 waits until it kills the app.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub(super) async fn thaw_first(&self, service: &str) -> Result<(), UnitsError> {
+        match self.manager().freezer_state(service).await?.as_deref() {
+            None | Some("" | "running") => Ok(()),
+            Some(_) => match self.manager().thaw_unit(service).await {
+                Ok(()) | Err(SystemdError::Absent(_)) => Ok(()),
+                // It ended meanwhile; or it was stopped by hand while it was frozen, after which systemd
+                // 252 says `thawing` until the unit is unloaded. The stop itself tells what is wrong.
+                Err(SystemdError::Other(error)) => {
+                    log::debug!("thawing {service}: {error}");
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
+        }
     }
 
     /// Forgets that the pair failed and makes its socket listen again.

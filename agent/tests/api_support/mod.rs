@@ -68,6 +68,7 @@ pub fn view(name: &str, state: State) -> InstanceView {
         memory_bytes: None,
         wakes: 0,
         last_wake_ms: None,
+        next_step: None,
         failure: None,
         service: None,
         usage: tenement_wire::status::Usage::default(),

@@ -1,11 +1,12 @@
 //! A [`Host`] without systemd: scripted failures and delays, and pairs that are tasks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tenement_agent::flows::agent::Agent;
-use tenement_agent::flows::host::{Active, Details, Host, HostError, Units};
+use tenement_agent::flows::host::{Active, Details, Host, HostError, Lacks, Units};
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::plan::Particulars;
 use tenement_wire::InstanceName;
@@ -45,6 +46,10 @@ struct Script {
     status: Option<u16>,
     memory: u64,
     silent: bool,
+    frozen: HashSet<InstanceName>,
+    lacks: Lacks,
+    busy: Option<String>,
+    time: (usize, u16),
 }
 
 /// systemd and the helper; clones share everything.
@@ -156,6 +161,34 @@ impl FakeHost {
         ask(&pair.commands, Command::Unload).await;
     }
 
+    /// Whether "systemd" has it frozen.
+    pub fn frozen(&self, name: &InstanceName) -> bool {
+        self.script(|s| s.frozen.contains(name))
+    }
+
+    /// `systemctl freeze` or `thaw` by hand; `told` = systemd reports it.
+    pub fn freeze_by_hand(&self, name: &InstanceName, frozen: bool, told: bool) {
+        self.script(|s| if frozen { s.frozen.insert(name.clone()) } else { s.frozen.remove(name) });
+        if told && let Some(agent) = self.0.agent.get().and_then(Weak::upgrade) {
+            agent.observe_freezer(name, frozen);
+        }
+    }
+
+    /// What this host can't do.
+    pub fn lack(&self, lacks: Lacks) {
+        self.script(|s| s.lacks = lacks);
+    }
+
+    /// What every app says that it is busy with.
+    pub fn set_busy(&self, busy: Option<&str>) {
+        self.script(|s| s.busy = busy.map(str::to_owned));
+    }
+
+    /// Sets the local time: day (0 = Monday) and minute of the day.
+    pub fn set_time(&self, time: (usize, u16)) {
+        self.script(|s| s.time = time);
+    }
+
     /// Makes the next call of `verb` panic.
     pub fn panic(&self, verb: &'static str) {
         self.script(|s| s.panics = Some(verb));
@@ -257,16 +290,47 @@ impl Host for FakeHost {
 
     async fn stop(&self, name: &InstanceName) -> Result<(), HostError> {
         self.begin("stop").await?;
+        self.script(|s| s.frozen.remove(name));
         self.command(name, Command::Stop).await;
         Ok(())
     }
 
-    async fn freeze(&self, _: &InstanceName) -> Result<(), HostError> {
-        self.begin("freeze").await
+    async fn freeze(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.begin("freeze").await?;
+        assert_eq!(self.truth(name).service, Active::Active, "systemd freezes only what is up");
+        self.script(|s| s.frozen.insert(name.clone()));
+        Ok(())
     }
 
-    async fn thaw(&self, _: &InstanceName) -> Result<(), HostError> {
-        self.begin("thaw").await
+    async fn thaw(&self, name: &InstanceName) -> Result<(), HostError> {
+        self.begin("thaw").await?;
+        self.script(|s| s.frozen.remove(name));
+        Ok(())
+    }
+
+    async fn is_frozen(&self, name: &InstanceName) -> Result<bool, HostError> {
+        self.begin("is_frozen").await?;
+        Ok(self.frozen(name))
+    }
+
+    fn peek_frozen(&self, _: &InstanceName) -> Option<bool> {
+        None
+    }
+
+    async fn reclaim(&self, _: &InstanceName) -> Result<(), HostError> {
+        self.begin("reclaim").await
+    }
+
+    fn lacks(&self) -> Lacks {
+        self.script(|s| s.lacks)
+    }
+
+    async fn busy(&self, _: &InstanceName, _: &Path) -> Option<String> {
+        self.script(|s| s.busy.clone())
+    }
+
+    fn local_time(&self) -> (usize, u16) {
+        self.script(|s| s.time)
     }
 
     async fn reset(&self, _: &InstanceName) -> Result<(), HostError> {

@@ -12,5 +12,6 @@ mod park;
 mod poll;
 mod reload;
 mod stress;
+mod tiers;
 mod wake;
 mod world;

@@ -99,10 +99,12 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
         ("name", view.name.to_string()),
         ("state", format!("{}, since {}", view.state.as_str(), human::ago(now, view.since_ms))),
         ("health", view.health.map_or_else(dash, |health| health.as_str().to_owned())),
+        ("tier", view.tier.as_str().to_owned()),
         ("url", view.url.clone()),
         ("open requests", view.in_flight.to_string()),
         ("last used", view.last_used_ms.map_or_else(dash, |then| human::ago(now, then))),
         ("sleeps", idle),
+        ("next step", table::next_step(view, now)),
         ("wakes", wake),
         ("memory", used_memory(&view.usage)),
         ("cpu", view.usage.cpu_us.map_or_else(dash, |us| human::millis(us as f64 / 1000.0))),
@@ -179,9 +181,8 @@ pub fn why(agent: &Agent, mode: Mode, out: Output, name: &InstanceName) -> Resul
     );
     let holds = if why.holds.is_empty() { "nothing".to_owned() } else { why.holds.join(", ") };
     let mut facts = vec![("held by", holds)];
-    if let Some(seconds) = why.sleeps_in_s {
-        facts.push(("sleeps in", human::span(seconds)));
-    }
+    facts.push(("tier", why.instance.tier.as_str().to_owned()));
+    facts.push(("next step", table::next_step(&why.instance, human::now_ms())));
     facts.push(("next request", why.next_request.clone()));
     text.push_str(&table::pairs(&facts));
     if state == State::Failed {

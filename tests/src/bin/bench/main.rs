@@ -3,6 +3,7 @@
 //! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
 
 mod admin;
+mod frozen;
 mod health;
 mod park;
 mod scale;
@@ -20,6 +21,7 @@ fn main() {
         // One figure alone.
         Some("park") => return park::all(host, systemd),
         Some("health") => return health::checks(host, systemd),
+        Some("frozen") => return frozen::frozen(host, systemd),
         _ => {}
     }
     println!("== systemd {systemd}: footprint without instances");
@@ -35,6 +37,7 @@ fn main() {
             wake::one(host, systemd, size, &wake::PYTHON);
             wake::burst(host, systemd);
             park::all(host, systemd);
+            frozen::frozen(host, systemd);
         }
         wake::scale_ratio(systemd, size, static_ms, *base.get_or_insert(static_ms));
         scale::footprint(host, systemd, size);
