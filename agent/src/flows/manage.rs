@@ -165,7 +165,7 @@ impl<H: Host> Management for Manager<H> {
 
     async fn wake(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
-        self.agent.start(&instance).await?;
+        self.start(&instance).await?;
         instance.touch();
         Ok(self.agent.view(&instance).await)
     }
