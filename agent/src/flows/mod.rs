@@ -1,5 +1,6 @@
 //! Floor 3: wake, sleep, reconcile.
 
+mod again;
 pub mod agent;
 pub mod breaker;
 pub mod care;
@@ -14,6 +15,7 @@ pub mod instance;
 pub mod lease;
 pub mod manage;
 pub mod management;
+mod mishap;
 pub mod observe;
 mod park;
 pub mod phase;

@@ -139,7 +139,7 @@ pub fn view(name: &str, state: &str) -> Value {
         "address": format!("/run/tenement/{process}/{id}.sock"),
         "data_dir": format!("/var/lib/tenement/{process}/{id}"),
         "in_flight": 2, "last_used_ms": null, "idle_timeout_s": 300, "memory_bytes": 9_961_472,
-        "wakes": 3, "last_wake_ms": 12.5,
+        "wakes": 3, "last_wake_ms": 12.5, "health": null,
         "service": {
             "active_state": "active", "sub_state": "running", "result": "success", "main_pid": 4711,
             "invocation_id": "0123456789abcdef0123456789abcdef", "since_ms": 1_700_000_000_000_u64,
