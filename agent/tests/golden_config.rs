@@ -72,6 +72,7 @@ fn plan_line(config: &Config, line: &str) -> String {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         exec_helper: Some(PathBuf::from("/usr/libexec/tenement/tenement-exec")),
+        relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find_program,
     };
     let definition = &config.processes[name.process()];

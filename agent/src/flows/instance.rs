@@ -18,7 +18,7 @@ use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
-use crate::config::{Definition, Listen};
+use crate::config::Definition;
 use crate::plan::Particulars;
 use crate::store::{Origin, Registered};
 use crate::upstream::{Pool, Target};
@@ -254,7 +254,7 @@ impl Instance {
     /// Whether an active service can take requests: with systemd's socket always, with a listener
     /// of its own once that has answered.
     fn answers(&self) -> bool {
-        self.ready.load(Ordering::Acquire) || self.setup.load().definition.listen == Listen::Fd
+        self.ready.load(Ordering::Acquire) || self.setup.load().definition.systemd_listens()
     }
 
     /// Notes what systemd said of the service and wakes those who wait for a change.

@@ -9,7 +9,7 @@ use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, Phase};
 use super::lease::Closed;
-use crate::config::{Listen, Restart};
+use crate::config::Restart;
 
 /// Crashes without an answer in between after which a start counts as failed. systemd restarts the
 /// service meanwhile; with its own limits off, somebody has to give up.
@@ -71,7 +71,7 @@ impl<H: Host> Agent<H> {
 
     fn came_up(self: &Arc<Self>, instance: &Arc<Instance>) {
         self.watch_idleness(instance);
-        if instance.phase() == Phase::Starting && instance.setup().definition.listen != Listen::Fd {
+        if instance.phase() == Phase::Starting && !instance.setup().definition.systemd_listens() {
             // Started by hand: find out when it listens, so that it is shown and served as running.
             let (agent, instance) = (self.clone(), instance.clone());
             tokio::spawn(async move {

@@ -21,7 +21,6 @@ use super::instance::{Flight, Instance, Phase};
 use super::lease::Lease;
 use super::probe::{Open, connect};
 use super::{Served, WakeError};
-use crate::config::Listen;
 use crate::upstream::Target;
 
 /// First pause between two tries to connect to a starting app; doubled up to [`TRY_MAX`].
@@ -80,7 +79,7 @@ impl<H: Host> Agent<H> {
             return Err(WakeError::Gone { name: instance.name.clone() });
         }
         refuse_while_backing_off(instance)?;
-        let by_systemd = instance.setup().definition.listen == Listen::Fd;
+        let by_systemd = instance.setup().definition.systemd_listens();
         let fresh = instance.staleness() == 0;
         if by_systemd && matches!(instance.phase(), Phase::Running | Phase::Starting) {
             return Ok(());
@@ -141,7 +140,7 @@ impl<H: Host> Agent<H> {
         if idle && (instance.staleness() > 0 || instance.phase() != Phase::Asleep) {
             self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
-        if instance.setup().definition.listen == Listen::Fd {
+        if instance.setup().definition.systemd_listens() {
             return Ok(());
         }
         self.until_listening(instance, started, asked).await
@@ -295,7 +294,7 @@ impl<H: Host> Agent<H> {
             self.settle(instance).await;
         }
         if instance.phase() == Phase::Running {
-            let own = instance.setup().definition.listen != Listen::Fd;
+            let own = !instance.setup().definition.systemd_listens();
             if !own || connect(&instance.target()).await.is_ok() {
                 return Ok(Served::Hot);
             }

@@ -53,6 +53,11 @@ pub enum PlanError {
         /// The name.
         user: String,
     },
+    /// Only the system's manager makes network namespaces on every version of systemd.
+    #[error(
+        "`network = \"private\"` needs the system service: `tenementd --user` uses your own network"
+    )]
+    NetworkInUserMode,
     /// A control character, in a property (its name, never its value).
     #[error("a control character in {property}")]
     ControlCharacter {

@@ -11,6 +11,7 @@ pub mod argv;
 mod environment;
 mod error;
 mod exec;
+mod network;
 mod paths;
 mod sandbox;
 mod service;
@@ -77,6 +78,8 @@ pub struct PlanContext<'a> {
     /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
     /// only until the next daemon-reload.
     pub exec_helper: Option<PathBuf>,
+    /// Path of `tenement-relay`, which instances with a port in a network of their own need.
+    pub relay: PathBuf,
     /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -145,7 +148,12 @@ impl Job<'_> {
 
     /// `text` with its placeholders replaced.
     fn fill(&self, text: &str) -> String {
-        paths::fill(text, self.name, self.settings, &self.paths, self.ctx.port)
+        paths::fill(text, self.name, self.settings, &self.paths, self.port())
+    }
+
+    /// The port that the app listens on: in a network of its own it may be the same for all.
+    fn port(&self) -> u16 {
+        self.def.port.unwrap_or(self.ctx.port)
     }
 }
 

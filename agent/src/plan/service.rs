@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, environment, exec, paths, sandbox, text};
+use super::{Job, environment, exec, network, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -62,6 +62,7 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     restart(job, &mut list);
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);
+    network::properties(job, &mut list)?;
     if job.system() {
         // A user manager may neither lower the score nor raise the limit above its own.
         list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));

@@ -26,6 +26,7 @@ fn context(systemd: u32) -> PlanContext<'static> {
         overrides: Default::default(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/helper")),
+        relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find,
     }
 }

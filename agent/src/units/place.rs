@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Where the package has it.
 const EXEC_HELPER: &str = "/usr/libexec/tenement/tenement-exec";
+const RELAY: &str = "/usr/libexec/tenement/tenement-relay";
 
 /// The directories that a builder works in, and who must own them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Place {
     pub etc_dir: PathBuf,
     /// `tenement-exec`, used where it exists.
     pub exec_helper: Option<PathBuf>,
+    /// `tenement-relay`.
+    pub relay: PathBuf,
     /// The user who must own config, and the parents of what we make.
     pub owner: u32,
 }
@@ -38,6 +41,7 @@ impl Place {
             data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
+            relay: RELAY.into(),
             owner: 0,
         }
     }
@@ -54,6 +58,7 @@ impl Place {
             data_home: None,
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
+            relay: RELAY.into(),
             owner: rustix::process::geteuid().as_raw(),
         }
     }

@@ -74,6 +74,7 @@ impl Kitchen {
             overrides: particulars.overrides.clone(),
             env_file_vars: self.env_files(def)?,
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
+            relay: self.place.relay.clone(),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
