@@ -67,6 +67,7 @@ fn plan_line(config: &Config, line: &str) -> String {
         socket_group: (!user).then(|| "tenement".to_owned()),
         port: option(line, "port").unwrap_or("20001").parse().expect("a port"),
         overrides: Default::default(),
+        secrets: Vec::new(),
         env_file_vars: vars
             .filter_map(|var| var.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

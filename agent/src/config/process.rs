@@ -119,7 +119,7 @@ fn read(
     let sandbox = sandbox::read(fields, problems);
     let (network, port) = network::read(fields, problems);
     network::check(fields, (network, port), listen, problems);
-    let credentials = credentials::read(fields, problems);
+    let credentials = credentials::read(fields, origins, problems);
     let supervision = supervision::read(fields, problems);
     (!words.is_empty()).then(|| Definition {
         name: name.clone(),

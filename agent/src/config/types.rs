@@ -54,6 +54,7 @@ pub(super) enum PathRole {
     Directory,
     EnvFile,
     Command,
+    Credential { encrypted: bool },
 }
 
 /// `[settings]`.

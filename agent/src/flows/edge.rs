@@ -1,9 +1,10 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, SecretView};
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
+use super::secrets::SecretOrder;
 use crate::plan::Particulars;
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError};
@@ -47,6 +48,20 @@ impl Host for Edge {
 
     async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
         self.units.purge(name).await.map_err(from_units)
+    }
+
+    async fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> Result<Vec<SecretView>, HostError> {
+        let done = match order {
+            SecretOrder::List => Ok(()),
+            SecretOrder::Set(secret, value) => self.units.set_secret(name, &secret, &value.0).await,
+            SecretOrder::Remove(secret) => self.units.remove_secret(name, &secret).await,
+        };
+        done.map_err(from_units)?;
+        self.units.secrets(name).await.map_err(from_units)
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {

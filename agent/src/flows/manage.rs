@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
-use tenement_wire::{InstanceId, InstanceName};
+use tenement_wire::{InstanceId, InstanceName, SecretView};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::instance::{Instance, Phase};
 use super::management::{ManageError, Management, Spawn};
+use super::secrets::SecretOrder;
 use super::{Served, WakeError};
 use crate::config;
 use crate::store::{Origin, StoreError};
@@ -40,7 +41,7 @@ pub struct Manager<H> {
 }
 
 impl<H: Host> Manager<H> {
-    fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
+    pub(super) fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
         self.agent.get(name).ok_or_else(|| {
             let mut similar: Vec<_> = self
                 .agent
@@ -257,6 +258,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn why(&self, name: &InstanceName) -> Result<Why, ManageError> {
         Ok(self.agent.explain(&self.find(name)?).await)
+    }
+
+    async fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> Result<Vec<SecretView>, ManageError> {
+        self.order_secrets(name, order).await
     }
 
     async fn config(&self) -> Result<ConfigView, ManageError> {

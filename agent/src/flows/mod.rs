@@ -11,6 +11,7 @@ pub mod management;
 pub mod observe;
 pub mod phase;
 mod probe;
+pub mod secrets;
 pub mod sleep;
 pub mod tenants;
 mod view;
@@ -25,6 +26,7 @@ use tenement_wire::InstanceName;
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
+pub use secrets::{SecretOrder, SecretValue};
 
 use crate::routes::Route;
 

@@ -8,6 +8,7 @@
 //! Nothing here looks at the host: what must be known of it is handed in.
 
 pub mod argv;
+mod credentials;
 mod environment;
 mod error;
 mod exec;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use tenement_wire::{InstanceName, ResourceLimits};
 
+pub use credentials::Secret;
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
 pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
@@ -73,6 +75,8 @@ pub struct PlanContext<'a> {
     pub port: u16,
     /// Limits that were set for this instance alone.
     pub overrides: ResourceLimits,
+    /// Secrets that were set for this instance alone.
+    pub secrets: Vec<Secret>,
     /// What the definition's env files hold, in order.
     pub env_file_vars: Vec<(String, String)>,
     /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
@@ -106,7 +110,7 @@ pub fn plan(
     let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
     let mut service =
         UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
-    let revision = fingerprint(&[&socket, &service]);
+    let revision = fingerprint(&[&socket, &service], &ctx.secrets);
     for property in &mut service.properties {
         if let (environment::PROPERTY, Value::Strs(list)) = (property.name, &mut property.value) {
             list.push(format!("{}={revision}", environment::REVISION));
@@ -158,7 +162,7 @@ impl Job<'_> {
 }
 
 /// FNV-1a over the printed properties: tells whether loaded units are those that we would make now.
-fn fingerprint(units: &[&UnitSpec]) -> String {
+fn fingerprint(units: &[&UnitSpec], secrets: &[Secret]) -> String {
     let mut hash = fnv::OFFSET;
     for unit in units {
         hash = fnv::add(hash, unit.name.as_bytes());
@@ -166,6 +170,10 @@ fn fingerprint(units: &[&UnitSpec]) -> String {
             hash = fnv::add(hash, property.to_string().as_bytes());
             hash = fnv::add(hash, b"\n");
         }
+    }
+    // Their names and paths are in the properties; this tells that one was set anew.
+    for secret in secrets {
+        hash = fnv::add(hash, &secret.stamp.to_le_bytes());
     }
     format!("{hash:016x}")
 }

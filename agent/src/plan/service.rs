@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, environment, exec, network, paths, sandbox, text};
+use super::{Job, credentials, environment, exec, network, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -63,6 +63,7 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);
     network::properties(job, &mut list)?;
+    credentials::properties(job, &mut list)?;
     if job.system() {
         // A user manager may neither lower the score nor raise the limit above its own.
         list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));

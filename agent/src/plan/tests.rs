@@ -24,6 +24,7 @@ fn context(systemd: u32) -> PlanContext<'static> {
         socket_group: Some("tenement".into()),
         port: 20_001,
         overrides: Default::default(),
+        secrets: Vec::new(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/helper")),
         relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),

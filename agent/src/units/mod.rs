@@ -20,6 +20,7 @@ mod error;
 mod place;
 mod purge;
 mod recipe;
+mod secrets;
 mod source;
 mod turns;
 mod uids;

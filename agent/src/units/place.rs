@@ -25,6 +25,8 @@ pub struct Place {
     pub exec_helper: Option<PathBuf>,
     /// `tenement-relay`.
     pub relay: PathBuf,
+    /// `systemd-creds`, which encrypts secrets where it exists; `None` in user mode.
+    pub encrypter: Option<PathBuf>,
     /// The user who must own config, and the parents of what we make.
     pub owner: u32,
 }
@@ -42,6 +44,7 @@ impl Place {
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             relay: RELAY.into(),
+            encrypter: Some("/usr/bin/systemd-creds".into()),
             owner: 0,
         }
     }
@@ -59,6 +62,7 @@ impl Place {
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             relay: RELAY.into(),
+            encrypter: None,
             owner: rustix::process::geteuid().as_raw(),
         }
     }
