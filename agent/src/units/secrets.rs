@@ -126,7 +126,7 @@ const SEALS: SealFlags =
 
 /// The length of a sealed memfd; `None` for anything else, whose reader could be made to wait or be
 /// shown something else while it reads.
-fn sealed_size(value: &OwnedFd) -> Option<u64> {
+pub(super) fn sealed_size(value: &OwnedFd) -> Option<u64> {
     let seals = fcntl_get_seals(value).ok()?;
     if !seals.contains(SEALS) {
         return None;
@@ -228,7 +228,7 @@ fn directory(place: &Place, name: &InstanceName, create: bool) -> io::Result<Opt
 }
 
 /// Writes the file whole, under another name first, and takes the other kind away.
-async fn keep(
+pub(super) async fn keep(
     place: &Place,
     name: &InstanceName,
     secret: &SecretName,
