@@ -2,7 +2,7 @@
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
 //! 1 pure: [`config`], [`plan`], [`framing`], [`routes`] · 2 edges: [`systemd`], [`store`], [`units`],
-//! [`upstream`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
+//! [`upstream`], [`relay`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod api;
 pub mod app;
@@ -11,6 +11,7 @@ pub mod flows;
 pub mod framing;
 pub mod plan;
 pub mod proxy;
+pub mod relay;
 pub mod routes;
 pub mod store;
 pub mod systemd;

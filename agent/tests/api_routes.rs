@@ -30,6 +30,13 @@ async fn every_route_reaches_its_verb_under_both_prefixes() {
         ("DELETE PREFIX/instances/api:prod", "", "remove api:prod false", 200),
         ("DELETE PREFIX/instances/api:prod?purge=true", "", "remove api:prod true", 200),
         ("GET PREFIX/instances/api:prod/why", "", "why api:prod", 200),
+        ("GET PREFIX/instances/api:prod/secrets", "", "secrets api:prod List", 200),
+        (
+            "DELETE PREFIX/instances/api:prod/secrets/KEY",
+            "",
+            r#"secrets api:prod Remove(SecretName("KEY"))"#,
+            200,
+        ),
         ("GET PREFIX/config", "", "config", 200),
         ("POST PREFIX/config/check", "", "check ", 200),
         (

@@ -68,12 +68,14 @@ fn plan_line(config: &Config, line: &str) -> String {
         socket_group: (!user).then(|| "tenement".to_owned()),
         port: option(line, "port").unwrap_or("20001").parse().expect("a port"),
         overrides: Default::default(),
+        secrets: Vec::new(),
         env_file_vars: vars
             .filter_map(|var| var.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         exec_helper: Some(PathBuf::from("/usr/libexec/tenement/tenement-exec")),
         park_helper: option(line, "park").map(|_| "/usr/libexec/tenement/tenement-park".into()),
+        relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find_program,
     };
     let definition = &config.processes[name.process()];

@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequest<S> for Input {
     }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     let body = axum::body::to_bytes(request.into_body(), BODY_MAX);
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Err(_) => Err(Problem::body_late()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
 use tenement_wire::dto::{
@@ -18,10 +18,11 @@ use tenement_wire::{InstanceName, ProcessName};
 
 use super::input::Input;
 use super::problem::Problem;
+use super::secrets;
 use super::trace::trace;
 use crate::flows::{ManageError, Management, Spawn};
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 type Manager<M> = State<Arc<M>>;
 
 /// The whole API. It needs no more than `serve` to be reachable.
@@ -45,6 +46,11 @@ fn routes<M: Management>() -> Router<Arc<M>> {
         .route("/instances/{name}/reset", post(reset::<M>))
         .route("/instances/{name}/why", get(why::<M>))
         .route("/instances/{name}/history", get(history::<M>))
+        .route("/instances/{name}/secrets", get(secrets::list::<M>))
+        .route(
+            "/instances/{name}/secrets/{secret}",
+            put(secrets::set::<M>).delete(secrets::remove::<M>),
+        )
         .route("/config", get(config::<M>))
         .route("/config/check", post(config_check::<M>))
         .route("/config/reload", post(reload::<M>))
@@ -57,7 +63,7 @@ fn routes<M: Management>() -> Router<Arc<M>> {
 }
 
 /// The instance in the path.
-struct Name(InstanceName);
+pub(super) struct Name(pub(super) InstanceName);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
@@ -72,7 +78,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 
 /// Runs a verb in a task of its own: a client that hangs up must not leave it half done, and a panic
 /// must not take the connection with it.
-async fn detached<T, F>(verb: F) -> Answer<T>
+pub(super) async fn detached<T, F>(verb: F) -> Answer<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ManageError>> + Send + 'static,

@@ -99,7 +99,8 @@ fn read(
     let env_file = env_files(fields, origins, problems);
     let health = fields.get("health").and_then(|node| health(node, problems));
     let explicit = fields.get("listen").and_then(|node| listen::read(node, problems));
-    let facts = listen::Mentions::of(&words, &env, health.as_deref(), socket.is_some());
+    let facts = listen::Mentions::of(&words, &env, health.as_deref(), socket.is_some())
+        .with_port(fields.get("port").is_some());
     let listen = explicit.unwrap_or_else(|| facts.infer());
     facts.check(listen, fields, &env, problems);
     let mut instances = 1;
@@ -116,8 +117,9 @@ fn read(
     let (total, max) = (table("total", problems), table("max", problems));
     let limits = limits::read(fields, problems);
     let sandbox = sandbox::read(fields, problems);
-    let network = network::read(fields, problems);
-    let credentials = credentials::read(fields, problems);
+    let (network, port) = network::read(fields, problems);
+    network::check(fields, (network, port), listen, problems);
+    let credentials = credentials::read(fields, origins, problems);
     (!words.is_empty()).then(|| Definition {
         name: name.clone(),
         command: words.into_iter().map(|word| word.value).collect(),
@@ -140,6 +142,7 @@ fn read(
         max,
         sandbox,
         network,
+        port,
         credentials,
         supervision: common.supervision,
     })

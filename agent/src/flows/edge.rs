@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
 use tenement_wire::status::ServiceView;
+use tenement_wire::{InstanceName, SecretView};
 
 use super::host::{Active, Details, Host, HostError, Units};
 use super::observe::{Report, Unit};
+use super::secrets::SecretOrder;
 use crate::plan::{PARK_STATUS, Particulars};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError, flag};
@@ -89,6 +90,20 @@ impl Host for Edge {
 
     async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
         steadily(|| self.units.purge(name)).await
+    }
+
+    async fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> Result<Vec<SecretView>, HostError> {
+        let done = match order {
+            SecretOrder::List => Ok(()),
+            SecretOrder::Set(secret, value) => self.units.set_secret(name, &secret, &value.0).await,
+            SecretOrder::Remove(secret) => self.units.remove_secret(name, &secret).await,
+        };
+        done.map_err(from_units)?;
+        self.units.secrets(name).await.map_err(from_units)
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {

@@ -5,18 +5,17 @@
 //! struct stays small: a host may hold 10,000 of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::WakeError;
 use super::breaker::Breaker;
 use super::care::Care;
+pub use super::clock::{mono_ms, mono_us, now_ms};
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
@@ -65,8 +64,8 @@ pub struct Instance {
     /// Whether a crash loop is being ended.
     pub(super) giving_up: AtomicBool,
     /// Crashes in a row, and when the last one was.
-    crashes: AtomicU32,
-    crashed_ms: AtomicU64,
+    pub(super) crashes: AtomicU32,
+    pub(super) crashed_ms: AtomicU64,
     /// Counts of its requests, where they are limited.
     pub throttle: Throttle,
     /// Whether it is being parked now.
@@ -91,7 +90,7 @@ pub struct Instance {
     pub care: Care,
     /// Its circuit breaker.
     pub breaker: Breaker,
-    failure: Mutex<Option<Box<Failure>>>,
+    pub(super) failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
     pub(super) story: Story,
 }
@@ -338,76 +337,4 @@ impl Instance {
     pub fn last_used_ms(&self) -> u64 {
         self.last_used_ms.load(Ordering::Relaxed)
     }
-
-    /// Its last failure to start, if it has not answered since.
-    #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
-        self.failure.lock().expect("no panic while held").as_deref().cloned()
-    }
-
-    /// Notes a failed start.
-    pub fn fail(&self, reason: String) -> Failure {
-        let mut slot = self.failure.lock().expect("no panic while held");
-        let count = slot.as_ref().map_or(1, |f| f.count.saturating_add(1));
-        let failure = Failure { reason, at: Instant::now(), count };
-        *slot = Some(Box::new(failure.clone()));
-        failure
-    }
-
-    /// Counts a crash and says how many came in a row, none more than 10 s after the one before.
-    pub fn count_crash(&self) -> u32 {
-        let now = mono_ms();
-        if now.saturating_sub(self.crashed_ms.swap(now, Ordering::Relaxed)) > 10_000 {
-            self.crashes.store(0, Ordering::Relaxed);
-        }
-        self.crashes.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Begins counting crashes anew.
-    pub fn forget_crashes(&self) {
-        self.crashes.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether a report of this state comes from a stop of ours. Reports may lag behind the stop: its
-    /// last ones may come when the gate is open again, and are no news then.
-    pub(super) fn stopped_by_us(&self, state: Active) -> bool {
-        let closed = self.gate.is_closed();
-        match state {
-            Active::Deactivating => closed || self.stopping.load(Ordering::Relaxed),
-            Active::Absent | Active::Inactive | Active::Failed => {
-                self.stopping.swap(false, Ordering::Relaxed) || closed
-            }
-            // It is being started again, so the stop is past.
-            Active::Activating | Active::Active => {
-                self.stopping.fetch_and(closed, Ordering::Relaxed);
-                closed && state == Active::Activating
-            }
-        }
-    }
-
-    /// Forgets its failures: it answered, or an operator asked for a new try.
-    pub fn recovered(&self) {
-        self.forget_crashes();
-        *self.failure.lock().expect("no panic while held") = None;
-    }
-}
-
-/// Now, in Unix milliseconds, for people.
-#[must_use]
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
-/// Milliseconds on a clock that never jumps, from 1 at the first call: idleness must not follow a
-/// wall clock that is set.
-#[must_use]
-pub fn mono_ms() -> u64 {
-    mono_us() / 1000 + 1
-}
-
-/// The same clock in microseconds.
-#[must_use]
-pub fn mono_us() -> u64 {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    ORIGIN.get_or_init(Instant::now).elapsed().as_micros() as u64
 }

@@ -15,7 +15,9 @@ use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, ProcessName, SecretView};
+
+use super::secrets::SecretOrder;
 
 /// What to register: a [`tenement_wire::dto::SpawnRequest`] whose names are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +195,14 @@ pub trait Management: Send + Sync + 'static {
 
     /// Why it is awake or asleep, and what holds it.
     fn why(&self, name: &InstanceName) -> impl Future<Output = Result<Why, ManageError>> + Send;
+
+    /// Does as `order` says with the secrets of an instance, and answers with those that there are
+    /// then. A change counts from the instance's next start.
+    fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> impl Future<Output = Result<Vec<SecretView>, ManageError>> + Send;
 
     /// The config that the agent runs on, with the errors of newer files on disk, if any.
     fn config(&self) -> impl Future<Output = Result<ConfigView, ManageError>> + Send;

@@ -23,7 +23,6 @@ use super::park::may_wait;
 use super::probe::{Open, connect};
 use super::refuse::{given_up, refusal, refuse_while_backing_off};
 use super::{Served, WakeError};
-use crate::config::Listen;
 use crate::upstream::Target;
 
 /// First pause between two tries to connect to a starting app; doubled up to [`TRY_MAX`].
@@ -154,7 +153,7 @@ impl<H: Host> Agent<H> {
         }
         let mut asked = asked;
         loop {
-            if instance.setup().definition.listen != Listen::Fd {
+            if !instance.setup().definition.systemd_listens() {
                 self.until_listening(instance, started, &mut asked).await?;
             }
             if self.until_healthy(instance, started, &mut asked).await? {
@@ -348,7 +347,7 @@ impl<H: Host> Agent<H> {
             self.settle(instance).await;
         }
         if instance.phase() == Phase::Running {
-            let own = instance.setup().definition.listen != Listen::Fd;
+            let own = !instance.setup().definition.systemd_listens();
             if !own || connect(&instance.target()).await.is_ok() {
                 return Ok(Served::Hot);
             }

@@ -70,14 +70,16 @@ pub fn paths(
     let (socket, publish) = match (def.listen, configured) {
         (Listen::Fd, Some(path)) => (path, None),
         (Listen::Fd, None) => (own_run.join(format!("{id}.sock")), None),
+        _ if def.relayed() => (own_run.join(format!("{id}.sock")), None),
         (_, Some(path)) if named => (path, None),
         (_, configured) => (app_dir.join("app.sock"), configured),
     };
     let trigger = match def.listen {
-        Listen::Fd => socket.clone(),
-        Listen::Socket | Listen::Port | Listen::Own => own_run.join(format!("{id}.wake")),
+        _ if def.systemd_listens() => socket.clone(),
+        _ => own_run.join(format!("{id}.wake")),
     };
     let targets = match def.listen {
+        Listen::Port if def.relayed() => vec![Address::Unix(socket.clone())],
         Listen::Fd | Listen::Socket => vec![Address::Unix(socket.clone())],
         Listen::Port => vec![Address::Port],
         Listen::Own => vec![Address::Unix(socket.clone()), Address::Port],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, environment, exec, paths, sandbox, text};
+use super::{Job, credentials, environment, exec, network, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -41,8 +41,9 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         // The stub tells that it is parked, and the app is the same process.
         list.push(p("NotifyAccess", str("main")));
     }
-    if job.def.listen != Listen::Fd {
-        // The app would take the trigger for its own listener.
+    if !job.def.systemd_listens() {
+        // The app would take the trigger for its own listener. A relay takes the names away itself: the
+        // stub of a parked instance closes what is not passed on.
         let names = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
         list.push(p("UnsetEnvironment", Value::Strs(names.map(str::to_owned).to_vec())));
     }
@@ -68,6 +69,8 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     restart(job, &mut list);
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);
+    network::properties(job, &mut list)?;
+    credentials::properties(job, &mut list)?;
     if job.system() {
         // A user manager may neither lower the score nor raise the limit above its own.
         list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));

@@ -21,6 +21,7 @@ pub mod flag;
 mod place;
 mod purge;
 mod recipe;
+mod secrets;
 mod source;
 mod turns;
 mod uids;

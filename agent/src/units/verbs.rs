@@ -8,7 +8,7 @@ use tenement_wire::InstanceName;
 
 use super::builder::{Builder, done};
 use super::recipe::{io_error, parent};
-use super::{UnitsError, accounts, dirs, purge, uids};
+use super::{UnitsError, accounts, dirs, purge, secrets, uids};
 use crate::plan::{self, Particulars};
 use crate::systemd::SystemdError;
 
@@ -138,6 +138,7 @@ impl Builder {
         self.unload_in_turn(name).await?;
         let data = config.settings.data_dir.join(name.process().as_str());
         self.delete_data(&data, name).map_err(|error| io_error(name, &error))?;
+        secrets::forget(self.place(), name).map_err(|error| io_error(name, &error))?;
         let place = self.place();
         if let Some(def) = config.processes.get(name.process())
             && let Ok(paths) = plan::paths(name, def, &config.settings, &place.run_dir)

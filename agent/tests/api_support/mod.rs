@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tenement_agent::api::{self, Access};
-use tenement_agent::flows::{ManageError, Management, Spawn};
-use tenement_wire::InstanceName;
+use tenement_agent::flows::{ManageError, Management, SecretOrder, Spawn};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
+use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -147,6 +147,12 @@ impl Management for Fake {
             sleeps_in_s: None,
             next_request: "is served at once".into(),
         })
+    }
+
+    async fn secrets(&self, name: &InstanceName, order: SecretOrder) -> Result<Vec<SecretView>> {
+        self.note(format!("secrets {name} {order:?}"))?;
+        let key = SecretName::new("KEY").unwrap();
+        Ok(vec![SecretView { name: key, stored_bytes: 7, set_ms: 1, encrypted: true }])
     }
 
     async fn config(&self) -> Result<ConfigView> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::host::{Active, Details, Host, HostError, Units};
 use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::flows::secrets::SecretOrder;
 use tenement_agent::plan::Particulars;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, SecretView};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::pair::{Command, Pair};
@@ -277,6 +278,14 @@ impl Host for FakeHost {
         self.begin("purge").await?;
         self.unload_by_hand(name).await;
         Ok(())
+    }
+
+    async fn secrets(
+        &self,
+        _: &InstanceName,
+        _: SecretOrder,
+    ) -> Result<Vec<SecretView>, HostError> {
+        self.begin("secrets").await.map(|()| Vec::new())
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {
