@@ -116,15 +116,17 @@ impl<H: Host> Agent<H> {
             };
             match setup(&self.run_dir, &config.settings, definition, &one.name, one.port) {
                 Ok(setup) => {
-                    instances.entry(one.name.clone()).or_insert_with(|| {
-                        match self.parked().remove(&one.name) {
-                            Some(instance) => {
-                                instance.plan(setup);
-                                instance
-                            }
-                            None => Arc::new(Instance::new(one, setup)),
+                    let instance = instances.entry(one.name.clone()).or_insert_with(|| match self
+                        .parked()
+                        .remove(&one.name)
+                    {
+                        Some(instance) => {
+                            instance.plan(setup);
+                            instance
                         }
+                        None => Arc::new(Instance::new(one, setup)),
                     });
+                    super::limits::renew(&config, instance);
                 }
                 Err(error) => {
                     log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
@@ -168,7 +170,10 @@ impl<H: Host> Agent<H> {
             };
             if instance.setup().definition != *definition || old.settings != config.settings {
                 match setup(&self.run_dir, &config.settings, definition, name, instance.port) {
-                    Ok(setup) => instance.plan(setup),
+                    Ok(setup) => {
+                        instance.plan(setup);
+                        super::limits::renew(&config, instance);
+                    }
                     Err(error) => {
                         log::error!("{name} gets no requests: {error}");
                         self.parked().insert(name.clone(), instance.clone());

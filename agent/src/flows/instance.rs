@@ -18,6 +18,7 @@ use super::WakeError;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
+use super::quota::Quota;
 use crate::config::{Definition, Listen};
 use crate::plan::Particulars;
 use crate::store::{Origin, Registered};
@@ -38,6 +39,8 @@ pub struct Instance {
     created_ms: u64,
     origin: Origin,
     overrides: Mutex<Option<Box<ResourceLimits>>>,
+    /// The limits that the agent enforces itself.
+    pub quota: Quota,
     depth: AtomicU8,
     setup: ArcSwap<Setup>,
     service: AtomicU8,
@@ -92,6 +95,7 @@ impl Instance {
             created_ms,
             origin,
             overrides: Mutex::new(overrides),
+            quota: Quota::default(),
             depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),
             service: AtomicU8::new(Active::Absent as u8),

@@ -1,12 +1,14 @@
 //! The verbs of `ten`, on top of the flows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
+    Why,
 };
-use tenement_wire::{InstanceId, InstanceName};
+use tenement_wire::{InstanceId, InstanceName, Limit};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
@@ -68,6 +70,10 @@ impl<H: Host> Manager<H> {
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         instance.recovered();
+        if instance.quota.is_disk_full() {
+            // Data may have been deleted since.
+            self.agent.measure(instance).await;
+        }
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
         if served == Served::Hot {
             return Ok(());
@@ -215,6 +221,14 @@ impl<H: Host> Management for Manager<H> {
         Ok(self.agent.view(&instance).await)
     }
 
+    async fn set(
+        &self,
+        name: &InstanceName,
+        changes: BTreeMap<Limit, Option<u64>>,
+    ) -> Result<LimitsSet, ManageError> {
+        self.agent.set_limits(&self.find(name)?, &changes).await
+    }
+
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed, ManageError> {
         let config = self.agent.config.load_full();
         if config.instances.contains(name) {
@@ -353,6 +367,9 @@ impl From<WakeError> for ManageError {
                 Self::StartFailed { name, reason, retry_after: Some(retry_after) }
             }
             WakeError::TimedOut { name, after } => Self::TimedOut { name, wanted: "ready", after },
+            WakeError::DiskFull { name, reason } => {
+                Self::StartFailed { name, reason, retry_after: None }
+            }
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },
         }
     }

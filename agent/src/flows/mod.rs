@@ -6,11 +6,13 @@ pub mod host;
 pub mod idle;
 pub mod instance;
 pub mod lease;
+mod limits;
 pub mod manage;
 pub mod management;
 pub mod observe;
 pub mod phase;
 mod probe;
+pub mod quota;
 pub mod sleep;
 pub mod tenants;
 mod view;
@@ -25,6 +27,7 @@ use tenement_wire::InstanceName;
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
+pub use quota::Refusal;
 
 use crate::routes::Route;
 
@@ -57,6 +60,14 @@ pub enum WakeError {
         name: InstanceName,
         /// Its `startup_timeout`.
         after: Duration,
+    },
+    /// Its data directory is as large as it may be.
+    #[error("{name} is not started: {reason}")]
+    DiskFull {
+        /// Which instance.
+        name: InstanceName,
+        /// How large, and what to do.
+        reason: String,
     },
     /// It was removed meanwhile.
     #[error("{name} is not registered any more")]

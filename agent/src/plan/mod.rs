@@ -11,6 +11,7 @@ pub mod argv;
 mod environment;
 mod error;
 mod exec;
+mod limits;
 mod paths;
 mod sandbox;
 mod service;
@@ -23,7 +24,11 @@ use tenement_wire::{InstanceName, ResourceLimits};
 
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
-pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
+pub use limits::{is_live, live, of_slice};
+pub use paths::{
+    Address, OVERALL_SLICE, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, process_slice,
+    slice,
+};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};
@@ -138,7 +143,6 @@ impl Job<'_> {
     }
 
     /// The limits in force.
-    #[expect(dead_code, reason = "the properties that follow from limits come next")]
     fn limits(&self) -> ResourceLimits {
         self.def.limits_of(&self.ctx.overrides, self.settings)
     }

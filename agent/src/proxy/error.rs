@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tenement_wire::ApiError;
 
 use super::answer::ProxyBody;
-use crate::flows::WakeError;
+use crate::flows::{Refusal, WakeError};
 use crate::framing::Reason;
 
 /// Why the proxy answers by itself.
@@ -38,6 +38,22 @@ pub(super) enum Failure {
     AnswerTimeout,
     /// Too many connections.
     Busy,
+    /// The instance has as many requests in flight as it may have.
+    InstanceBusy,
+    /// The instance had as many requests as it may have in this time.
+    TooManyRequests(Duration),
+    /// The instance's data directory is full.
+    DiskFull,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::InFlight => Self::InstanceBusy,
+            Refusal::Rate(after) => Self::TooManyRequests(after),
+            Refusal::DiskFull => Self::DiskFull,
+        }
+    }
 }
 
 impl From<&WakeError> for Failure {
@@ -45,6 +61,7 @@ impl From<&WakeError> for Failure {
         match error {
             WakeError::Failed { retry_after, .. } => Self::WakeFailed(*retry_after),
             WakeError::TimedOut { .. } => Self::WakeTimeout,
+            WakeError::DiskFull { .. } => Self::DiskFull,
             WakeError::Gone { .. } => Self::UnknownInstance,
         }
     }
@@ -76,6 +93,13 @@ impl Failure {
             Self::WakeTimeout => (504, "wake_timeout", "The instance was not ready in time."),
             Self::AnswerTimeout => (504, "answer_timeout", "The instance did not answer in time."),
             Self::Busy => (503, "busy", "There are too many connections."),
+            Self::InstanceBusy => {
+                (503, "instance_busy", "The instance has as many open requests as it may have.")
+            }
+            Self::TooManyRequests(_) => {
+                (429, "too_many_requests", "The instance gets more requests than it may have.")
+            }
+            Self::DiskFull => (507, "disk_full", "The instance has used up its disk space."),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, code, text.to_owned())
@@ -97,8 +121,10 @@ impl Failure {
     fn retry_after(self) -> Option<u64> {
         match self {
             // Rounded up: a client that comes back too early only fails again.
-            Self::WakeFailed(after) => Some(after.as_millis().div_ceil(1000).max(1) as u64),
-            Self::Busy => Some(1),
+            Self::WakeFailed(after) | Self::TooManyRequests(after) => {
+                Some(after.as_millis().div_ceil(1000).max(1) as u64)
+            }
+            Self::Busy | Self::InstanceBusy => Some(1),
             _ => None,
         }
     }

@@ -59,10 +59,14 @@ pub(super) async fn forward<T: Tenants>(
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
     let started = Instant::now();
+    // Before the wake: a request that is refused must not start anything.
+    instance.quota.admit(instance.gate.leases())?;
     let (lease, served) = match proxy.tenants.ensure(&instance).await {
         Ok(ensured) => ensured,
         Err(error) => return Err(wake_failed(&instance, id, &error)),
     };
+    // Others may have come in between; only the count with our own lease in it is exact.
+    instance.quota.room(instance.gate.leases())?;
     let (request, client_upgrade) = prepare(request, &hop, &active);
     let mut job = Forward {
         proxy,

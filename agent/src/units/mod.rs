@@ -17,6 +17,8 @@ mod client;
 mod dirs;
 mod envfile;
 mod error;
+mod limits;
+mod measure;
 mod place;
 mod purge;
 mod recipe;

@@ -8,7 +8,7 @@ use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::host::{Active, Details, Host, HostError, Units};
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::plan::Particulars;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::pair::{Command, Pair};
@@ -42,6 +42,8 @@ struct Script {
     backlog: Option<Vec<Report>>,
     app: Option<App>,
     panics: Option<&'static str>,
+    applied: Option<ResourceLimits>,
+    data_bytes: u64,
 }
 
 /// systemd and the helper; clones share everything.
@@ -62,6 +64,16 @@ impl FakeHost {
 
     fn script<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
         act(&mut self.0.script.lock().unwrap())
+    }
+
+    /// The overrides of the last `apply`.
+    pub fn applied(&self) -> Option<ResourceLimits> {
+        self.script(|s| s.applied.clone())
+    }
+
+    /// How large the data of every instance is from now on.
+    pub fn data_is(&self, bytes: u64) {
+        self.script(|s| s.data_bytes = bytes);
     }
 
     /// What apps do from their next start on.
@@ -231,6 +243,17 @@ impl Host for FakeHost {
         self.begin("purge").await?;
         self.unload_by_hand(name).await;
         Ok(())
+    }
+
+    async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.begin("apply").await?;
+        self.script(|s| s.applied = Some(with.overrides.clone()));
+        Ok(self.truth(name).service == Active::Active)
+    }
+
+    async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {
+        self.begin("measure").await?;
+        Ok(self.script(|s| s.data_bytes))
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {

@@ -3,6 +3,7 @@
 mod crash;
 mod fake;
 mod idle;
+mod limits;
 mod manage;
 mod observe;
 mod pair;

@@ -7,6 +7,7 @@ mod init;
 mod lifecycle;
 mod logs;
 mod ps;
+mod set;
 mod spawn;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Spawn(args) => spawn::run(&agent(global)?, out, &args),
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
         Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
+        Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, out, &args.name),
         Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),
         Command::Stop(args) => lifecycle::each(&agent(global)?, out, &args.names, "stop"),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
 use tenement_wire::dto::{InstanceList, InstanceView, Why};
+use tenement_wire::{InstanceName, Limit};
 
 use crate::args::Ps;
 use crate::client::Agent;
@@ -90,6 +90,8 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
         ("sleeps", idle),
         ("wakes", wake),
         ("memory", view.memory_bytes.map_or_else(dash, human::bytes)),
+        ("disk", disk(view)),
+        ("limits", limits(view)),
         ("pid", view.pid.map_or_else(dash, |pid| pid.to_string())),
         ("unit", view.unit.clone()),
         ("listens", format!("{} on {}", view.listen, view.address)),
@@ -100,6 +102,22 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
         facts.insert(2, ("failure", failure.clone()));
     }
     facts
+}
+
+fn disk(view: &InstanceView) -> String {
+    let max = view.limits.get(Limit::DiskMax);
+    match (view.disk_bytes, max) {
+        (Some(used), Some(max)) => {
+            format!("{} of {}", human::bytes(used), Limit::DiskMax.show(max))
+        }
+        _ => dash(),
+    }
+}
+
+fn limits(view: &InstanceView) -> String {
+    let list: Vec<_> =
+        view.limits.iter().map(|(l, value)| format!("{l}={}", l.show(value))).collect();
+    if list.is_empty() { dash() } else { list.join(" ") }
 }
 
 /// Why it is awake or asleep.

@@ -15,6 +15,10 @@
 //! | `/status/CODE` | that status |
 //! | `/abort/N` | promises N bytes, sends half of them, closes |
 //! | `/exit/CODE` | no answer: the process exits |
+//! | `/eat/MB` | its id, once it holds so much memory (for good) |
+//! | `/fork/N` | how many of N threads it could have at once (for good) |
+//! | `/spin/MS` | its id, after so much work on as many threads as there are processors |
+//! | `/fill/MB` | its id, once so much is written to its data directory and to the disk |
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -54,6 +58,19 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
             std::thread::sleep(Duration::from_millis(number(1000)));
             text(client, request, 200, &hello(id))?;
         }
+        "eat" => {
+            eat(number(1));
+            text(client, request, 200, &hello(id))?;
+        }
+        "fork" => text(client, request, 200, &format!("{}\n", threads(number(1))))?,
+        "spin" => {
+            spin(Duration::from_millis(number(1000)));
+            text(client, request, 200, &hello(id))?;
+        }
+        "fill" => {
+            fill(number(1))?;
+            text(client, request, 200, &hello(id))?;
+        }
         "sse" => {
             let count = number(10);
             events(client, count, Duration::from_millis(number(100)))?;
@@ -71,6 +88,44 @@ pub fn answer(client: &mut Client, request: &Request, id: &str) -> io::Result<bo
 
 fn hello(id: &str) -> String {
     format!("hello from {id}, pid {}\n", std::process::id())
+}
+
+/// Every page is written to, or the kernel would not count it.
+fn eat(megabytes: u64) {
+    for _ in 0..megabytes {
+        let mut piece = vec![0_u8; 1 << 20];
+        piece.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        std::mem::forget(std::hint::black_box(piece));
+    }
+}
+
+fn threads(wanted: u64) -> u64 {
+    let thread = || std::thread::Builder::new().stack_size(64 << 10).spawn(std::thread::park);
+    (0..wanted).take_while(|_| thread().is_ok()).count() as u64
+}
+
+fn spin(time: Duration) {
+    let end = std::time::Instant::now() + time;
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while std::time::Instant::now() < end {
+                    std::hint::black_box(0);
+                }
+            });
+        }
+    });
+}
+
+fn fill(megabytes: u64) -> io::Result<()> {
+    let directory = std::env::var_os("DATA_DIR").unwrap_or_else(|| ".".into());
+    let mut file = std::fs::File::create(std::path::Path::new(&directory).join("filled"))?;
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..megabytes {
+        file.write_all(&piece)?;
+    }
+    file.sync_all()
 }
 
 fn environment() -> String {
