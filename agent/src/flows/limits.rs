@@ -44,7 +44,7 @@ impl<H: Host> Agent<H> {
         instance: &Arc<Instance>,
         changes: &BTreeMap<Limit, Option<u64>>,
     ) -> Result<LimitsSet, ManageError> {
-        let _turn = self.changes.lock().await;
+        let turn = self.changes.lock().await;
         let config = self.config.load_full();
         let mut overrides = instance.particulars().overrides;
         for (limit, value) in changes {
@@ -61,11 +61,16 @@ impl<H: Host> Agent<H> {
                 "memory_high would be {high}, above memory_max, which is {max}"
             )));
         }
+        if changes.is_empty() {
+            return Ok(answer(instance, after, overrides, Vec::new()));
+        }
         self.store.set_overrides(instance.name.clone(), overrides.clone()).await?;
         instance.set_overrides(overrides.clone());
         renew(&config, instance);
         // The loaded units have the old limits in their files.
         instance.mark_stale();
+        // Others need not wait for systemd.
+        drop(turn);
         let applied = match self.host.apply(&instance.name, &instance.particulars()).await {
             Ok(applied) => applied,
             Err(error) => {
@@ -80,15 +85,7 @@ impl<H: Host> Agent<H> {
         let changed = Limit::ALL.into_iter().filter(|l| before.get(*l) != after.get(*l));
         let at_next_start =
             changed.filter(|l| running && !own(*l) && !(applied && plan::is_live(*l))).collect();
-        let clamped = overrides.iter().filter(|(l, v)| after.get(*l) != Some(*v));
-        let clamped = clamped.map(|(limit, _)| limit).collect();
-        Ok(LimitsSet {
-            name: instance.name.clone(),
-            limits: after,
-            overrides,
-            clamped,
-            at_next_start,
-        })
+        Ok(answer(instance, after, overrides, at_next_start))
     }
 
     /// Measures the data of one instance that has a limit for it, and stops it when it is full.
@@ -141,6 +138,17 @@ impl<H: Host> Agent<H> {
             }
         }
     }
+}
+
+fn answer(
+    instance: &Instance,
+    limits: ResourceLimits,
+    overrides: ResourceLimits,
+    at_next_start: Vec<Limit>,
+) -> LimitsSet {
+    let clamped = overrides.iter().filter(|(limit, value)| limits.get(*limit) != Some(*value));
+    let clamped = clamped.map(|(limit, _)| limit).collect();
+    LimitsSet { name: instance.name.clone(), limits, overrides, clamped, at_next_start }
 }
 
 /// More than 80 %.

@@ -137,3 +137,49 @@ async fn one_client_address_cannot_take_all_connections() {
     until("it is counted", || world.proxy.open_connections() == 1).await;
     assert_eq!(world.client().await.answer().await.unwrap().status(), 503);
 }
+
+fn limit(backend: &Backend, name: &'static str, value: u64) {
+    let limits = tenement_wire::ResourceLimits::from_pairs([(name, value)]).unwrap();
+    backend.instance.quota.set(&limits);
+}
+
+#[tokio::test]
+async fn requests_beyond_those_in_flight_get_503_and_do_not_reach_the_instance() {
+    let world = World::start().await;
+    let backend = world.backend(|mut conn| async move {
+        conn.request().await;
+        conn.stream.is_closed().await;
+    });
+    limit(&backend, "requests_max", 1);
+    let mut first = world.client().await;
+    first.send(get("/")).await;
+    until("the first has arrived", || backend.count() == 1).await;
+    let answer = world.fetch(get("/")).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().contains("instance_busy"), "{}", answer.text());
+    assert_eq!(backend.count(), 1);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_rate_get_429_and_do_not_reach_the_instance() {
+    let world = World::start().await;
+    let backend = world.answering(OK);
+    limit(&backend, "request_rate", 1);
+    assert_eq!(world.fetch(get("/")).await.status(), 200);
+    let answer = world.fetch(get("/")).await;
+    assert_eq!(answer.status(), 429);
+    assert!(answer.text().contains("too_many_requests"), "{}", answer.text());
+    assert_eq!(backend.count(), 1);
+}
+
+#[tokio::test]
+async fn requests_to_an_instance_whose_disk_is_full_get_507() {
+    let world = World::start().await;
+    let backend = world.answering(OK);
+    limit(&backend, "disk_max", 1 << 20);
+    assert!(backend.instance.quota.measured(1 << 20));
+    let answer = world.fetch(get("/")).await;
+    assert_eq!(answer.status(), 507);
+    assert!(answer.text().contains("disk_full"), "{}", answer.text());
+    assert_eq!(backend.count(), 0);
+}

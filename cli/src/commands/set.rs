@@ -15,6 +15,11 @@ use crate::table;
 /// Changes what the command line names, and shows the limits in force.
 pub fn run(agent: &Agent, out: Output, args: &Set) -> Result<()> {
     let changes = changes(&args.limits)?;
+    // As text, in which every limit has its unit with it.
+    let changes: BTreeMap<Limit, Option<String>> = changes
+        .into_iter()
+        .map(|(limit, value)| (limit, value.map(|value| limit.show(value))))
+        .collect();
     let path = format!("/instances/{}", args.name);
     let set: LimitsSet = agent.patch(&path, &json!({ "limits": changes }))?;
     if out.json {
@@ -43,7 +48,7 @@ fn changes(words: &[String]) -> Result<BTreeMap<Limit, Option<u64>>> {
     if wrong.is_empty() {
         return Ok(changes);
     }
-    Err(CliError::usage(wrong.join("\n"), "write it as memory_max=256M; ten help set has examples"))
+    Err(CliError::usage(wrong.join("; "), "write it as memory_max=256M; ten help set has examples"))
 }
 
 fn change(word: &str) -> std::result::Result<(Limit, Option<u64>), String> {
