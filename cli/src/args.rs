@@ -58,6 +58,11 @@ pub enum Command {
     Ps(Ps),
     /// Show everything about an instance
     Show(One),
+    /// Show or change the limits of one instance
+    #[command(
+        after_help = "Examples:\n  ten set api:prod memory_max=256M cpu=1.5\n  ten set api:prod memory_max=     (as the config has it again)\n  ten set api:prod                 (show those in force)"
+    )]
+    Set(Set),
     /// Start instances and wait until they answer
     #[command(visible_alias = "start")]
     Wake(Many),
@@ -160,6 +165,17 @@ impl FromStr for Target {
             None => Self { process: text.parse()?, id: None },
         })
     }
+}
+
+/// `ten set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// Limits, each as name=value; without a value it is as the config has it again
+    #[arg(value_name = "LIMIT=VALUE")]
+    pub limits: Vec<String>,
 }
 
 /// `ten ps`.

@@ -76,6 +76,14 @@ impl Agent {
         self.call(Method::PUT, path, body.into())
     }
 
+    /// Changes what is at `path` by the JSON `body`.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|e| {
+            CliError::failure(format!("can't write the request: {e}"), "please report this")
+        })?;
+        self.call(Method::PATCH, path, body.into())
+    }
+
     /// Deletes `path`.
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.call(Method::DELETE, path, Bytes::new())

@@ -10,8 +10,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigView, Health, InstanceList, InstanceView, Removed, State as Doing, Version,
-    Why,
+    ConfigCheck, ConfigView, Health, InstanceList, InstanceView, LimitsSet, Removed,
+    State as Doing, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceName, ProcessName};
@@ -38,7 +38,7 @@ pub fn router<M: Management>(management: Arc<M>) -> Router {
 fn routes<M: Management>() -> Router<Arc<M>> {
     Router::new()
         .route("/instances", get(list::<M>).post(spawn::<M>))
-        .route("/instances/{name}", get(show::<M>).delete(remove::<M>))
+        .route("/instances/{name}", get(show::<M>).patch(set::<M>).delete(remove::<M>))
         .route("/instances/{name}/wake", post(wake::<M>))
         .route("/instances/{name}/sleep", post(sleep::<M>))
         .route("/instances/{name}/stop", post(stop::<M>))
@@ -120,6 +120,16 @@ async fn show<M: Management>(
 ) -> Answer<InstanceView> {
     input.finish(Some(()))?;
     detached(async move { m.show(&name).await }).await
+}
+
+async fn set<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<LimitsSet> {
+    let changes = input.limits("limits");
+    let changes = input.finish(Some(changes))?;
+    detached(async move { m.set(&name, changes).await }).await
 }
 
 async fn remove<M: Management>(

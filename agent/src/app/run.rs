@@ -133,6 +133,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     signals::tell(&[NotifyState::Ready]);
     tokio::spawn(signals::watchdog());
     tokio::spawn(reload_on_hangup(manager));
+    tokio::spawn(agent.clone().keep_measuring());
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 

@@ -110,11 +110,13 @@ fn read(
     let mut user = RunAs::PerInstance;
     set(fields, "user", &mut user, problems, user::read);
     let common = defaults.clone().overridden(fields, problems);
-    let table = |key: &str, problems: &mut Problems| {
-        let whose = format!("[process.{name}.{key}]");
-        fields.get(key).map(|node| limits::table(node, &whose, problems)).unwrap_or_default()
-    };
-    let (total, max) = (table("total", problems), table("max", problems));
+    let total = fields
+        .get("total")
+        .map(|node| limits::totals(node, &format!("[process.{name}.total]"), problems));
+    let max = fields
+        .get("max")
+        .map(|node| limits::table(node, &format!("[process.{name}.max]"), problems));
+    let (total, max) = (total.unwrap_or_default(), max.unwrap_or_default());
     let limits = limits::read(fields, problems);
     let sandbox = sandbox::read(fields, problems);
     let (network, port) = network::read(fields, problems);

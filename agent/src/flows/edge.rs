@@ -106,6 +106,14 @@ impl Host for Edge {
         self.units.secrets(name).await.map_err(from_units)
     }
 
+    async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.units.apply(name, with).await.map_err(from_units)
+    }
+
+    async fn measure(&self, name: &InstanceName) -> Result<u64, HostError> {
+        self.units.measure(name).await.map_err(from_units)
+    }
+
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {
         let (service, socket) = (name.service_unit(), name.socket_unit());
         let (service, socket) =

@@ -126,6 +126,14 @@ pub trait Host: Send + Sync + 'static {
         name: &InstanceName,
         order: SecretOrder,
     ) -> impl Future<Output = Result<Vec<SecretView>, HostError>> + Send;
+    /// Gives a running service the limits of now; says whether it runs.
+    fn apply(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// Size of the instance's data, in bytes.
+    fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
     /// What systemd says now.
     fn units(&self, name: &InstanceName) -> impl Future<Output = Result<Units, HostError>> + Send;
     /// Facts for people.

@@ -16,6 +16,7 @@ use super::WakeError;
 use super::breaker::Breaker;
 use super::care::Care;
 pub use super::clock::{mono_ms, mono_us, now_ms};
+use super::disk::Disk;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
@@ -41,6 +42,8 @@ pub struct Instance {
     created_ms: u64,
     origin: Origin,
     overrides: Mutex<Option<Box<ResourceLimits>>>,
+    /// The size of its data, and the limit of that.
+    pub disk: Disk,
     depth: AtomicU8,
     setup: ArcSwap<Setup>,
     service: AtomicU8,
@@ -108,6 +111,7 @@ impl Instance {
             created_ms,
             origin,
             overrides: Mutex::new(overrides),
+            disk: Disk::default(),
             depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),
             service: AtomicU8::new(Active::Absent as u8),

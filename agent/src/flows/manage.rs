@@ -1,14 +1,16 @@
 //! The verbs of `ten`, on top of the flows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
+    Why,
 };
 use tenement_wire::status::{Cause, History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, SecretView};
+use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
@@ -64,6 +66,10 @@ impl<H: Host> Manager<H> {
     /// Starts it and waits until it is reachable.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         self.agent.absolve(instance).await?;
+        if instance.disk.is_full() {
+            // Data may have been deleted since.
+            self.agent.measure(instance).await;
+        }
         let _because = instance.because(Way::Up, Cause::Operator);
         let parked = instance.phase() == Phase::Parked;
         let (_lease, served) = self.agent.ensure_awake(instance).await?;
@@ -220,6 +226,14 @@ impl<H: Host> Management for Manager<H> {
         Ok(self.agent.view(&instance).await)
     }
 
+    async fn set(
+        &self,
+        name: &InstanceName,
+        changes: BTreeMap<Limit, Option<u64>>,
+    ) -> Result<LimitsSet, ManageError> {
+        self.agent.set_limits(&self.find(name)?, &changes).await
+    }
+
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed, ManageError> {
         let config = self.agent.config.load_full();
         if config.instances.contains(name) {
@@ -340,7 +354,7 @@ impl From<WakeError> for ManageError {
             WakeError::TimedOut { name, after, last } => {
                 Self::TimedOut { name, wanted: "ready", after, last }
             }
-            WakeError::GaveUp { name, reason } => {
+            WakeError::GaveUp { name, reason } | WakeError::DiskFull { name, reason } => {
                 Self::StartFailed { name, reason, retry_after: None }
             }
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },

@@ -7,15 +7,17 @@
 //! The door runs each call in a task of its own, so a client that goes away (Ctrl-C in `ten spawn`)
 //! never cancels a change half way.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
+    Why,
 };
 use tenement_wire::status::{History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, ProcessName, SecretView};
+use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretView};
 
 use super::secrets::SecretOrder;
 
@@ -185,6 +187,14 @@ pub trait Management: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<InstanceView, ManageError>> + Send;
+
+    /// Changes limits of it alone: a value sets one, `None` takes it away. Without changes it tells
+    /// those in force.
+    fn set(
+        &self,
+        name: &InstanceName,
+        changes: BTreeMap<Limit, Option<u64>>,
+    ) -> impl Future<Output = Result<LimitsSet, ManageError>> + Send;
 
     /// Stops it and forgets it. With `purge` its data directory is deleted, else kept.
     fn remove(

@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod care;
 mod checkup;
 mod clock;
+pub mod disk;
 pub mod edge;
 mod failures;
 mod giveup;
@@ -13,6 +14,7 @@ pub mod host;
 pub mod idle;
 pub mod instance;
 pub mod lease;
+mod limits;
 pub mod manage;
 pub mod management;
 pub mod observe;
@@ -82,6 +84,14 @@ pub enum WakeError {
         /// Which instance.
         name: InstanceName,
         /// What happened.
+        reason: String,
+    },
+    /// Its data directory is as large as it may be.
+    #[error("{name} is not started: {reason}")]
+    DiskFull {
+        /// Which instance.
+        name: InstanceName,
+        /// How large, and what to do.
         reason: String,
     },
     /// It was removed meanwhile.

@@ -81,6 +81,9 @@ impl<H: Host> Agent<H> {
         if instance.removed.load(Ordering::Acquire) {
             return Err(WakeError::Gone { name: instance.name.clone() });
         }
+        if let Some(reason) = super::limits::disk_full(&instance.name, instance) {
+            return Err(WakeError::DiskFull { name: instance.name.clone(), reason });
+        }
         refuse_while_backing_off(instance)?;
         let by_systemd = !instance.setup().is_awaited();
         let fresh = instance.staleness() == 0;

@@ -88,6 +88,7 @@ pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
             Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
             Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
             Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,
+            Value::Rates(rates) => rates.iter().any(|(path, _)| bad(path)),
         };
         if found {
             return Err(PlanError::ControlCharacter { property: property.name });

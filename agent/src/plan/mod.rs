@@ -12,6 +12,7 @@ mod credentials;
 mod environment;
 mod error;
 mod exec;
+mod limits;
 mod network;
 mod park;
 mod paths;
@@ -27,8 +28,12 @@ use tenement_wire::{InstanceName, Limit, ResourceLimits};
 pub use credentials::Secret;
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
+pub use limits::{is_live, live, of_slice};
 pub use park::{FLAG as PARK_FLAG, STATUS as PARK_STATUS, instance_dir};
-pub use paths::{Address, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, slice};
+pub use paths::{
+    Address, OVERALL_SLICE, Paths, RUN_DIR, SOCKET_PATH_MAX, health_path, paths, process_slice,
+    slice,
+};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};
@@ -151,13 +156,12 @@ impl Job<'_> {
     /// The stub, if the instance may be parked. A dynamic user's directories are systemd's, and the
     /// agent can't ask for a parked start there.
     fn park_helper(&self) -> Option<&Path> {
-        let endless = self.ctx.overrides.get(Limit::RuntimeMax).is_none();
+        let endless = self.limits().get(Limit::RuntimeMax).is_none();
         let may = self.def.may_park() && endless && !self.dynamic_user();
         self.ctx.park_helper.as_deref().filter(|_| may)
     }
 
     /// The limits in force.
-    #[expect(dead_code, reason = "the properties that follow from limits come next")]
     fn limits(&self) -> ResourceLimits {
         self.def.limits_of(&self.ctx.overrides, self.settings)
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ProcessName};
 
 use super::error::PlanError;
 use super::{fnv, text};
@@ -163,6 +163,19 @@ pub fn health_path(
 #[must_use]
 pub fn slice(name: &InstanceName) -> String {
     let shard = fnv::add(fnv::OFFSET, name.id().as_str().as_bytes()) % SHARDS;
-    let process = name.process().as_str().replace('-', "_");
+    let process = escaped(name.process());
     format!("tenement-{process}-{shard:02}.slice")
+}
+
+/// The slice that holds all instances of a process, and carries `[process.x.total]`.
+#[must_use]
+pub fn process_slice(process: &ProcessName) -> String {
+    format!("tenement-{}.slice", escaped(process))
+}
+
+/// The slice that holds all instances, and carries `[settings.total]`.
+pub const OVERALL_SLICE: &str = "tenement.slice";
+
+fn escaped(process: &ProcessName) -> String {
+    process.as_str().replace('-', "_")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, credentials, environment, exec, network, paths, sandbox, text};
+use super::{Job, credentials, environment, exec, limits, network, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -13,9 +13,6 @@ const RESTART_US: u64 = 1_000_000;
 /// The first version in which the pause can grow with each failure, and to what it grows.
 const RESTART_STEPS_SINCE: u32 = 254;
 const RESTART_MAX_US: u64 = 60_000_000;
-
-const TASKS_MAX: u64 = 4_096;
-const OPEN_FILES: u64 = 65_536;
 
 /// Everything in one call: nothing is set later.
 pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
@@ -60,22 +57,15 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("KillMode", str("mixed")),
         p("TimeoutStartUSec", micros(job.def.startup_timeout)),
         p("TimeoutStopUSec", micros(job.def.stop_timeout)),
-        p("TasksMax", Value::U64(TASKS_MAX)),
         p("LimitCORE", Value::U64(0)),
         p("OOMPolicy", str("kill")),
     ]);
-    // CPU, memory and tasks are counted by default, these two are not.
-    list.extend(["IOAccounting", "IPAccounting"].map(|name| p(name, Value::Bool(true))));
     restart(job, &mut list);
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);
     network::properties(job, &mut list)?;
     credentials::properties(job, &mut list)?;
-    if job.system() {
-        // A user manager may neither lower the score nor raise the limit above its own.
-        list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));
-        list.push(p("OOMScoreAdjust", Value::I32(500)));
-    }
+    limits::properties(job, &mut list);
     Ok(list)
 }
 

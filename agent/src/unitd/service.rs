@@ -218,6 +218,33 @@ impl Units {
         self.carry_out("purge", (process, id), (&header, bus), act).await
     }
 
+    /// Gives a running service the limits of now; says whether it runs.
+    async fn apply(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: HashMap<String, u64>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<bool, UnitsError> {
+        let with = request::particulars(port, &overrides)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.apply(name, &with).await;
+        self.carry_out("apply", (process, id), (&header, bus), act).await
+    }
+
+    /// Size of the instance's data, in bytes.
+    async fn measure(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<u64, UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.measure(name).await;
+        self.carry_out("measure", (process, id), (&header, bus), act).await
+    }
+
     /// The secrets of an instance: name, bytes on disk, when set (Unix ms), whether encrypted.
     async fn secrets(
         &self,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenement_wire::InstanceName;
 use tokio::sync::Semaphore;
 
+use super::limits::Totals;
 use super::recipe::Kitchen;
 use super::turns::{Turn, Turns};
 use super::uids::Uids;
@@ -49,6 +50,7 @@ struct Inner {
     kitchen: Kitchen,
     turns: Turns,
     creates: Semaphore,
+    totals: Totals,
 }
 
 impl Builder {
@@ -63,7 +65,8 @@ impl Builder {
         let uids = Uids::new(&place.state_dir, place.owner);
         let kitchen = Kitchen { place, uids, systemd };
         let creates = Semaphore::new(CREATES);
-        Ok(Self(Arc::new(Inner { manager, source, kitchen, turns: Turns::default(), creates })))
+        let (turns, totals) = (Turns::default(), Totals::default());
+        Ok(Self(Arc::new(Inner { manager, source, kitchen, turns, creates, totals })))
     }
 
     pub(super) fn manager(&self) -> &Manager {
@@ -76,6 +79,10 @@ impl Builder {
 
     pub(super) fn place(&self) -> &Place {
         &self.0.kitchen.place
+    }
+
+    pub(super) fn totals(&self) -> &Totals {
+        &self.0.totals
     }
 
     pub(super) async fn turn(&self, name: &InstanceName) -> Turn {
@@ -103,6 +110,7 @@ impl Builder {
     ) -> Result<Loaded, UnitsError> {
         let config = self.source().load()?;
         let plan = self.0.kitchen.prepare(&config, name, with)?;
+        self.set_totals(&config, name).await?;
         for _ in 0..ROUNDS {
             let (service, socket) = self.pair(name).await?;
             if service.is_none() && socket.is_none() {

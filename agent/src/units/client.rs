@@ -71,6 +71,14 @@ trait Units1 {
     fn secrets(&self, process: &str, id: &str) -> zbus::Result<Vec<(String, u64, u64, bool)>>;
     fn set_secret(&self, process: &str, id: &str, secret: &str, value: Fd<'_>) -> zbus::Result<()>;
     fn remove_secret(&self, process: &str, id: &str, secret: &str) -> zbus::Result<()>;
+    fn apply(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: Overrides<'_>,
+    ) -> zbus::Result<bool>;
+    fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
 }
 
 /// Carries out the verbs; clones share everything.
@@ -269,6 +277,33 @@ impl Client {
             Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.purge(process, id)).await,
         }
     }
+
+    /// See [`Builder::apply`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.apply(name, with).await,
+            Self::Bus(bus) => {
+                let units = bus.proxy().await?;
+                bus.call(Pace::Quick, units.apply(process, id, with.port, overrides(with))).await
+            }
+        }
+    }
+
+    /// See [`Builder::measure`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn measure(&self, name: &InstanceName) -> Result<u64, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.measure(name).await,
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.measure(process, id)).await,
+        }
+    }
 }
 
 impl Client {
@@ -352,5 +387,7 @@ mod tests {
         is_send(|client, name| async move { client.restart(&name, &Particulars::default()).await });
         is_send(|client, name| async move { client.reset(&name).await });
         is_send(|client, name| async move { client.purge(&name).await });
+        is_send(|client, name| async move { client.apply(&name, &Particulars::default()).await });
+        is_send(|client, name| async move { client.measure(&name).await });
     }
 }

@@ -18,6 +18,8 @@ mod dirs;
 mod envfile;
 mod error;
 pub mod flag;
+mod limits;
+mod measure;
 mod place;
 mod purge;
 mod recipe;

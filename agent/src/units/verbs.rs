@@ -152,7 +152,7 @@ impl Builder {
 
 /// systemd keeps the state of dynamic users here, with a symlink from `/var/lib` (systemd.exec(5),
 /// `DynamicUser=`).
-const DYNAMIC_STATE: &str = "/var/lib/private";
+pub(super) const DYNAMIC_STATE: &str = "/var/lib/private";
 
 impl Builder {
     /// Deletes the instance's directory below `data`, and forgets its user.

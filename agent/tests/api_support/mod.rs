@@ -65,6 +65,8 @@ pub fn view(name: &str, state: State) -> InstanceView {
         in_flight: 0,
         last_used_ms: None,
         idle_timeout_s: 0,
+        disk_bytes: None,
+        limits: Default::default(),
         memory_bytes: None,
         wakes: 0,
         last_wake_ms: None,
@@ -184,6 +186,21 @@ impl Management for Fake {
             copied_ms: Some(1),
             set_aside: vec![],
             trouble: None,
+        })
+    }
+
+    async fn set(
+        &self,
+        name: &InstanceName,
+        changes: std::collections::BTreeMap<tenement_wire::Limit, Option<u64>>,
+    ) -> Result<tenement_wire::dto::LimitsSet> {
+        self.note(format!("set {name} {changes:?}"))?;
+        Ok(tenement_wire::dto::LimitsSet {
+            name: name.clone(),
+            limits: Default::default(),
+            overrides: Default::default(),
+            clamped: Vec::new(),
+            at_next_start: Vec::new(),
         })
     }
 
