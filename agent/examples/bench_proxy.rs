@@ -67,6 +67,7 @@ fn definition() -> Definition {
         max: Default::default(),
         sandbox: Default::default(),
         network: Default::default(),
+        port: None,
         credentials: Default::default(),
         supervision: Default::default(),
     }

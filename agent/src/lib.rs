@@ -2,7 +2,7 @@
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
 //! 1 pure: [`config`], [`plan`], [`framing`], [`routes`] · 2 edges: [`kernel`], [`systemd`], [`store`], [`units`],
-//! [`upstream`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
+//! [`upstream`], [`relay`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod api;
 pub mod app;
@@ -12,6 +12,7 @@ pub mod framing;
 pub mod kernel;
 pub mod plan;
 pub mod proxy;
+pub mod relay;
 pub mod routes;
 pub mod store;
 pub mod systemd;

@@ -27,9 +27,22 @@ async fn every_route_reaches_its_verb_under_both_prefixes() {
         ("POST PREFIX/instances/api:prod/sleep", "", "sleep api:prod false", 200),
         ("POST PREFIX/instances/api:prod/sleep?force=true", "{}", "sleep api:prod true", 200),
         ("POST PREFIX/instances/api:prod/restart", "", "restart api:prod", 200),
+        (
+            "PATCH PREFIX/instances/api:prod",
+            r#"{"limits":{"memory_max":"256M","cpu":1.5,"tasks_max":null}}"#,
+            "set api:prod {MemoryMax: Some(268435456), Cpu: Some(1500), TasksMax: None}",
+            200,
+        ),
         ("DELETE PREFIX/instances/api:prod", "", "remove api:prod false", 200),
         ("DELETE PREFIX/instances/api:prod?purge=true", "", "remove api:prod true", 200),
         ("GET PREFIX/instances/api:prod/why", "", "why api:prod", 200),
+        ("GET PREFIX/instances/api:prod/secrets", "", "secrets api:prod List", 200),
+        (
+            "DELETE PREFIX/instances/api:prod/secrets/KEY",
+            "",
+            r#"secrets api:prod Remove(SecretName("KEY"))"#,
+            200,
+        ),
         ("GET PREFIX/config", "", "config", 200),
         ("POST PREFIX/config/check", "", "check ", 200),
         (
@@ -49,6 +62,21 @@ async fn every_route_reaches_its_verb_under_both_prefixes() {
         }
         assert_eq!(door.fake.told(), [told, told], "{line}");
     }
+}
+
+#[tokio::test]
+async fn every_wrong_limit_is_named_and_nothing_is_set() {
+    let door = door();
+    let body = r#"{"limits":{"memory_max":"1M","cpu":"x","memory":1,"tasks_max":[],"files_max":100},"x":1}"#;
+    let reply = door.ask("PATCH /api/v1/instances/api:prod", body).await;
+    assert_eq!(reply.status, 422, "{reply:?}");
+    let errors = reply.body["errors"].as_array().unwrap();
+    let fields: Vec<_> = errors.iter().map(|e| e["field"].as_str().unwrap()).collect();
+    let wanted = ["limits.cpu", "limits.memory", "limits.memory_max", "limits.tasks_max", "x"];
+    assert_eq!(fields, wanted, "{reply:?}");
+    let reply = door.ask("PATCH /api/v1/instances/api:prod", r#"{"limits":"256M"}"#).await;
+    assert_eq!(reply.status, 422, "{reply:?}");
+    assert!(door.fake.told().is_empty());
 }
 
 #[tokio::test]

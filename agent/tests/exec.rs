@@ -36,3 +36,17 @@ fn a_program_that_is_missing_fails_as_systemd_has_it() {
     let output = run(Some("/nonexistent/program program"));
     assert_eq!(output.status.code(), Some(203));
 }
+
+#[test]
+fn a_relay_without_a_command_or_a_listening_socket_starts_nothing() {
+    let relay = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenement-relay"));
+        command.args(words).output().expect("the program starts")
+    };
+    let output = relay(&["3000", "1000"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("by units only"));
+    let output = relay(&["3000", "1000", "/bin/echo", "echo", "started"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "an app that nobody can reach was started");
+}

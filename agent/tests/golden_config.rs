@@ -2,8 +2,8 @@
 //!
 //! `tenement.toml` (and `conf.d/*.toml`) is read. `expected.err` holds the rendered problems; else
 //! `expected.props` holds the plans that the config's `#! plan` lines ask for:
-//! `#! plan api:prod systemd=252 mode=system port=20001 account=ten-u1`; with `park=yes`, `tenement-park`
-//! is installed.
+//! `#! plan api:prod systemd=252 mode=system port=20001 account=ten-u1 set=cpu:500`; with `park=yes`,
+//! `tenement-park` is installed.
 //! `UPDATE_GOLDEN=1 cargo test --test golden_config` writes them anew: read the difference before you commit.
 
 use std::fmt::Write as _;
@@ -53,6 +53,14 @@ fn find_program(name: &str) -> Option<PathBuf> {
     (!name.starts_with("missing")).then(|| Path::new("/usr/bin").join(name))
 }
 
+/// What `set=memory_max:67108864,cpu:500` sets for the instance alone.
+fn overrides(line: &str) -> tenement_wire::ResourceLimits {
+    let pairs = option(line, "set").into_iter().flat_map(|list| list.split(','));
+    let pairs = pairs.filter_map(|pair| pair.split_once(':'));
+    let pairs = pairs.map(|(name, value)| (name, value.parse().expect("a number")));
+    tenement_wire::ResourceLimits::from_pairs(pairs).expect("limits within their ranges")
+}
+
 fn plan_line(config: &Config, line: &str) -> String {
     let word = line.split_whitespace().next().expect("a plan line names an instance");
     let name: tenement_wire::InstanceName = word.parse().expect("an instance's name");
@@ -67,13 +75,15 @@ fn plan_line(config: &Config, line: &str) -> String {
         account: option(line, "account").map(account),
         socket_group: (!user).then(|| "tenement".to_owned()),
         port: option(line, "port").unwrap_or("20001").parse().expect("a port"),
-        overrides: Default::default(),
+        overrides: overrides(line),
+        secrets: Vec::new(),
         env_file_vars: vars
             .filter_map(|var| var.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         exec_helper: Some(PathBuf::from("/usr/libexec/tenement/tenement-exec")),
         park_helper: option(line, "park").map(|_| "/usr/libexec/tenement/tenement-park".into()),
+        relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find_program,
     };
     let definition = &config.processes[name.process()];

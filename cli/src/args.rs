@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied, 5 agent unreachable,
@@ -58,6 +58,11 @@ pub enum Command {
     Ps(Ps),
     /// Show everything about an instance
     Show(One),
+    /// Show or change the limits of one instance
+    #[command(
+        after_help = "Examples:\n  ten set api:prod memory_max=256M cpu=1.5\n  ten set api:prod memory_max=     (as the config has it again)\n  ten set api:prod                 (show those in force)"
+    )]
+    Set(Set),
     /// Start instances and wait until they answer
     #[command(visible_alias = "start")]
     Wake(Many),
@@ -73,6 +78,8 @@ pub enum Command {
     Rm(Rm),
     /// Show how the state of an instance changed, and what made it
     History(History),
+    /// Set, list or delete the secrets of an instance
+    Secret(Secret),
     /// Say why an instance is awake or asleep, and what holds it
     Why(One),
     /// Show the log of an instance (through journalctl)
@@ -160,6 +167,17 @@ impl FromStr for Target {
     }
 }
 
+/// `ten set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// Limits, each as name=value; without a value it is as the config has it again
+    #[arg(value_name = "LIMIT=VALUE")]
+    pub limits: Vec<String>,
+}
+
 /// `ten ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
@@ -197,6 +215,47 @@ pub struct Rm {
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `ten secret`.
+#[derive(Debug, Args)]
+pub struct Secret {
+    /// What to do with them
+    #[command(subcommand)]
+    pub action: SecretAction,
+}
+
+/// Verbs of `ten secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Set a secret; its value is read from standard input, byte for byte
+    #[command(
+        after_help = "The app reads it from the file $CREDENTIALS_DIRECTORY/NAME, from its next start on.\n\nExamples:\n  ten secret set api:prod API_KEY < key.txt\n  printf %s \"$KEY\" | ten secret set api:prod API_KEY"
+    )]
+    Set {
+        /// The instance, as process:id
+        #[arg(value_name = "PROCESS:ID")]
+        name: InstanceName,
+        /// The name of the secret
+        #[arg(value_name = "NAME")]
+        secret: SecretName,
+    },
+    /// List names, sizes and times; never values
+    #[command(visible_alias = "list")]
+    Ls {
+        /// The instance, as process:id
+        #[arg(value_name = "PROCESS:ID")]
+        name: InstanceName,
+    },
+    /// Delete a secret
+    Rm {
+        /// The instance, as process:id
+        #[arg(value_name = "PROCESS:ID")]
+        name: InstanceName,
+        /// The name of the secret
+        #[arg(value_name = "NAME")]
+        secret: SecretName,
+    },
 }
 
 /// `ten logs`.

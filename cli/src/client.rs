@@ -71,6 +71,19 @@ impl Agent {
         self.call(Method::POST, path, body.into())
     }
 
+    /// Puts `body`, byte for byte.
+    pub fn put_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
+        self.call(Method::PUT, path, body.into())
+    }
+
+    /// Changes what is at `path` by the JSON `body`.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|e| {
+            CliError::failure(format!("can't write the request: {e}"), "please report this")
+        })?;
+        self.call(Method::PATCH, path, body.into())
+    }
+
     /// Deletes `path`.
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.call(Method::DELETE, path, Bytes::new())
@@ -107,7 +120,10 @@ impl Agent {
             .header(HOST, "localhost")
             .header(ACCEPT, "application/json");
         if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            // What is put is a value, what is posted a JSON object.
+            let put = request.method_ref() == Some(&Method::PUT);
+            let kind = if put { "application/octet-stream" } else { "application/json" };
+            request = request.header(CONTENT_TYPE, kind);
         }
         let request = request.body(Full::new(body)).map_err(|e| {
             CliError::failure(format!("can't form the request: {e}"), "please report this")

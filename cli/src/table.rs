@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::Style;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use tenement_wire::SecretView;
 use tenement_wire::dto::{InstanceView, State};
 
 use crate::human;
@@ -43,6 +44,22 @@ impl Listing {
         }
         text
     }
+}
+
+/// The table of `ten secret ls`.
+pub fn secrets(secrets: &[SecretView], now: u64) -> String {
+    let mut listing = Listing::new(&["NAME", "STORED", "SET", "ON DISK"]);
+    for one in secrets {
+        let disk = if one.encrypted { "encrypted" } else { "not encrypted" };
+        let cells = [
+            one.name.to_string(),
+            human::bytes(one.stored_bytes),
+            human::ago(now, one.set_ms),
+            disk.to_owned(),
+        ];
+        listing.row(Style::new(), &cells);
+    }
+    listing.render()
 }
 
 /// Aligned `key  value` lines.

@@ -19,9 +19,15 @@ cpu = 0.4
 cpu_weight = 10
 io_weight = 10
 io_write_max = "2M"
+[process.greedy.max]
+memory_max = "128M"
+[process.greedy.total]
+memory_max = "300M"
+tasks_max = 500
 TOML
   vm "ten config reload -q" || fail "the config was refused"
   vm "ten spawn quiet:q -q && ten spawn greedy:g -q" || fail "spawn"
+  totals_are_limits_of_the_slice
   memory_kills_only_the_offender
   a_fork_bomb_ends_at_tasks_max
   hogs_leave_their_neighbours_alone
@@ -30,10 +36,20 @@ TOML
 
 invocation() { vm "systemctl show -p InvocationID --value ten-$1.service"; }
 
+cgroup_of() { vm "cat /sys/fs/cgroup\$(systemctl show -p ControlGroup --value $1)/$2"; }
+
+totals_are_limits_of_the_slice() {
+  [ "$(cgroup_of tenement-greedy.slice pids.max)" = 500 ] || fail "the total of tasks is not on the slice"
+  [ "$(cgroup_of tenement-greedy.slice memory.max)" = 314572800 ] || fail "the total of memory is not on the slice"
+  passed=$((passed + 1))
+  echo "   totals of a process are limits of its slice"
+}
+
 memory_kills_only_the_offender() {
   local agent quiet
   agent=$(vm "systemctl show -p MainPID --value tenement") quiet=$(invocation quiet@q)
-  fetch g.greedy.localhost /eat/200 >/dev/null 2>&1 || true
+  # A POST: the proxy would send a GET again, and so run the next process out of memory, too.
+  vm "curl -sS -m 60 -X POST -H 'Host: g.greedy.localhost' http://127.0.0.1:8080/eat/200" >/dev/null 2>&1 || true
   until_ok "journalctl -u 'ten-greedy@g' --no-pager | grep -q 'oom-kill'"
   [ "$agent" = "$(vm "systemctl show -p MainPID --value tenement")" ] || fail "the agent was killed too"
   [ "$quiet" = "$(invocation quiet@q)" ] || fail "the neighbour was killed too"
@@ -88,12 +104,18 @@ a_limit_set_while_it_runs_counts_at_once() {
   local before max
   before=$(invocation greedy@g)
   vm "ten set greedy:g memory_max=64M cpu=0.2" || fail "ten set"
-  max=$(vm 'cat /sys/fs/cgroup$(systemctl show -p ControlGroup --value ten-greedy@g.service)/memory.max')
+  max=$(cgroup_of ten-greedy@g.service memory.max)
   [ "$max" = 67108864 ] || fail "memory.max is $max after ten set"
   [ "$before" = "$(invocation greedy@g)" ] || fail "ten set restarted it"
   vm "systemctl daemon-reload"
-  max=$(vm 'cat /sys/fs/cgroup$(systemctl show -p ControlGroup --value ten-greedy@g.service)/memory.max')
+  max=$(cgroup_of ten-greedy@g.service memory.max)
   [ "$max" = 67108864 ] || fail "memory.max is $max after a daemon-reload"
+  vm "ten set greedy:g memory_max=1G" | grep -q "the maximum holds" || fail "not said that it is clamped"
+  max=$(cgroup_of ten-greedy@g.service memory.max)
+  [ "$max" = 134217728 ] || fail "memory.max is $max beyond the maximum of the config"
+  vm "ten set greedy:g memory_max= cpu= -q" || fail "ten set takes nothing back"
+  max=$(cgroup_of ten-greedy@g.service memory.max)
+  [ "$max" = 50331648 ] || fail "memory.max is $max after it was taken back"
   passed=$((passed + 1))
-  echo "   ten set counts at once"
+  echo "   ten set counts at once, is held by the maximum and can be taken back"
 }

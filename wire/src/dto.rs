@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceName;
 use crate::status::{ServiceView, Usage};
+use crate::{InstanceName, Limit, ResourceLimits};
 
 /// What an instance is doing, in the words of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,12 @@ pub struct InstanceView {
     pub idle_timeout_s: u64,
     /// Memory that its cgroup uses, in bytes, while it runs and where the host accounts it.
     pub memory_bytes: Option<u64>,
+    /// Size of its data in bytes when it was last measured: only with a `disk_max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// The limits in force, by name; `cpu` is in thousandths of a core, times are in seconds.
+    #[serde(default, skip_serializing_if = "ResourceLimits::is_empty")]
+    pub limits: ResourceLimits,
     /// How often this agent woke it.
     pub wakes: u64,
     /// How long the last wake took, in milliseconds.
@@ -209,6 +215,21 @@ pub struct Removed {
     pub data_dir: String,
     /// Whether its data was deleted.
     pub purged: bool,
+}
+
+/// Answer of `PATCH /api/v1/instances/{name}`: limits by name, `cpu` in thousandths of a core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsSet {
+    /// The instance.
+    pub name: InstanceName,
+    /// The limits in force now.
+    pub limits: ResourceLimits,
+    /// Those that were set for this instance alone, as they were asked for.
+    pub overrides: ResourceLimits,
+    /// Those of them that a maximum of the config holds down.
+    pub clamped: Vec<Limit>,
+    /// Changed ones that the running instance has only from its next start on.
+    pub at_next_start: Vec<Limit>,
 }
 
 /// Answer of `GET /api/v1/instances/{name}/why`.

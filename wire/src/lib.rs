@@ -7,9 +7,11 @@ pub mod error;
 pub mod limits;
 pub mod names;
 pub mod problems;
+pub mod secrets;
 pub mod status;
 
 pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};
 pub use problems::render_problems;
+pub use secrets::{SECRET_MAX, SecretList, SecretName, SecretNameError, SecretView};

@@ -115,6 +115,23 @@ impl Limit {
         }
     }
 
+    /// Whether many instances can have it together, as a slice of systemd's.
+    #[must_use]
+    pub fn has_total(self) -> bool {
+        matches!(
+            self,
+            Self::MemoryMax
+                | Self::MemoryHigh
+                | Self::SwapMax
+                | Self::Cpu
+                | Self::CpuWeight
+                | Self::IoWeight
+                | Self::IoReadMax
+                | Self::IoWriteMax
+                | Self::TasksMax
+        )
+    }
+
     /// The smallest and the largest value.
     #[must_use]
     pub fn range(self) -> (u64, u64) {

@@ -3,6 +3,7 @@
 //! A handler takes what it knows, then [`Input::finish`] refuses everything that is left. So every
 //! bad field is named at once, and an unknown one is never silently ignored.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use axum::extract::{FromRequest, Query, Request};
 use http::header::CONTENT_TYPE;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use tenement_wire::FieldError;
 use tenement_wire::dto::ConfigFile;
+use tenement_wire::{FieldError, Limit};
 
 use super::problem::Problem;
 
@@ -51,7 +52,7 @@ impl<S: Send + Sync> FromRequest<S> for Input {
     }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     let body = axum::body::to_bytes(request.into_body(), BODY_MAX);
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Err(_) => Err(Problem::body_late()),
@@ -175,6 +176,34 @@ impl Input {
             }
         }
         files
+    }
+
+    /// An optional object of limits of the body: each a number, a text such as `256M`, or null.
+    pub fn limits(&mut self, field: &str) -> BTreeMap<Limit, Option<u64>> {
+        let mut changes = BTreeMap::new();
+        let given = match self.body.remove(field) {
+            None => return changes,
+            Some(Value::Object(given)) => given,
+            Some(_) => {
+                self.wrong::<()>(field, "must be an object such as {\"memory_max\": \"256M\"}");
+                return changes;
+            }
+        };
+        for (key, value) in given {
+            let place: String = format!("{field}.{key}").chars().take(100).collect();
+            let Some(limit) = self.parse::<Limit>(&place, &key) else { continue };
+            let value = match &value {
+                Value::Null => Ok(None),
+                Value::Number(number) => limit.parse(&number.to_string()).map(Some),
+                Value::String(text) if text.len() <= 100 => limit.parse(text).map(Some),
+                _ => Err(format!("`{limit}` must be {}, or null", limit.example())),
+            };
+            match value {
+                Ok(value) => drop(changes.insert(limit, value)),
+                Err(message) => drop(self.wrong::<()>(&place, &message)),
+            }
+        }
+        changes
     }
 
     /// Refuses the fields that are left, with all errors found so far; else hands `value` on.

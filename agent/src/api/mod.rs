@@ -12,6 +12,7 @@ mod input;
 mod peer;
 mod problem;
 mod routes;
+mod secrets;
 mod serve;
 mod trace;
 

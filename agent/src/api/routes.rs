@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigView, Health, InstanceList, InstanceView, Removed, State as Doing, Version,
-    Why,
+    ConfigCheck, ConfigView, Health, InstanceList, InstanceView, LimitsSet, Removed,
+    State as Doing, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceName, ProcessName};
 
 use super::input::Input;
 use super::problem::Problem;
+use super::secrets;
 use super::trace::trace;
 use crate::flows::{ManageError, Management, Spawn};
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 type Manager<M> = State<Arc<M>>;
 
 /// The whole API. It needs no more than `serve` to be reachable.
@@ -37,7 +38,7 @@ pub fn router<M: Management>(management: Arc<M>) -> Router {
 fn routes<M: Management>() -> Router<Arc<M>> {
     Router::new()
         .route("/instances", get(list::<M>).post(spawn::<M>))
-        .route("/instances/{name}", get(show::<M>).delete(remove::<M>))
+        .route("/instances/{name}", get(show::<M>).patch(set::<M>).delete(remove::<M>))
         .route("/instances/{name}/wake", post(wake::<M>))
         .route("/instances/{name}/sleep", post(sleep::<M>))
         .route("/instances/{name}/stop", post(stop::<M>))
@@ -45,6 +46,11 @@ fn routes<M: Management>() -> Router<Arc<M>> {
         .route("/instances/{name}/reset", post(reset::<M>))
         .route("/instances/{name}/why", get(why::<M>))
         .route("/instances/{name}/history", get(history::<M>))
+        .route("/instances/{name}/secrets", get(secrets::list::<M>))
+        .route(
+            "/instances/{name}/secrets/{secret}",
+            put(secrets::set::<M>).delete(secrets::remove::<M>),
+        )
         .route("/config", get(config::<M>))
         .route("/config/check", post(config_check::<M>))
         .route("/config/reload", post(reload::<M>))
@@ -57,7 +63,7 @@ fn routes<M: Management>() -> Router<Arc<M>> {
 }
 
 /// The instance in the path.
-struct Name(InstanceName);
+pub(super) struct Name(pub(super) InstanceName);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
@@ -72,7 +78,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 
 /// Runs a verb in a task of its own: a client that hangs up must not leave it half done, and a panic
 /// must not take the connection with it.
-async fn detached<T, F>(verb: F) -> Answer<T>
+pub(super) async fn detached<T, F>(verb: F) -> Answer<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ManageError>> + Send + 'static,
@@ -114,6 +120,16 @@ async fn show<M: Management>(
 ) -> Answer<InstanceView> {
     input.finish(Some(()))?;
     detached(async move { m.show(&name).await }).await
+}
+
+async fn set<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<LimitsSet> {
+    let changes = input.limits("limits");
+    let changes = input.finish(Some(changes))?;
+    detached(async move { m.set(&name, changes).await }).await
 }
 
 async fn remove<M: Management>(

@@ -63,7 +63,10 @@ fn state_of(path: &Path) -> PathState {
     let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp", "/dev", "/proc"];
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => PathState::Directory,
-        Ok(found) => PathState::File { executable: found.permissions().mode() & 0o111 != 0 },
+        Ok(found) => {
+            let mode = found.permissions().mode();
+            PathState::File { executable: mode & 0o111 != 0, public: mode & 0o004 != 0 }
+        }
         Err(_) if hidden.iter().any(|top| path.starts_with(top)) => PathState::Unknown,
         Err(error) if error.kind() == io::ErrorKind::NotFound => PathState::Missing,
         Err(_) => PathState::Unknown,

@@ -143,6 +143,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(signals::watchdog());
     tokio::spawn(reload_on_hangup(manager));
     tokio::spawn(agent.clone().tide(pressure));
+    tokio::spawn(agent.clone().keep_measuring());
     let preloading = agent.clone();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 

@@ -40,6 +40,22 @@ pub(super) fn table(node: &Node, whose: &str, problems: &mut Problems) -> Resour
     read(&fields, problems)
 }
 
+/// Reads a table of limits that hold for many instances together, such as `[process.api.total]`.
+pub(super) fn totals(node: &Node, whose: &str, problems: &mut Problems) -> ResourceLimits {
+    let fields = Fields::of(node, problems);
+    for limit in Limit::ALL.into_iter().filter(|limit| !limit.has_total()) {
+        if let Some(node) = fields.get(limit.as_str()) {
+            let message =
+                format!("{whose} can't hold `{limit}`, which each instance has for itself");
+            let words: Vec<&str> =
+                Limit::ALL.into_iter().filter(|l| l.has_total()).map(Limit::as_str).collect();
+            let fix = format!("a total can be one of {}", words.join(", "));
+            problems.add(&node.at, message, fix);
+        }
+    }
+    table(node, whose, problems)
+}
+
 fn refuse_nonsense(fields: &Fields, limits: &ResourceLimits, problems: &mut Problems) {
     if let (Some(high), Some(max), Some(node)) = (
         limits.get(Limit::MemoryHigh),

@@ -28,7 +28,7 @@ mod tests;
 mod tiers;
 pub mod types;
 
-pub use credentials::Credentials;
+pub use credentials::{Credential, Credentials};
 pub use network::Network;
 pub use paths::{PathState, check_paths};
 pub use problems::SourceFile;

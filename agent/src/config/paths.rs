@@ -17,6 +17,8 @@ pub enum PathState {
     File {
         /// One of its execute bits is set.
         executable: bool,
+        /// Everybody may read it.
+        public: bool,
     },
     /// We may not look (a home directory, for example): no reason to complain.
     Unknown,
@@ -34,7 +36,11 @@ fn check(origin: &Origin, state: PathState) -> Option<ConfigProblem> {
         (_, PathState::Unknown)
         | (PathRole::Directory, PathState::Directory)
         | (PathRole::EnvFile, PathState::File { .. })
-        | (PathRole::Command, PathState::File { executable: true }) => return None,
+        | (PathRole::Command, PathState::File { executable: true, .. })
+        | (PathRole::Credential { encrypted: true }, PathState::File { .. })
+        | (PathRole::Credential { encrypted: false }, PathState::File { public: false, .. }) => {
+            return None;
+        }
         (PathRole::Directory, PathState::Missing) => {
             (format!("the directory {path} does not exist"), format!("create it: mkdir -p {path}"))
         }
@@ -55,9 +61,20 @@ fn check(origin: &Origin, state: PathState) -> Option<ConfigProblem> {
         (PathRole::Command, PathState::Directory) => {
             (format!("{path} is a directory, not a program"), "name the program in it".to_owned())
         }
-        (PathRole::Command, PathState::File { executable: false }) => {
+        (PathRole::Command, PathState::File { executable: false, .. }) => {
             (format!("{path} is not executable"), format!("make it so: chmod +x {path}"))
         }
+        (PathRole::Credential { .. }, PathState::Missing) => (
+            format!("the secret {path} does not exist"),
+            "create it (as root, chmod 600), or remove it here".to_owned(),
+        ),
+        (PathRole::Credential { .. }, PathState::Directory) => {
+            (format!("{path} is a directory"), "name the file in it".to_owned())
+        }
+        (PathRole::Credential { .. }, PathState::File { .. }) => (
+            format!("everybody on this host may read the secret {path}"),
+            format!("make it root's alone: chmod 600 {path}"),
+        ),
     };
     Some(ConfigProblem { message, fix, ..origin.at.clone() })
 }

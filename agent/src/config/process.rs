@@ -99,7 +99,8 @@ fn read(
     let env_file = env_files(fields, origins, problems);
     let health = fields.get("health").and_then(|node| health(node, problems));
     let explicit = fields.get("listen").and_then(|node| listen::read(node, problems));
-    let facts = listen::Mentions::of(&words, &env, health.as_deref(), socket.is_some());
+    let facts = listen::Mentions::of(&words, &env, health.as_deref(), socket.is_some())
+        .with_port(fields.get("port").is_some());
     let listen = explicit.unwrap_or_else(|| facts.infer());
     facts.check(listen, fields, &env, problems);
     let mut instances = 1;
@@ -109,15 +110,18 @@ fn read(
     let mut user = RunAs::PerInstance;
     set(fields, "user", &mut user, problems, user::read);
     let common = defaults.clone().overridden(fields, problems);
-    let table = |key: &str, problems: &mut Problems| {
-        let whose = format!("[process.{name}.{key}]");
-        fields.get(key).map(|node| limits::table(node, &whose, problems)).unwrap_or_default()
-    };
-    let (total, max) = (table("total", problems), table("max", problems));
+    let total = fields
+        .get("total")
+        .map(|node| limits::totals(node, &format!("[process.{name}.total]"), problems));
+    let max = fields
+        .get("max")
+        .map(|node| limits::table(node, &format!("[process.{name}.max]"), problems));
+    let (total, max) = (total.unwrap_or_default(), max.unwrap_or_default());
     let limits = limits::read(fields, problems);
     let sandbox = sandbox::read(fields, problems);
-    let network = network::read(fields, problems);
-    let credentials = credentials::read(fields, problems);
+    let (network, port) = network::read(fields, problems);
+    network::check(fields, (network, port), listen, problems);
+    let credentials = credentials::read(fields, origins, problems);
     (!words.is_empty()).then(|| Definition {
         name: name.clone(),
         command: words.into_iter().map(|word| word.value).collect(),
@@ -140,6 +144,7 @@ fn read(
         max,
         sandbox,
         network,
+        port,
         credentials,
         supervision: common.supervision,
     })

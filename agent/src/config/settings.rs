@@ -139,10 +139,11 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
     s.limits = limits(&merged.limits, problems);
-    for (key, slot) in [("total", &mut s.total), ("max", &mut s.max)] {
-        if let Some(node) = fields.get(key) {
-            *slot = super::limits::table(node, &format!("[settings.{key}]"), problems);
-        }
+    if let Some(node) = fields.get("total") {
+        s.total = super::limits::totals(node, "[settings.total]", problems);
+    }
+    if let Some(node) = fields.get("max") {
+        s.max = super::limits::table(node, "[settings.max]", problems);
     }
     if (s.port_range.0..=s.port_range.1).contains(&s.port)
         && let Some(node) = fields.get("port").or_else(|| fields.get("port_range"))

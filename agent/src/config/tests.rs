@@ -92,11 +92,14 @@ fn paths_that_do_not_exist_are_named_where_they_are_written() {
     );
     let all = |path: &Path| match path.starts_with("/app") {
         true => PathState::Directory,
-        false => PathState::File { executable: true },
+        false => PathState::File { executable: true, public: true },
     };
     assert_eq!(check_paths(&config, all), []);
     assert_eq!(check_paths(&config, |_| PathState::Unknown), []);
-    assert_eq!(check_paths(&config, |_| PathState::File { executable: false }).len(), 2);
+    assert_eq!(
+        check_paths(&config, |_| PathState::File { executable: false, public: true }).len(),
+        2
+    );
 }
 
 #[test]

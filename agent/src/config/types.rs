@@ -54,6 +54,7 @@ pub(super) enum PathRole {
     Directory,
     EnvFile,
     Command,
+    Credential { encrypted: bool },
 }
 
 /// `[settings]`.
@@ -224,6 +225,19 @@ pub enum Restart {
 }
 
 impl Definition {
+    /// Whether requests go to a socket that systemd holds, so that connecting is all it takes to wake an
+    /// instance: the app takes it over, or a relay serves it for an app on a port of a private network.
+    #[must_use]
+    pub fn systemd_listens(&self) -> bool {
+        self.listen == Listen::Fd || self.relayed()
+    }
+
+    /// Whether a relay stands between that socket and the app.
+    #[must_use]
+    pub fn relayed(&self) -> bool {
+        self.listen == Listen::Port && self.network == Network::Private
+    }
+
     /// The limits of one instance: those of the process, with what was set for it, and nothing above
     /// what the process and the host allow.
     #[must_use]
@@ -288,6 +302,8 @@ pub struct Definition {
     pub sandbox: Sandbox,
     /// Which network they see.
     pub network: Network,
+    /// The port that every instance listens on, in a network of its own; without it each has another.
+    pub port: Option<u16>,
     /// Secrets that they get.
     pub credentials: Credentials,
     /// When to give up on one.

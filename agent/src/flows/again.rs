@@ -9,7 +9,6 @@ use super::instance::{Instance, Phase};
 use super::probe::connect;
 use super::refuse::refuse_while_backing_off;
 use super::{Served, WakeError};
-use crate::config::Listen;
 
 impl<H: Host> Agent<H> {
     /// A connection broke before any answer: asks systemd what is, and wakes again if need be.
@@ -29,7 +28,7 @@ impl<H: Host> Agent<H> {
             self.settle(instance).await;
         }
         if instance.phase() == Phase::Running {
-            let own = instance.setup().definition.listen != Listen::Fd;
+            let own = !instance.setup().definition.systemd_listens();
             if !own || connect(&instance.target()).await.is_ok() {
                 return Ok(Served::Hot);
             }

@@ -130,22 +130,24 @@ impl<H: Host> Agent<H> {
             match setup(&self.run_dir, &config.settings, definition, &one.name, &one.particulars())
             {
                 Ok(setup) => {
-                    instances.entry(one.name.clone()).or_insert_with(|| {
-                        match self.parked().remove(&one.name) {
-                            Some(instance) => {
-                                instance.plan(setup);
-                                instance
+                    let instance = instances.entry(one.name.clone()).or_insert_with(|| match self
+                        .parked()
+                        .remove(&one.name)
+                    {
+                        Some(instance) => {
+                            instance.plan(setup);
+                            instance
+                        }
+                        None => {
+                            let old = one.created_ms < self.started_ms;
+                            let instance = Instance::new(one, setup);
+                            if let Some(history) = self.history.get() {
+                                instance.keep_history(history, old);
                             }
-                            None => {
-                                let old = one.created_ms < self.started_ms;
-                                let instance = Instance::new(one, setup);
-                                if let Some(history) = self.history.get() {
-                                    instance.keep_history(history, old);
-                                }
-                                Arc::new(instance)
-                            }
+                            Arc::new(instance)
                         }
                     });
+                    super::limits::renew(&config, instance);
                 }
                 Err(error) => {
                     log::error!(TENEMENT_INSTANCE = one.name.to_string(); "{} gets no requests: {error}", one.name);
@@ -198,7 +200,10 @@ impl<H: Host> Agent<H> {
                     name,
                     &instance.particulars(),
                 ) {
-                    Ok(setup) => instance.plan(setup),
+                    Ok(setup) => {
+                        instance.plan(setup);
+                        super::limits::renew(&config, instance);
+                    }
                     Err(error) => {
                         log::error!("{name} gets no requests: {error}");
                         self.parked().insert(name.clone(), instance.clone());

@@ -20,7 +20,7 @@ use super::health::{Beat, Health, Track, Verdict};
 use super::host::{Active, Host};
 use super::instance::{Instance, Phase, mono_ms};
 use super::lease::{Closed, Lease};
-use crate::config::{Listen, Supervision};
+use crate::config::Supervision;
 use crate::upstream::{Check, Outcome};
 
 /// Pauses between the checks of a start: doubled from the first to the second.
@@ -138,7 +138,7 @@ impl<H: Host> Agent<H> {
                 return Err(self.not_healthy_in_time(instance, after, last));
             }
             let gone = matches!(last, Some(Outcome::Unreachable(_)));
-            if gone && setup.definition.listen != Listen::Fd {
+            if gone && !setup.definition.systemd_listens() {
                 return Ok(false);
             }
             tokio::time::sleep(pause.min(left)).await;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
 use tenement_wire::status::ServiceView;
+use tenement_wire::{InstanceName, SecretView};
 
 use super::host::{Active, Details, Host, HostError, Lacks, Units};
 use super::observe::{Report, Unit};
+use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel};
 use crate::plan::{self, PARK_STATUS, Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
@@ -156,6 +157,28 @@ impl Host for Edge {
 
     async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
         steadily(|| self.units.purge(name)).await
+    }
+
+    async fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> Result<Vec<SecretView>, HostError> {
+        let done = match order {
+            SecretOrder::List => Ok(()),
+            SecretOrder::Set(secret, value) => self.units.set_secret(name, &secret, &value.0).await,
+            SecretOrder::Remove(secret) => self.units.remove_secret(name, &secret).await,
+        };
+        done.map_err(from_units)?;
+        self.units.secrets(name).await.map_err(from_units)
+    }
+
+    async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.units.apply(name, with).await.map_err(from_units)
+    }
+
+    async fn measure(&self, name: &InstanceName) -> Result<u64, HostError> {
+        self.units.measure(name).await.map_err(from_units)
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {

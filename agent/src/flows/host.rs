@@ -2,9 +2,10 @@
 
 use std::future::Future;
 
-use tenement_wire::InstanceName;
 use tenement_wire::status::{ServiceView, Usage};
+use tenement_wire::{InstanceName, SecretView};
 
+use super::secrets::SecretOrder;
 use crate::plan::Particulars;
 
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
@@ -142,6 +143,20 @@ pub trait Host: Send + Sync + 'static {
     fn reset(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Unloads the pair and deletes the data directory.
     fn purge(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Does as `order` says with the secrets of an instance, and tells those that there are then.
+    fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> impl Future<Output = Result<Vec<SecretView>, HostError>> + Send;
+    /// Gives a running service the limits of now; says whether it runs.
+    fn apply(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// Size of the instance's data, in bytes.
+    fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
     /// What systemd says now.
     fn units(&self, name: &InstanceName) -> impl Future<Output = Result<Units, HostError>> + Send;
     /// Facts for people.

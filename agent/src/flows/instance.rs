@@ -5,18 +5,18 @@
 //! struct stays small: a host may hold 10,000 of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::WakeError;
 use super::breaker::Breaker;
 use super::care::Care;
+pub use super::clock::{mono_ms, mono_us, now_ms};
+use super::disk::Disk;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
@@ -42,6 +42,8 @@ pub struct Instance {
     created_ms: u64,
     origin: Origin,
     overrides: Mutex<Option<Box<ResourceLimits>>>,
+    /// The size of its data, and the limit of that.
+    pub disk: Disk,
     depth: AtomicU8,
     setup: ArcSwap<Setup>,
     service: AtomicU8,
@@ -112,6 +114,7 @@ impl Instance {
             created_ms,
             origin,
             overrides: Mutex::new(overrides),
+            disk: Disk::default(),
             depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),
             service: AtomicU8::new(Active::Absent as u8),
@@ -353,24 +356,4 @@ impl Instance {
     pub fn last_used_ms(&self) -> u64 {
         self.last_used_ms.load(Ordering::Relaxed)
     }
-}
-
-/// Now, in Unix milliseconds, for people.
-#[must_use]
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
-/// Milliseconds on a clock that never jumps, from 1 at the first call: idleness must not follow a
-/// wall clock that is set.
-#[must_use]
-pub fn mono_ms() -> u64 {
-    mono_us() / 1000 + 1
-}
-
-/// The same clock in microseconds.
-#[must_use]
-pub fn mono_us() -> u64 {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    ORIGIN.get_or_init(Instant::now).elapsed().as_micros() as u64
 }

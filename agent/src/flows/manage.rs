@@ -1,20 +1,23 @@
 //! The verbs of `ten`, on top of the flows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
+    Why,
 };
 use tenement_wire::status::{Cause, History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName};
+use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
 
 use super::WakeError;
 use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
+use super::secrets::SecretOrder;
 use super::story::Way;
 use super::view::AT_ONCE;
 use crate::config;
@@ -44,7 +47,7 @@ pub struct Manager<H> {
 }
 
 impl<H: Host> Manager<H> {
-    fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
+    pub(super) fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
         self.agent.get(name).ok_or_else(|| {
             let mut similar: Vec<_> = self
                 .agent
@@ -60,18 +63,13 @@ impl<H: Host> Manager<H> {
         })
     }
 
-    fn parse(&self, files: &[config::SourceFile]) -> Result<config::Config, Vec<ConfigProblem>> {
-        let mut config = config::parse(files)?;
-        if let Some(home) = &self.data_home {
-            config.settings.default_data_dir(home);
-        }
-        let problems = (self.path_problems)(&config);
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
-    }
-
     /// Starts it for an operator, who also gives one that had failed a new chance.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         self.agent.absolve(instance).await?;
+        if instance.disk.is_full() {
+            // Data may have been deleted since.
+            self.agent.measure(instance).await;
+        }
         let _because = instance.because(Way::Up, Cause::Operator);
         Ok(self.agent.start(instance).await?)
     }
@@ -213,6 +211,14 @@ impl<H: Host> Management for Manager<H> {
         Ok(self.agent.view(&instance).await)
     }
 
+    async fn set(
+        &self,
+        name: &InstanceName,
+        changes: BTreeMap<Limit, Option<u64>>,
+    ) -> Result<LimitsSet, ManageError> {
+        self.agent.set_limits(&self.find(name)?, &changes).await
+    }
+
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed, ManageError> {
         let config = self.agent.config.load_full();
         if config.instances.contains(name) {
@@ -257,60 +263,24 @@ impl<H: Host> Management for Manager<H> {
         Ok(self.agent.explain(&self.find(name)?).await)
     }
 
+    async fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> Result<Vec<SecretView>, ManageError> {
+        self.order_secrets(name, order).await
+    }
+
     async fn config(&self) -> Result<ConfigView, ManageError> {
         Ok(self.agent.config_view())
     }
 
     async fn config_check(&self, files: Vec<ConfigFile>) -> Result<ConfigCheck, ManageError> {
-        let files = if files.is_empty() {
-            (self.read_config)().map_err(|e| ManageError::Internal(e.into()))?
-        } else {
-            files.into_iter().map(|f| config::SourceFile::new(f.name, f.text)).collect()
-        };
-        let problems = self.parse(&files).err().unwrap_or_default();
-        let files = files.into_iter().map(|f| f.name).collect();
-        Ok(ConfigCheck { valid: problems.is_empty(), files, problems })
+        self.check_config(files)
     }
 
     async fn reload(&self) -> Result<ConfigView, ManageError> {
-        let files = (self.read_config)().map_err(|e| ManageError::Internal(e.into()))?;
-        match self.parse(&files) {
-            Ok(config) => {
-                let range = config.settings.port_range;
-                let named = config.instances.clone();
-                let _turn = self.agent.changes.lock().await;
-                // First, so that a database that can't be written leaves the config as it is.
-                let new = self.agent.store.register_many(named, Origin::Config, range).await?;
-                self.agent.rejected.lock().expect("no panic while held").clear();
-                (self.on_config)(&config);
-                self.agent.adopt_config(config);
-                self.agent.admit(new);
-                self.agent.publish();
-                if let Err(error) = self.agent.resync().await {
-                    // Instances whose process is back may run; the next event of each tells.
-                    log::warn!("asking systemd what runs: {error}");
-                }
-                let agent = self.agent.clone();
-                tokio::spawn(async move {
-                    agent.preload_because(agent.all(), Cause::Config).await;
-                    agent.fill_up().await;
-                });
-                Ok(self.agent.config_view())
-            }
-            Err(problems) => {
-                for p in &problems {
-                    log::error!(
-                        "config kept as it was: {}:{}:{}: {}",
-                        p.file,
-                        p.line,
-                        p.column,
-                        p.message
-                    );
-                }
-                *self.agent.rejected.lock().expect("no panic while held") = problems.clone();
-                Err(ManageError::ConfigRejected(problems))
-            }
-        }
+        self.reload_config().await
     }
 
     async fn history(&self, name: &InstanceName, limit: u32) -> Result<History, ManageError> {
@@ -369,7 +339,9 @@ impl From<WakeError> for ManageError {
             WakeError::TimedOut { name, after, last } => {
                 Self::TimedOut { name, wanted: "ready", after, last }
             }
-            WakeError::GaveUp { name, reason } | WakeError::NotStarted { name, reason } => {
+            WakeError::GaveUp { name, reason }
+            | WakeError::NotStarted { name, reason }
+            | WakeError::DiskFull { name, reason } => {
                 Self::StartFailed { name, reason, retry_after: None }
             }
             WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },

@@ -7,15 +7,19 @@
 //! The door runs each call in a task of its own, so a client that goes away (Ctrl-C in `ten spawn`)
 //! never cancels a change half way.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
+    Why,
 };
 use tenement_wire::status::{History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretView};
+
+use super::secrets::SecretOrder;
 
 /// What to register: a [`tenement_wire::dto::SpawnRequest`] whose names are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +188,14 @@ pub trait Management: Send + Sync + 'static {
         name: &InstanceName,
     ) -> impl Future<Output = Result<InstanceView, ManageError>> + Send;
 
+    /// Changes limits of it alone: a value sets one, `None` takes it away. Without changes it tells
+    /// those in force.
+    fn set(
+        &self,
+        name: &InstanceName,
+        changes: BTreeMap<Limit, Option<u64>>,
+    ) -> impl Future<Output = Result<LimitsSet, ManageError>> + Send;
+
     /// Stops it and forgets it. With `purge` its data directory is deleted, else kept.
     fn remove(
         &self,
@@ -193,6 +205,14 @@ pub trait Management: Send + Sync + 'static {
 
     /// Why it is awake or asleep, and what holds it.
     fn why(&self, name: &InstanceName) -> impl Future<Output = Result<Why, ManageError>> + Send;
+
+    /// Does as `order` says with the secrets of an instance, and answers with those that there are
+    /// then. A change counts from the instance's next start.
+    fn secrets(
+        &self,
+        name: &InstanceName,
+        order: SecretOrder,
+    ) -> impl Future<Output = Result<Vec<SecretView>, ManageError>> + Send;
 
     /// The config that the agent runs on, with the errors of newer files on disk, if any.
     fn config(&self) -> impl Future<Output = Result<ConfigView, ManageError>> + Send;

@@ -5,23 +5,28 @@ pub mod agent;
 pub mod breaker;
 pub mod care;
 mod checkup;
+mod clock;
 mod cool;
 pub mod descent;
+pub mod disk;
 pub mod edge;
+mod failures;
 mod giveup;
 pub mod health;
 pub mod host;
 pub mod instance;
 pub mod lease;
+mod limits;
 pub mod manage;
 pub mod management;
-mod mishap;
 pub mod observe;
 mod park;
 pub mod phase;
 mod probe;
 pub mod recovery;
 mod refuse;
+mod reload;
+pub mod secrets;
 pub mod sleep;
 mod story;
 pub mod tenants;
@@ -39,6 +44,7 @@ use tenement_wire::InstanceName;
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
+pub use secrets::{SecretOrder, SecretValue};
 pub use throttle::{Refusal, Turn};
 
 use crate::routes::Route;
@@ -89,6 +95,14 @@ pub enum WakeError {
         /// Which instance.
         name: InstanceName,
         /// What happened.
+        reason: String,
+    },
+    /// Its data directory is as large as it may be.
+    #[error("{name} is not started: {reason}")]
+    DiskFull {
+        /// Which instance.
+        name: InstanceName,
+        /// How large, and what to do.
         reason: String,
     },
     /// It was removed meanwhile.

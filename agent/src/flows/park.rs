@@ -24,7 +24,7 @@ use super::host::{Active, Host, HostError};
 use super::instance::{Depth, Instance, Phase};
 use super::lease::Closed;
 use super::probe::connect;
-use crate::config::{Listen, Park};
+use crate::config::Park;
 
 /// What a parked instance costs, kernel memory included, in bytes: see `docs/BENCHMARKS.md`.
 const COST: u64 = 300_000;
@@ -289,7 +289,7 @@ impl<H: Host> Drop for Parking<H> {
 /// Whether a service that systemd has started may be waiting for a connection to its trigger.
 pub(super) fn may_wait(instance: &Instance) -> bool {
     let definition = &instance.setup().definition;
-    definition.listen != Listen::Fd
+    !definition.systemd_listens()
         && definition.may_park()
         && !instance.ready.load(Ordering::Acquire)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::throttle::RequestLimits;
-use crate::config::{Definition, Listen};
+use crate::config::Definition;
 use crate::upstream::{Check, Target};
 
 /// What an instance is doing, derived from its units.
@@ -78,7 +78,7 @@ pub struct Setup {
 impl Setup {
     /// Whether more than an active service is needed until it can take requests.
     pub(super) fn is_awaited(&self) -> bool {
-        self.definition.listen != Listen::Fd || self.check.is_some()
+        !self.definition.systemd_listens() || self.check.is_some()
     }
 }
 

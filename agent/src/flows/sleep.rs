@@ -184,6 +184,7 @@ impl<H: Host> Agent<H> {
         instance: &Arc<Instance>,
     ) -> Result<(), HostError> {
         instance.pool.clear();
+        instance.disk.slept();
         let was_ready = instance.ready.swap(false, Ordering::AcqRel);
         let up = [Active::Active, Active::Activating, Active::Deactivating];
         instance.stopping.store(up.contains(&instance.units().service), Ordering::Relaxed);

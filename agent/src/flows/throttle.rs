@@ -41,6 +41,8 @@ pub enum Refusal {
     Busy,
     /// More came than `request_rate`; one more is let in after this time.
     TooFast(Duration),
+    /// Its data has reached `disk_max`.
+    DiskFull,
 }
 
 /// The counts of one instance.
@@ -91,6 +93,9 @@ impl Turn {
     /// # Errors
     /// [`Refusal`] if a limit of its requests is reached.
     pub fn take(instance: &Arc<Instance>) -> Result<Self, Refusal> {
+        if instance.disk.is_full() {
+            return Err(Refusal::DiskFull);
+        }
         let limits = instance.setup().requests;
         if limits.is_off() {
             return Ok(Self(None));

@@ -58,10 +58,12 @@ impl<H: Host> Agent<H> {
         let last_used = instance.last_used_ms();
         let last_wake_us = instance.last_wake_us.load(Ordering::Relaxed);
         let failure = instance.failure();
+        let disk_full = super::limits::disk_full(&instance.name, instance);
         let state = match instance.phase() {
             Phase::Running => State::Running,
             Phase::Starting => State::Starting,
             Phase::Stopping => State::Stopping,
+            _ if disk_full.is_some() => State::Failed,
             _ if failure.is_some() || instance.care.has_failed() => State::Failed,
             Phase::Failed => State::Failed,
             Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
@@ -91,12 +93,14 @@ impl<H: Host> Agent<H> {
                 .then(|| now_ms().saturating_sub(mono_ms().saturating_sub(last_used))),
             idle_timeout_s: idle_timeout_s(&setup.definition),
             memory_bytes: details.usage.memory_bytes,
+            disk_bytes: instance.disk.used(),
+            limits: super::limits::in_force(&config, instance),
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             last_wake_ms: (last_wake_us > 0).then_some(last_wake_us as f64 / 1000.0),
             health: health(instance),
             failure: match instance.care.failed() {
                 Some(gave_up) => Some(gave_up.reason),
-                None => failure.filter(|_| state != State::Running).map(|f| f.reason),
+                None => disk_full.or(failure.map(|f| f.reason)).filter(|_| state != State::Running),
             },
             next_step: self.next_step(instance),
             service: details.service.clone(),
@@ -129,6 +133,8 @@ impl<H: Host> Agent<H> {
             last_used_ms: None,
             idle_timeout_s: 0,
             memory_bytes: None,
+            disk_bytes: None,
+            limits: orphan.overrides.clone(),
             wakes: 0,
             last_wake_ms: None,
             health: None,

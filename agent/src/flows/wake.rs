@@ -23,7 +23,6 @@ use super::park::may_wait;
 use super::probe::{Open, connect};
 use super::refuse::{given_up, refusal, refuse_while_backing_off};
 use super::{Served, WakeError};
-use crate::config::Listen;
 use crate::upstream::Target;
 
 /// First pause between two tries to connect to a starting app; doubled up to [`TRY_MAX`].
@@ -84,6 +83,9 @@ impl<H: Host> Agent<H> {
     pub(super) async fn reach(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
         if instance.removed.load(Ordering::Acquire) {
             return Err(WakeError::Gone { name: instance.name.clone() });
+        }
+        if let Some(reason) = super::limits::disk_full(&instance.name, instance) {
+            return Err(WakeError::DiskFull { name: instance.name.clone(), reason });
         }
         refuse_while_backing_off(instance)?;
         let by_systemd = !instance.setup().is_awaited();
@@ -163,7 +165,7 @@ impl<H: Host> Agent<H> {
         }
         let mut asked = asked;
         loop {
-            if instance.setup().definition.listen != Listen::Fd {
+            if !instance.setup().definition.systemd_listens() {
                 self.until_listening(instance, started, &mut asked).await?;
             }
             if self.until_healthy(instance, started, &mut asked).await? {

@@ -64,7 +64,7 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
         env.insert(name.clone(), value.clone());
     }
     if matches!(job.def.listen, Listen::Port | Listen::Own) {
-        env.insert("PORT".to_owned(), job.ctx.port.to_string());
+        env.insert("PORT".to_owned(), job.port().to_string());
     }
     if matches!(job.def.listen, Listen::Socket | Listen::Own) {
         env.insert("SOCKET".to_owned(), text(&job.paths.socket));

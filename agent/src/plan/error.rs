@@ -53,6 +53,14 @@ pub enum PlanError {
         /// The name.
         user: String,
     },
+    /// Only the system's manager makes network namespaces on every version of systemd.
+    #[error(
+        "`network = \"private\"` needs the system service: `tenementd --user` uses your own network"
+    )]
+    NetworkInUserMode,
+    /// A user manager has no key, and before 256 no way to ask for one.
+    #[error("encrypted credentials need the system service: `tenementd --user` can't decrypt them")]
+    EncryptedInUserMode,
     /// A control character, in a property (its name, never its value).
     #[error("a control character in {property}")]
     ControlCharacter {
@@ -80,6 +88,7 @@ pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
             Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
             Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
             Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,
+            Value::Rates(rates) => rates.iter().any(|(path, _)| bad(path)),
         };
         if found {
             return Err(PlanError::ControlCharacter { property: property.name });

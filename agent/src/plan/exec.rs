@@ -35,6 +35,7 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
             None => return Err(PlanError::ProgramNotFound { program }),
         }
     };
+    let (path, argv) = super::network::behind_relay(job, path, argv);
     if job.ctx.systemd >= EXEC_EX_SINCE {
         let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
         let value = park::in_front(job, value);

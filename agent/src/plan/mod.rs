@@ -8,9 +8,12 @@
 //! Nothing here looks at the host: what must be known of it is handed in.
 
 pub mod argv;
+mod credentials;
 mod environment;
 mod error;
 mod exec;
+mod limits;
+mod network;
 mod park;
 mod paths;
 mod sandbox;
@@ -22,11 +25,14 @@ use std::path::{Path, PathBuf};
 
 use tenement_wire::{InstanceName, Limit, ResourceLimits};
 
+pub use credentials::Secret;
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;
+pub use limits::{is_live, live, of_slice};
 pub use park::{FLAG as PARK_FLAG, STATUS as PARK_STATUS, instance_dir};
 pub use paths::{
-    Address, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, control_group, health_path, paths, slice,
+    Address, OVERALL_SLICE, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, control_group, health_path,
+    paths, process_slice, slice,
 };
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
@@ -76,6 +82,8 @@ pub struct PlanContext<'a> {
     pub port: u16,
     /// Limits that were set for this instance alone.
     pub overrides: ResourceLimits,
+    /// Secrets that were set for this instance alone.
+    pub secrets: Vec<Secret>,
     /// What the definition's env files hold, in order.
     pub env_file_vars: Vec<(String, String)>,
     /// Path of `tenement-exec`, for commands that an old systemd would garble; without it they are right
@@ -83,6 +91,8 @@ pub struct PlanContext<'a> {
     pub exec_helper: Option<PathBuf>,
     /// Path of `tenement-park`; without it no instance can be parked.
     pub park_helper: Option<PathBuf>,
+    /// Path of `tenement-relay`, which instances with a port in a network of their own need.
+    pub relay: PathBuf,
     /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -109,7 +119,7 @@ pub fn plan(
     let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
     let mut service =
         UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
-    let revision = fingerprint(&[&socket, &service]);
+    let revision = fingerprint(&[&socket, &service], &ctx.secrets);
     for property in &mut service.properties {
         if let (environment::PROPERTY, Value::Strs(list)) = (property.name, &mut property.value) {
             list.push(format!("{}={revision}", environment::REVISION));
@@ -146,25 +156,29 @@ impl Job<'_> {
     /// The stub, if the instance may be parked. A dynamic user's directories are systemd's, and the
     /// agent can't ask for a parked start there.
     fn park_helper(&self) -> Option<&Path> {
-        let endless = self.ctx.overrides.get(Limit::RuntimeMax).is_none();
+        let endless = self.limits().get(Limit::RuntimeMax).is_none();
         let may = self.def.may_park() && endless && !self.dynamic_user();
         self.ctx.park_helper.as_deref().filter(|_| may)
     }
 
     /// The limits in force.
-    #[expect(dead_code, reason = "the properties that follow from limits come next")]
     fn limits(&self) -> ResourceLimits {
         self.def.limits_of(&self.ctx.overrides, self.settings)
     }
 
     /// `text` with its placeholders replaced.
     fn fill(&self, text: &str) -> String {
-        paths::fill(text, self.name, self.settings, &self.paths, self.ctx.port)
+        paths::fill(text, self.name, self.settings, &self.paths, self.port())
+    }
+
+    /// The port that the app listens on: in a network of its own it may be the same for all.
+    fn port(&self) -> u16 {
+        self.def.port.unwrap_or(self.ctx.port)
     }
 }
 
 /// FNV-1a over the printed properties: tells whether loaded units are those that we would make now.
-fn fingerprint(units: &[&UnitSpec]) -> String {
+fn fingerprint(units: &[&UnitSpec], secrets: &[Secret]) -> String {
     let mut hash = fnv::OFFSET;
     for unit in units {
         hash = fnv::add(hash, unit.name.as_bytes());
@@ -172,6 +186,10 @@ fn fingerprint(units: &[&UnitSpec]) -> String {
             hash = fnv::add(hash, property.to_string().as_bytes());
             hash = fnv::add(hash, b"\n");
         }
+    }
+    // Their names and paths are in the properties; this tells that one was set anew.
+    for secret in secrets {
+        hash = fnv::add(hash, &secret.stamp.to_le_bytes());
     }
     format!("{hash:016x}")
 }

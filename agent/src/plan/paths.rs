@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ProcessName};
 
 use super::error::PlanError;
 use super::{fnv, text};
@@ -72,14 +72,16 @@ pub fn paths(
     let (socket, publish) = match (def.listen, configured) {
         (Listen::Fd, Some(path)) => (path, None),
         (Listen::Fd, None) => (own_run.join(format!("{id}.sock")), None),
+        _ if def.relayed() => (own_run.join(format!("{id}.sock")), None),
         (_, Some(path)) if named => (path, None),
         (_, configured) => (app_dir.join("app.sock"), configured),
     };
     let trigger = match def.listen {
-        Listen::Fd => socket.clone(),
-        Listen::Socket | Listen::Port | Listen::Own => own_run.join(format!("{id}.wake")),
+        _ if def.systemd_listens() => socket.clone(),
+        _ => own_run.join(format!("{id}.wake")),
     };
     let targets = match def.listen {
+        Listen::Port if def.relayed() => vec![Address::Unix(socket.clone())],
         Listen::Fd | Listen::Socket => vec![Address::Unix(socket.clone())],
         Listen::Port => vec![Address::Port],
         Listen::Own => vec![Address::Unix(socket.clone()), Address::Port],
@@ -179,6 +181,19 @@ pub fn control_group(name: &InstanceName) -> String {
 #[must_use]
 pub fn slice(name: &InstanceName) -> String {
     let shard = fnv::add(fnv::OFFSET, name.id().as_str().as_bytes()) % SHARDS;
-    let process = name.process().as_str().replace('-', "_");
+    let process = escaped(name.process());
     format!("tenement-{process}-{shard:02}.slice")
+}
+
+/// The slice that holds all instances of a process, and carries `[process.x.total]`.
+#[must_use]
+pub fn process_slice(process: &ProcessName) -> String {
+    format!("tenement-{}.slice", escaped(process))
+}
+
+/// The slice that holds all instances, and carries `[settings.total]`.
+pub const OVERALL_SLICE: &str = "tenement.slice";
+
+fn escaped(process: &ProcessName) -> String {
+    process.as_str().replace('-', "_")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, environment, exec, paths, sandbox, text};
+use super::{Job, credentials, environment, exec, limits, network, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -13,9 +13,6 @@ const RESTART_US: u64 = 1_000_000;
 /// The first version in which the pause can grow with each failure, and to what it grows.
 const RESTART_STEPS_SINCE: u32 = 254;
 const RESTART_MAX_US: u64 = 60_000_000;
-
-const TASKS_MAX: u64 = 4_096;
-const OPEN_FILES: u64 = 65_536;
 
 /// Everything in one call: nothing is set later.
 pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
@@ -41,8 +38,9 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         // The stub tells that it is parked, and the app is the same process.
         list.push(p("NotifyAccess", str("main")));
     }
-    if job.def.listen != Listen::Fd {
-        // The app would take the trigger for its own listener.
+    if !job.def.systemd_listens() {
+        // The app would take the trigger for its own listener. A relay takes the names away itself: the
+        // stub of a parked instance closes what is not passed on.
         let names = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
         list.push(p("UnsetEnvironment", Value::Strs(names.map(str::to_owned).to_vec())));
     }
@@ -61,20 +59,15 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("KillMode", str("mixed")),
         p("TimeoutStartUSec", micros(job.def.startup_timeout)),
         p("TimeoutStopUSec", micros(job.def.stop_timeout)),
-        p("TasksMax", Value::U64(TASKS_MAX)),
         p("LimitCORE", Value::U64(0)),
         p("OOMPolicy", str("kill")),
     ]);
-    // CPU, memory and tasks are counted by default, these two are not.
-    list.extend(["IOAccounting", "IPAccounting"].map(|name| p(name, Value::Bool(true))));
     restart(job, &mut list);
     account(job, &mut list)?;
     sandbox::properties(job, &mut list);
-    if job.system() {
-        // A user manager may neither lower the score nor raise the limit above its own.
-        list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));
-        list.push(p("OOMScoreAdjust", Value::I32(500)));
-    }
+    network::properties(job, &mut list)?;
+    credentials::properties(job, &mut list)?;
+    limits::properties(job, &mut list);
     Ok(list)
 }
 

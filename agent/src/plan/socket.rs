@@ -2,7 +2,6 @@
 
 use super::value::{Property, Value};
 use super::{Job, paths, text};
-use crate::config::Listen;
 
 /// The kernel caps it at net.core.somaxconn (4096 by default since 5.4).
 const BACKLOG: u32 = 4096;
@@ -55,7 +54,7 @@ pub(super) fn properties(job: &Job) -> Vec<Property> {
 }
 
 fn flush(job: &Job, mut list: Vec<Property>) -> Vec<Property> {
-    if job.def.listen != Listen::Fd {
+    if !job.def.systemd_listens() {
         // A trigger's connection is never accepted: it is thrown away when the service exits, or it
         // would start the service again at once.
         list.push(Property { name: "FlushPending", value: Value::Bool(true) });

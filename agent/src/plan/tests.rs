@@ -24,9 +24,11 @@ fn context(systemd: u32) -> PlanContext<'static> {
         socket_group: Some("tenement".into()),
         port: 20_001,
         overrides: Default::default(),
+        secrets: Vec::new(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/helper")),
         park_helper: None,
+        relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find,
     }
 }

@@ -58,6 +58,8 @@ pub enum Value {
     Pairs(Vec<(String, String)>),
     /// `a(ssbt)`: `BindReadOnlyPaths`: source, destination, ignore missing, flags.
     Binds(Vec<(String, String, bool, u64)>),
+    /// `a(st)`: `IOReadBandwidthMax`: path, bytes per second.
+    Rates(Vec<(String, u64)>),
     /// `(bas)`: `RestrictAddressFamilies`, `SystemCallFilter`: allow-list?, names.
     Filter(bool, Vec<String>),
 }

@@ -46,6 +46,8 @@ pub(super) enum Failure {
     InstanceBusy,
     /// More requests a second than the instance may have.
     TooFast(Duration),
+    /// The instance's data directory is full.
+    DiskFull,
 }
 
 impl From<Refusal> for Failure {
@@ -53,6 +55,7 @@ impl From<Refusal> for Failure {
         match refusal {
             Refusal::Busy => Self::InstanceBusy,
             Refusal::TooFast(after) => Self::TooFast(after),
+            Refusal::DiskFull => Self::DiskFull,
         }
     }
 }
@@ -64,6 +67,7 @@ impl From<&WakeError> for Failure {
             WakeError::NotStarted { .. } => Self::WakeFailed(Duration::from_secs(1)),
             WakeError::TimedOut { .. } => Self::WakeTimeout,
             WakeError::GaveUp { .. } => Self::GaveUp,
+            WakeError::DiskFull { .. } => Self::DiskFull,
             WakeError::Gone { .. } => Self::UnknownInstance,
         }
     }
@@ -105,6 +109,7 @@ impl Failure {
                 (503, "instance_busy", "The instance has as many requests as it may.")
             }
             Self::TooFast(_) => (429, "too_many_requests", "Requests come faster than they may."),
+            Self::DiskFull => (507, "disk_full", "The instance has used up its disk space."),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, code, text.to_owned())

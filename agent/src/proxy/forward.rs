@@ -59,6 +59,7 @@ pub(super) async fn forward<T: Tenants>(
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
     let started = Instant::now();
+    // Before the wake: a request that is refused must not start anything.
     let turn = Turn::take(&instance)?;
     if let Some(after) = instance.breaker.refuses() {
         return Err(Failure::BreakerOpen(after));

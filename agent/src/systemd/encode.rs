@@ -38,6 +38,7 @@ fn variant(value: &Value) -> Variant<'static> {
         Value::ExecPlain(commands) => Variant::new(commands.clone()),
         Value::Pairs(pairs) => Variant::new(pairs.clone()),
         Value::Binds(binds) => Variant::new(binds.clone()),
+        Value::Rates(rates) => Variant::new(rates.clone()),
         Value::Filter(allow, names) => Variant::new((*allow, names.clone())),
     }
 }
@@ -55,6 +56,7 @@ fn check(property: &Property) -> Result<(), SystemdError> {
             .iter()
             .all(|(path, argv, _)| is_clean(path) && argv.iter().all(|t| is_clean(t))),
         Value::Pairs(pairs) => pairs.iter().all(|(a, b)| is_clean(a) && is_clean(b)),
+        Value::Rates(rates) => rates.iter().all(|(path, _)| is_clean(path)),
         Value::Binds(binds) => binds.iter().all(|(a, b, ..)| is_clean(a) && is_clean(b)),
     };
     if clean {
@@ -92,6 +94,7 @@ mod tests {
         assert_eq!(signature(Value::Bytes(vec![b"A=b".to_vec()])), "aay");
         assert_eq!(signature(Value::Filter(true, vec!["AF_UNIX".into()])), "(bas)");
         assert_eq!(signature(Value::Binds(vec![("/a".into(), "/b".into(), true, 0)])), "a(ssbt)");
+        assert_eq!(signature(Value::Rates(Vec::new())), "a(st)");
         assert_eq!(signature(Value::Strs(vec!["A=b".into()])), "as");
         assert_eq!(signature(Value::U64(1)), "t");
         assert_eq!(signature(Value::U32(1)), "u");
@@ -112,6 +115,7 @@ mod tests {
             Value::ExecPlain(vec![("/bin/true".into(), vec![bad()], false)]),
             Value::Pairs(vec![("Stream".into(), bad())]),
             Value::Binds(vec![(bad(), "/x".into(), false, 0)]),
+            Value::Rates(vec![(bad(), 1)]),
             Value::Filter(true, vec!["\u{7f}".into()]),
         ] {
             let unit = UnitSpec {

@@ -13,7 +13,7 @@ use super::link::{Incoming, Link, drain};
 use super::state::ours;
 use super::watch::Watchers;
 use super::{ActiveState, SystemdError, UnitEvent, UnitListing};
-use crate::plan::UnitPlan;
+use crate::plan::{Property, UnitPlan, UnitSpec};
 
 /// No call to systemd takes longer, not even behind a daemon-reload of ten thousand units (14 s).
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -227,6 +227,21 @@ impl Manager {
     /// [`SystemdError::Absent`] if it isn't loaded.
     pub async fn thaw_unit(&self, unit: &str) -> Result<(), SystemdError> {
         self.call(self.link()?.manager.thaw_unit(unit)).await
+    }
+
+    /// Changes properties of a unit until the next boot. A unit that isn't loaded is loaded for it, which
+    /// is right for slices alone: the settings of others would wait for a later unit of that name.
+    ///
+    /// # Errors
+    /// [`SystemdError::Refused`] and the like.
+    pub async fn set_properties(
+        &self,
+        unit: &str,
+        properties: Vec<Property>,
+    ) -> Result<(), SystemdError> {
+        let spec = UnitSpec { name: unit.to_owned(), properties };
+        let properties = encode::properties(&spec)?;
+        self.call(self.link()?.manager.set_unit_properties(unit, true, &properties)).await
     }
 
     /// Forgets that a unit failed. It is no error if it has not, or isn't loaded.

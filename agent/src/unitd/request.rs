@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tenement_wire::{InstanceId, InstanceName, ProcessName, ResourceLimits};
+use tenement_wire::{InstanceId, InstanceName, ProcessName, ResourceLimits, SecretName};
 
 use crate::plan::Particulars;
 use crate::units::UnitsError;
@@ -24,6 +24,11 @@ pub(super) fn particulars(
     let pairs = overrides.iter().map(|(name, value)| (name.as_str(), *value));
     let overrides = ResourceLimits::from_pairs(pairs).map_err(UnitsError::Refused)?;
     Ok(Particulars { port, overrides })
+}
+
+/// The name of a secret, from the bus.
+pub(super) fn secret(text: &str) -> Result<SecretName, UnitsError> {
+    SecretName::new(text).map_err(|error| UnitsError::Refused(error.to_string()))
 }
 
 /// Whether `uid` may ask: root, and the user that the agent runs as.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tenement_wire::InstanceName;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use zbus::OwnedFd;
 use zbus::message::Header;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, fdo};
@@ -228,6 +229,82 @@ impl Units {
     ) -> Result<(), UnitsError> {
         let act = async |builder: &Builder, name: &InstanceName| builder.purge(name).await;
         self.carry_out("purge", (process, id), (&header, bus), act).await
+    }
+
+    /// Gives a running service the limits of now; says whether it runs.
+    async fn apply(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: HashMap<String, u64>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<bool, UnitsError> {
+        let with = request::particulars(port, &overrides)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.apply(name, &with).await;
+        self.carry_out("apply", (process, id), (&header, bus), act).await
+    }
+
+    /// Size of the instance's data, in bytes.
+    async fn measure(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<u64, UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.measure(name).await;
+        self.carry_out("measure", (process, id), (&header, bus), act).await
+    }
+
+    /// The secrets of an instance: name, bytes on disk, when set (Unix ms), whether encrypted.
+    async fn secrets(
+        &self,
+        process: &str,
+        id: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<Vec<(String, u64, u64, bool)>, UnitsError> {
+        let act = async |builder: &Builder, name: &InstanceName| builder.secrets(name).await;
+        let found = self.carry_out("secrets", (process, id), (&header, bus), act).await?;
+        let row = |one: tenement_wire::SecretView| {
+            (one.name.into(), one.stored_bytes, one.set_ms, one.encrypted)
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
+    /// Keeps a secret, whose value is a sealed memfd.
+    async fn set_secret(
+        &self,
+        process: &str,
+        id: &str,
+        secret: &str,
+        value: OwnedFd,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let secret = request::secret(secret)?;
+        let act = async |builder: &Builder, name: &InstanceName| {
+            builder.set_secret(name, &secret, value.into()).await
+        };
+        self.carry_out("set_secret", (process, id), (&header, bus), act).await
+    }
+
+    /// Deletes a secret.
+    async fn remove_secret(
+        &self,
+        process: &str,
+        id: &str,
+        secret: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let secret = request::secret(secret)?;
+        let act = async |builder: &Builder, name: &InstanceName| {
+            builder.remove_secret(name, &secret).await
+        };
+        self.carry_out("remove_secret", (process, id), (&header, bus), act).await
     }
 
     /// Our loaded units: process, id, unit type, active state.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenement_wire::InstanceName;
 use tokio::sync::Semaphore;
 
+use super::limits::Totals;
 use super::recipe::Kitchen;
 use super::turns::{Turn, Turns};
 use super::uids::Uids;
@@ -52,6 +53,7 @@ struct Inner {
     turns: Turns,
     creates: Semaphore,
     reclaims: Semaphore,
+    totals: Totals,
 }
 
 impl Builder {
@@ -66,8 +68,9 @@ impl Builder {
         let uids = Uids::new(&place.state_dir, place.owner);
         let kitchen = Kitchen { place, uids, systemd };
         let (creates, reclaims) = (Semaphore::new(CREATES), Semaphore::new(RECLAIMS));
-        let turns = Turns::default();
-        Ok(Self(Arc::new(Inner { manager, source, kitchen, turns, creates, reclaims })))
+        let (turns, totals) = (Turns::default(), Totals::default());
+        let inner = Inner { manager, source, kitchen, turns, creates, reclaims, totals };
+        Ok(Self(Arc::new(inner)))
     }
 
     pub(super) fn manager(&self) -> &Manager {
@@ -85,6 +88,10 @@ impl Builder {
     /// The slots for [`Self::reclaim`].
     pub(super) fn reclaims(&self) -> &Semaphore {
         &self.0.reclaims
+    }
+
+    pub(super) fn totals(&self) -> &Totals {
+        &self.0.totals
     }
 
     pub(super) async fn turn(&self, name: &InstanceName) -> Turn {
@@ -112,6 +119,7 @@ impl Builder {
     ) -> Result<Loaded, UnitsError> {
         let config = self.source().load()?;
         let plan = self.0.kitchen.prepare(&config, name, with)?;
+        self.set_totals(&config, name).await?;
         for _ in 0..ROUNDS {
             let (service, socket) = self.pair(name).await?;
             if service.is_none() && socket.is_none() {

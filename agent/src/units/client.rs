@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::sync::Semaphore;
+use zbus::Fd;
 use zbus::proxy::CacheProperties;
 
-use super::{Builder, Loaded, UnitsError};
+use super::{Builder, Loaded, UnitsError, secrets};
 use crate::plan::Particulars;
 use crate::systemd::Manager;
 
@@ -69,6 +70,17 @@ trait Units1 {
     fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn reclaim(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
+    fn secrets(&self, process: &str, id: &str) -> zbus::Result<Vec<(String, u64, u64, bool)>>;
+    fn set_secret(&self, process: &str, id: &str, secret: &str, value: Fd<'_>) -> zbus::Result<()>;
+    fn remove_secret(&self, process: &str, id: &str, secret: &str) -> zbus::Result<()>;
+    fn apply(
+        &self,
+        process: &str,
+        id: &str,
+        port: u16,
+        overrides: Overrides<'_>,
+    ) -> zbus::Result<bool>;
+    fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
 }
 
 /// Carries out the verbs; clones share everything.
@@ -283,6 +295,95 @@ impl Client {
             Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.purge(process, id)).await,
         }
     }
+
+    /// See [`Builder::apply`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.apply(name, with).await,
+            Self::Bus(bus) => {
+                let units = bus.proxy().await?;
+                bus.call(Pace::Quick, units.apply(process, id, with.port, overrides(with))).await
+            }
+        }
+    }
+
+    /// See [`Builder::measure`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn measure(&self, name: &InstanceName) -> Result<u64, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.measure(name).await,
+            Self::Bus(bus) => bus.call(Pace::Slow, bus.proxy().await?.measure(process, id)).await,
+        }
+    }
+}
+
+impl Client {
+    /// See [`Builder::secrets`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn secrets(&self, name: &InstanceName) -> Result<Vec<SecretView>, UnitsError> {
+        let (process, id) = parts(name);
+        let bus = match self {
+            Self::Local(builder) => return builder.secrets(name).await,
+            Self::Bus(bus) => bus,
+        };
+        let rows = bus.call(Pace::Quick, bus.proxy().await?.secrets(process, id)).await?;
+        let view = |(name, stored_bytes, set_ms, encrypted): (String, _, _, _)| {
+            let name = SecretName::new(&name).ok()?;
+            Some(SecretView { name, stored_bytes, set_ms, encrypted })
+        };
+        Ok(rows.into_iter().filter_map(view).collect())
+    }
+
+    /// See [`Builder::set_secret`]. The value goes as a descriptor: whoever listens on the bus sees none.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn set_secret(
+        &self,
+        name: &InstanceName,
+        secret: &SecretName,
+        value: &[u8],
+    ) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        let value =
+            secrets::sealed(value).map_err(|error| UnitsError::Refused(error.to_string()))?;
+        match self {
+            Self::Local(builder) => builder.set_secret(name, secret, value).await,
+            Self::Bus(bus) => {
+                let units = bus.proxy().await?;
+                let call = units.set_secret(process, id, secret.as_str(), value.into());
+                bus.call(Pace::Quick, call).await
+            }
+        }
+    }
+
+    /// See [`Builder::remove_secret`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn remove_secret(
+        &self,
+        name: &InstanceName,
+        secret: &SecretName,
+    ) -> Result<(), UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.remove_secret(name, secret).await,
+            Self::Bus(bus) => {
+                let units = bus.proxy().await?;
+                bus.call(Pace::Quick, units.remove_secret(process, id, secret.as_str())).await
+            }
+        }
+    }
 }
 
 fn parts(name: &InstanceName) -> (&str, &str) {
@@ -304,5 +405,7 @@ mod tests {
         is_send(|client, name| async move { client.restart(&name, &Particulars::default()).await });
         is_send(|client, name| async move { client.reset(&name).await });
         is_send(|client, name| async move { client.purge(&name).await });
+        is_send(|client, name| async move { client.apply(&name, &Particulars::default()).await });
+        is_send(|client, name| async move { client.measure(&name).await });
     }
 }

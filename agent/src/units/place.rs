@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Where the package has it.
 const EXEC_HELPER: &str = "/usr/libexec/tenement/tenement-exec";
+const RELAY: &str = "/usr/libexec/tenement/tenement-relay";
 
 const PARK_HELPER: &str = "/usr/libexec/tenement/tenement-park";
 
@@ -26,6 +27,10 @@ pub struct Place {
     pub exec_helper: Option<PathBuf>,
     /// `tenement-park`, used where it exists.
     pub park_helper: Option<PathBuf>,
+    /// `tenement-relay`.
+    pub relay: PathBuf,
+    /// `systemd-creds`, which encrypts secrets where it exists; `None` in user mode.
+    pub encrypter: Option<PathBuf>,
     /// The user who must own config, and the parents of what we make.
     pub owner: u32,
 }
@@ -43,6 +48,8 @@ impl Place {
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             park_helper: Some(PARK_HELPER.into()),
+            relay: RELAY.into(),
+            encrypter: Some("/usr/bin/systemd-creds".into()),
             owner: 0,
         }
     }
@@ -60,6 +67,8 @@ impl Place {
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             park_helper: Some(PARK_HELPER.into()),
+            relay: RELAY.into(),
+            encrypter: None,
             owner: rustix::process::geteuid().as_raw(),
         }
     }

@@ -9,10 +9,10 @@ use tenement_wire::InstanceName;
 
 use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
-use super::{Place, UnitsError, accounts, envfile, source};
+use super::{Place, UnitsError, accounts, envfile, secrets, source};
 use crate::config::{Config, Definition, RunAs};
 use crate::plan::{
-    Account, Mode, PROGRAM_DIRS, Particulars, Paths, PlanContext, UnitPlan, paths, plan,
+    Account, Mode, PROGRAM_DIRS, Particulars, Paths, PlanContext, Secret, UnitPlan, paths, plan,
 };
 
 /// The group that the agent runs in.
@@ -77,9 +77,11 @@ impl Kitchen {
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
             overrides: particulars.overrides.clone(),
+            secrets: self.secrets(def, name)?,
             env_file_vars: self.env_files(def)?,
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
             park_helper: self.place.park_helper.clone().filter(|path| path.exists()),
+            relay: self.place.relay.clone(),
             find_program: &find_program,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
@@ -175,6 +177,20 @@ impl Kitchen {
             None => Access { uid, gid: dirs::owner_group(uid), mode: 0o755 },
         };
         dirs::ensure(&parent, name.process().as_str(), access)
+    }
+
+    /// What was set for the instance, after a look at the files that the config names: systemd would
+    /// only say "failed at step CREDENTIALS", and take a file that somebody else can write.
+    fn secrets(&self, def: &Definition, name: &InstanceName) -> Result<Vec<Secret>, UnitsError> {
+        for (key, credential) in &def.credentials {
+            source::check_secret(&credential.path, self.place.owner, credential.encrypted)
+                .map_err(|error| {
+                    let process = &def.name;
+                    UnitsError::BadConfig(format!("[process.{process}.credentials] {key}: {error}"))
+                })?;
+        }
+        let stored = secrets::stored(&self.place, name).map_err(|error| io_error(name, &error))?;
+        Ok(stored.into_iter().map(secrets::Stored::planned).collect())
     }
 
     fn env_files(&self, def: &Definition) -> Result<Vec<(String, String)>, UnitsError> {

@@ -158,8 +158,29 @@ impl Source {
     }
 }
 
+/// Looks whether a secret's file is one that only root and `owner` can write, and, unless it is
+/// encrypted, that not everybody can read.
+pub(crate) fn check_secret(path: &Path, owner: u32, encrypted: bool) -> Result<()> {
+    let (_, stat) = open_file(path, owner)?;
+    if !encrypted && stat.st_mode & 0o004 != 0 {
+        return Err(denied(path, "is a secret that everybody may read; chmod 600 it"));
+    }
+    Ok(())
+}
+
 /// Reads a file that only root and `owner` can write, through directories that only they can.
 pub(crate) fn read_trusted(path: &Path, owner: u32) -> Result<String> {
+    let (file, _) = open_file(path, owner)?;
+    let mut text = String::new();
+    let read = std::fs::File::from(file).take(FILE_MAX + 1).read_to_string(&mut text);
+    if read.map_err(|error| named(path, error))? as u64 > FILE_MAX {
+        return Err(denied(path, "is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+/// Opens a regular file that only root and `owner` can write, through directories that only they can.
+fn open_file(path: &Path, owner: u32) -> Result<(OwnedFd, Stat)> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(named(path, Error::from(ErrorKind::InvalidInput)));
     };
@@ -181,12 +202,7 @@ pub(crate) fn read_trusted(path: &Path, owner: u32) -> Result<String> {
             write!(why, " (it belongs to user {}, mode {:o})", stat.st_uid, stat.st_mode & 0o7777);
         return Err(denied(path, &why));
     }
-    let mut text = String::new();
-    let read = std::fs::File::from(file).take(FILE_MAX + 1).read_to_string(&mut text);
-    if read.map_err(|error| named(path, error))? as u64 > FILE_MAX {
-        return Err(denied(path, "is larger than 1 MiB"));
-    }
-    Ok(text)
+    Ok((file, stat))
 }
 
 fn named(path: &Path, error: Error) -> Error {

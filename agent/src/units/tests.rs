@@ -232,3 +232,47 @@ fn a_changed_config_is_read_anew_and_a_broken_one_leaves_the_last_good() {
     fs::remove_file(&fragment).unwrap();
     assert_eq!(source.load().unwrap().processes.len(), 1);
 }
+
+#[test]
+fn only_a_sealed_memfd_is_taken_for_a_secret() {
+    use super::secrets::{sealed, sealed_size};
+    assert_eq!(sealed_size(&sealed(b"hunter2").unwrap()), Some(7));
+    let scratch = Scratch::new();
+    let file = fs::File::open(scratch.write("plain", "hunter2")).unwrap();
+    assert_eq!(sealed_size(&file.into()), None);
+    let (reader, _writer) = std::io::pipe().unwrap();
+    assert_eq!(sealed_size(&reader.into()), None, "a pipe could keep its reader waiting");
+    let open = rustix::fs::memfd_create("open", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+    assert_eq!(sealed_size(&open), None, "it could still be changed");
+}
+
+#[tokio::test]
+async fn secrets_are_kept_whole_and_private_and_in_one_kind_only() {
+    use super::secrets::{forget, keep, sealed, stored};
+    let scratch = Scratch::new();
+    let mut place = super::Place::user(scratch.join("c"), scratch.join("r"), scratch.join("s"));
+    let name: tenement_wire::InstanceName = "api:prod".parse().unwrap();
+    let secret = tenement_wire::SecretName::new("API_KEY").unwrap();
+    let value = |text: &[u8]| fs::File::from(sealed(text).unwrap());
+    assert!(stored(&place, &name).unwrap().is_empty());
+    keep(&place, &name, &secret, value(b"first")).await.unwrap();
+    let first = stored(&place, &name).unwrap().remove(0);
+    assert!(!first.view.encrypted && first.view.stored_bytes == 5);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&first.path), mode(first.path.parent().unwrap())), (0o600, 0o700));
+    // A program that fails leaves nothing of its own in the file; one that works takes its place.
+    place.encrypter = Some("/bin/false".into());
+    keep(&place, &name, &secret, value(b"second")).await.unwrap();
+    assert_eq!(fs::read(&first.path).unwrap(), b"second");
+    let script = scratch.write("creds", "#!/bin/sh\necho \"$1 $3\"; cat >/dev/null\n");
+    chmod(&script, 0o755);
+    place.encrypter = Some(script);
+    keep(&place, &name, &secret, value(b"third")).await.unwrap();
+    let only = stored(&place, &name).unwrap();
+    assert_eq!(only.len(), 1);
+    assert!(only[0].view.encrypted && !first.path.exists());
+    assert_eq!(fs::read_to_string(&only[0].path).unwrap(), "encrypt --name=API_KEY\n");
+    forget(&place, &name).unwrap();
+    assert!(stored(&place, &name).unwrap().is_empty());
+    forget(&place, &name).unwrap();
+}

@@ -10,7 +10,7 @@ use tenement_wire::InstanceName;
 use super::builder::{Builder, done};
 use super::recipe::{io_error, parent};
 use super::reclaim::CGROUPS;
-use super::{UnitsError, accounts, dirs, purge, uids};
+use super::{UnitsError, accounts, dirs, purge, secrets, uids};
 use crate::kernel::cgroup;
 use crate::plan::{self, Particulars};
 use crate::systemd::SystemdError;
@@ -198,6 +198,7 @@ impl Builder {
         self.unload_in_turn(name).await?;
         let data = config.settings.data_dir.join(name.process().as_str());
         self.delete_data(&data, name).map_err(|error| io_error(name, &error))?;
+        secrets::forget(self.place(), name).map_err(|error| io_error(name, &error))?;
         let place = self.place();
         if let Some(def) = config.processes.get(name.process())
             && let Ok(paths) = plan::paths(name, def, &config.settings, &place.run_dir)
@@ -211,7 +212,7 @@ impl Builder {
 
 /// systemd keeps the state of dynamic users here, with a symlink from `/var/lib` (systemd.exec(5),
 /// `DynamicUser=`).
-const DYNAMIC_STATE: &str = "/var/lib/private";
+pub(super) const DYNAMIC_STATE: &str = "/var/lib/private";
 
 impl Builder {
     /// Deletes the instance's directory below `data`, and forgets its user.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tenement_agent::api::{self, Access};
-use tenement_agent::flows::{ManageError, Management, Spawn};
-use tenement_wire::InstanceName;
+use tenement_agent::flows::{ManageError, Management, SecretOrder, Spawn};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
+use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -65,6 +65,8 @@ pub fn view(name: &str, state: State) -> InstanceView {
         in_flight: 0,
         last_used_ms: None,
         idle_timeout_s: 0,
+        disk_bytes: None,
+        limits: Default::default(),
         memory_bytes: None,
         wakes: 0,
         last_wake_ms: None,
@@ -150,6 +152,12 @@ impl Management for Fake {
         })
     }
 
+    async fn secrets(&self, name: &InstanceName, order: SecretOrder) -> Result<Vec<SecretView>> {
+        self.note(format!("secrets {name} {order:?}"))?;
+        let key = SecretName::new("KEY").unwrap();
+        Ok(vec![SecretView { name: key, stored_bytes: 7, set_ms: 1, encrypted: true }])
+    }
+
     async fn config(&self) -> Result<ConfigView> {
         self.note("config".into())?;
         Ok(config())
@@ -179,6 +187,21 @@ impl Management for Fake {
             copied_ms: Some(1),
             set_aside: vec![],
             trouble: None,
+        })
+    }
+
+    async fn set(
+        &self,
+        name: &InstanceName,
+        changes: std::collections::BTreeMap<tenement_wire::Limit, Option<u64>>,
+    ) -> Result<tenement_wire::dto::LimitsSet> {
+        self.note(format!("set {name} {changes:?}"))?;
+        Ok(tenement_wire::dto::LimitsSet {
+            name: name.clone(),
+            limits: Default::default(),
+            overrides: Default::default(),
+            clamped: Vec::new(),
+            at_next_start: Vec::new(),
         })
     }
 

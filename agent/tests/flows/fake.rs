@@ -8,8 +8,9 @@ use std::time::Duration;
 use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::host::{Active, Details, Host, HostError, Lacks, Units};
 use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::flows::secrets::SecretOrder;
 use tenement_agent::plan::Particulars;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ResourceLimits, SecretView};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::pair::{Command, Pair};
@@ -50,6 +51,8 @@ struct Script {
     lacks: Lacks,
     busy: Option<String>,
     time: (usize, u16),
+    applied: Option<ResourceLimits>,
+    data_bytes: u64,
 }
 
 /// systemd and the helper; clones share everything.
@@ -70,6 +73,16 @@ impl FakeHost {
 
     fn script<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
         act(&mut self.0.script.lock().unwrap())
+    }
+
+    /// The overrides of the last `apply`.
+    pub fn applied(&self) -> Option<ResourceLimits> {
+        self.script(|s| s.applied.clone())
+    }
+
+    /// How large the data of every instance is from now on.
+    pub fn data_is(&self, bytes: u64) {
+        self.script(|s| s.data_bytes = bytes);
     }
 
     /// What apps do from their next start on.
@@ -341,6 +354,25 @@ impl Host for FakeHost {
         self.begin("purge").await?;
         self.unload_by_hand(name).await;
         Ok(())
+    }
+
+    async fn secrets(
+        &self,
+        _: &InstanceName,
+        _: SecretOrder,
+    ) -> Result<Vec<SecretView>, HostError> {
+        self.begin("secrets").await.map(|()| Vec::new())
+    }
+
+    async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        self.begin("apply").await?;
+        self.script(|s| s.applied = Some(with.overrides.clone()));
+        Ok(self.truth(name).service == Active::Active)
+    }
+
+    async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {
+        self.begin("measure").await?;
+        Ok(self.script(|s| s.data_bytes))
     }
 
     async fn units(&self, name: &InstanceName) -> Result<Units, HostError> {

@@ -5,6 +5,7 @@ mod fake;
 mod health;
 mod history;
 mod idle;
+mod limits;
 mod manage;
 mod observe;
 mod pair;

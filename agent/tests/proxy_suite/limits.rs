@@ -137,3 +137,15 @@ async fn one_client_address_cannot_take_all_connections() {
     until("it is counted", || world.proxy.open_connections() == 1).await;
     assert_eq!(world.client().await.answer().await.unwrap().status(), 503);
 }
+
+#[tokio::test]
+async fn requests_to_an_instance_whose_disk_is_full_get_507() {
+    let world = World::start().await;
+    let backend = world.answering(OK);
+    backend.instance.disk.limit(Some(1 << 20));
+    assert!(backend.instance.disk.measured(1 << 20));
+    let answer = world.fetch(get("/")).await;
+    assert_eq!(answer.status(), 507);
+    assert!(answer.text().contains("disk_full"), "{}", answer.text());
+    assert_eq!(backend.count(), 0);
+}

@@ -207,6 +207,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         max: Default::default(),
         sandbox: Default::default(),
         network: Default::default(),
+        port: None,
         credentials: Default::default(),
         supervision: Default::default(),
     }

@@ -8,6 +8,8 @@ mod init;
 mod lifecycle;
 mod logs;
 mod ps;
+mod secret;
+mod set;
 mod spawn;
 
 use std::path::PathBuf;
@@ -27,7 +29,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
         Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
         Command::History(args) => history::run(&agent(global)?, out, &args),
+        Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
+        Command::Secret(args) => secret::run(&agent(global)?, out, &args),
         Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),
         Command::Stop(args) => lifecycle::each(&agent(global)?, out, &args.names, "stop"),
         Command::Restart(args) => lifecycle::each(&agent(global)?, out, &args.names, "restart"),

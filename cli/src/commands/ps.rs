@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
 use tenement_wire::dto::{InstanceList, InstanceView, State, Why};
 use tenement_wire::status::{ServiceView, Usage};
+use tenement_wire::{InstanceName, Limit};
 
 use crate::args::Ps;
 use crate::client::Agent;
@@ -114,6 +114,8 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
             table::both(view.usage.io_read_bytes, view.usage.io_write_bytes, "read", "written"),
         ),
         ("network", table::both(view.usage.ip_in_bytes, view.usage.ip_out_bytes, "in", "out")),
+        ("disk space", disk(view)),
+        ("limits", limits(view)),
         ("pid", view.pid.map_or_else(dash, |pid| pid.to_string())),
         ("unit", view.unit.clone()),
         ("listens", format!("{} on {}", view.listen, view.address)),
@@ -161,6 +163,22 @@ fn systemd(service: &ServiceView, now: u64) -> String {
         text.push_str(&format!(" ({})", service.result));
     }
     text
+}
+
+fn disk(view: &InstanceView) -> String {
+    let max = view.limits.get(Limit::DiskMax);
+    match (view.disk_bytes, max) {
+        (Some(used), Some(max)) => {
+            format!("{} of {}", human::bytes(used), Limit::DiskMax.show(max))
+        }
+        _ => dash(),
+    }
+}
+
+fn limits(view: &InstanceView) -> String {
+    let list: Vec<_> =
+        view.limits.iter().map(|(l, value)| format!("{l}={}", l.show(value))).collect();
+    if list.is_empty() { dash() } else { list.join(" ") }
 }
 
 /// Why it is awake or asleep.

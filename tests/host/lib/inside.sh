@@ -147,6 +147,9 @@ init() {
   pivot_root . .
   umount -l .
   cd /
+  # As container managers do for theirs: systemd itself makes mounts shared on a real machine only, and
+  # a credential's mount reaches its service from a helper's namespace.
+  mount --make-rshared /
   # shellcheck disable=SC2086 # A list of words.
   exec $CONFINED \
     env -i container=tenement-test /lib/systemd/systemd --system

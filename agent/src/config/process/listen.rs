@@ -40,6 +40,11 @@ impl Mentions {
         Self { socket: any("socket"), port: any("port"), loose }
     }
 
+    /// With the `port` key, which says as much as {port} in the command.
+    pub(super) fn with_port(self, port_key: bool) -> Self {
+        Self { port: self.port || port_key, ..self }
+    }
+
     pub(super) fn infer(&self) -> Listen {
         match (self.socket, self.port, self.loose) {
             (true, _, _) => Listen::Socket,

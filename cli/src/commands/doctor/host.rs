@@ -112,6 +112,18 @@ pub fn names(root: &Path) -> Check {
     )
 }
 
+/// Whether secrets lie encrypted on this host's disk.
+pub fn secrets(root: &Path) -> Check {
+    if root.join("usr/bin/systemd-creds").exists() {
+        return Check::ok("secrets", "systemd-creds encrypts them with this host's key");
+    }
+    Check::warn(
+        "secrets",
+        "there is no systemd-creds: what `ten secret set` keeps lies on disk as it is, for root only",
+        "install the systemd package's systemd-creds, then set the secrets again",
+    )
+}
+
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let done = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
@@ -143,6 +155,15 @@ mod tests {
         assert!(cgroups(root.path()).detail.contains("without memory"));
         fs::create_dir_all(tree.join("unified")).unwrap();
         assert!(cgroups(root.path()).detail.contains("hybrid"));
+    }
+
+    #[test]
+    fn secrets_without_systemd_creds_are_warned_of() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(secrets(dir.path()).status, Status::Warn);
+        std::fs::create_dir_all(dir.path().join("usr/bin")).expect("made");
+        std::fs::write(dir.path().join("usr/bin/systemd-creds"), "").expect("written");
+        assert_eq!(secrets(dir.path()).status, Status::Ok);
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
     checks.extend(host::bus(mode));
     if mode == Mode::System {
         checks.push(host::names(root));
+        checks.push(host::secrets(root));
     }
     let client = Agent::new(endpoint, PATIENCE)?;
     checks.push(agent::socket(client.endpoint()));

@@ -1,4 +1,4 @@
-//! What went wrong with one instance: failed starts, crashes, and which ends were no crash.
+//! Failures of one instance: starts that failed, crashes in a row, and which ends are stops of ours.
 
 use std::sync::atomic::Ordering;
 

@@ -1,0 +1,68 @@
+//! The routes of secrets: names and sizes come out, values only go in.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use tenement_wire::{InstanceName, SECRET_MAX, SecretList, SecretName};
+
+use super::input::{Input, read};
+use super::problem::Problem;
+use super::routes::{Answer, Name, detached};
+use crate::flows::{Management, SecretOrder, SecretValue};
+
+/// The instance and the secret in the path.
+pub(super) struct Names(InstanceName, SecretName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((name, secret)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
+        let name = name.parse().map_err(|error| Problem::invalid_name(&error))?;
+        let secret = SecretName::new(&secret).map_err(|e| Problem::malformed(e.to_string()))?;
+        Ok(Self(name, secret))
+    }
+}
+
+pub(super) async fn list<M: Management>(
+    State(m): State<Arc<M>>,
+    Name(name): Name,
+    input: Input,
+) -> Answer<SecretList> {
+    input.finish(Some(()))?;
+    order(m, name, SecretOrder::List).await
+}
+
+/// The body is the value, byte for byte, whatever its type is said to be.
+pub(super) async fn set<M: Management>(
+    State(m): State<Arc<M>>,
+    Names(name, secret): Names,
+    request: Request,
+) -> Answer<SecretList> {
+    let value = read(request).await?;
+    if value.len() > SECRET_MAX {
+        return Err(Problem::too_large(SECRET_MAX));
+    }
+    order(m, name, SecretOrder::Set(secret, SecretValue(value.to_vec()))).await
+}
+
+pub(super) async fn remove<M: Management>(
+    State(m): State<Arc<M>>,
+    Names(name, secret): Names,
+    input: Input,
+) -> Answer<SecretList> {
+    input.finish(Some(()))?;
+    order(m, name, SecretOrder::Remove(secret)).await
+}
+
+async fn order<M: Management>(
+    m: Arc<M>,
+    name: InstanceName,
+    order: SecretOrder,
+) -> Answer<SecretList> {
+    let list = async move { m.secrets(&name, order).await.map(|secrets| SecretList { secrets }) };
+    detached(list).await
+}
