@@ -1,6 +1,5 @@
 //! The agent's side of the verbs: over the bus to the helper, or straight to a builder of its own.
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +9,10 @@ use tokio::sync::Semaphore;
 use zbus::Fd;
 use zbus::proxy::CacheProperties;
 
+use super::interface::{Units1Proxy, overrides};
 use super::{Builder, Loaded, UnitsError, secrets};
 use crate::plan::Particulars;
 use crate::systemd::Manager;
-
-/// The helper's name on the bus.
-pub const SERVICE_NAME: &str = "org.tenement.Units1";
-/// The helper's object.
-pub const OBJECT_PATH: &str = "/org/tenement/Units1";
 
 /// Calls under way at once. With those to systemd on the same connection they stay below the 128
 /// that dbus-daemon allows; and stops, which may take minutes, leave room for loads.
@@ -27,61 +22,6 @@ const SLOW_CALLS: usize = 48;
 const QUICK_BOUND: Duration = Duration::from_secs(90);
 /// The helper has bounds of its own; this one is for a helper that hangs.
 const SLOW_BOUND: Duration = Duration::from_secs(2 * 3600);
-
-/// Limits by name, as they go over the bus (`a{st}`).
-type Overrides<'a> = HashMap<&'a str, u64>;
-
-fn overrides(with: &Particulars) -> Overrides<'static> {
-    with.overrides.iter().map(|(limit, value)| (limit.as_str(), value)).collect()
-}
-
-/// `org.tenement.Units1`: see `unitd`.
-#[zbus::proxy(
-    interface = "org.tenement.Units1",
-    default_service = "org.tenement.Units1",
-    default_path = "/org/tenement/Units1"
-)]
-trait Units1 {
-    fn load(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-    ) -> zbus::Result<(bool, String, bool)>;
-    fn unload(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn start(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-    ) -> zbus::Result<()>;
-    fn stop(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn restart(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-    ) -> zbus::Result<()>;
-    fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn freeze(&self, process: &str, id: &str) -> zbus::Result<Vec<zbus::wire::OwnedFd>>;
-    fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn reclaim(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn purge(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn secrets(&self, process: &str, id: &str) -> zbus::Result<Vec<(String, u64, u64, bool)>>;
-    fn set_secret(&self, process: &str, id: &str, secret: &str, value: Fd<'_>) -> zbus::Result<()>;
-    fn remove_secret(&self, process: &str, id: &str, secret: &str) -> zbus::Result<()>;
-    fn apply(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-    ) -> zbus::Result<bool>;
-    fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
-}
 
 /// Carries out the verbs; clones share everything.
 #[derive(Debug, Clone)]

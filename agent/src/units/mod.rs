@@ -18,6 +18,7 @@ mod dirs;
 mod envfile;
 mod error;
 pub mod flag;
+mod interface;
 mod limits;
 mod measure;
 mod place;
@@ -31,8 +32,9 @@ mod uids;
 mod verbs;
 
 pub use builder::{Builder, Loaded};
-pub use client::{Client, OBJECT_PATH, SERVICE_NAME};
+pub use client::Client;
 pub use error::UnitsError;
+pub use interface::{OBJECT_PATH, SERVICE_NAME};
 pub use place::Place;
 pub use source::Source;
 
