@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::sync::Semaphore;
-use zbus::Fd;
 use zbus::proxy::CacheProperties;
 
 use super::interface::{Units1Proxy, overrides};
