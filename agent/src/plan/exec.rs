@@ -1,8 +1,11 @@
 //! What is executed.
 
+use std::path::Path;
+
 use super::Job;
 use super::error::PlanError;
 use super::value::{Property, Value};
+use crate::config::{Isolation, Network};
 
 /// The first version known to survive a daemon-reload with `ExecStartEx`. 252 writes that name into the
 /// unit's file, doesn't know it when it reads the file back, and the next wake fails ("bad unit file
@@ -35,6 +38,9 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
             None => return Err(PlanError::ProgramNotFound { program }),
         }
     };
+    if let (true, Some(helper)) = (scoped(job), &job.ctx.exec_helper) {
+        return Ok(through(helper, &path, &argv, Some(super::SCOPE), job.ctx.systemd));
+    }
     if job.ctx.systemd >= EXEC_EX_SINCE {
         let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
         return Ok(Exec { property: Property { name: "ExecStartEx", value }, argv: None });
@@ -47,14 +53,41 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
         value: Value::ExecPlain(vec![(path, argv, false)]),
     };
     if let (true, Some(helper)) = (garbled, &job.ctx.exec_helper) {
-        let words = std::iter::once(&path).chain(&argv).map(String::as_str);
-        let text = super::argv::encode(words);
-        let helper = super::text(helper);
-        return Ok(Exec { property: plain(helper.clone(), vec![helper]), argv: Some(text) });
+        return Ok(through(helper, &path, &argv, None, job.ctx.systemd));
     }
     // Variables would be expanded; `$$` stands for one `$` (systemd.service(5), "Command lines").
     let argv = argv.into_iter().map(|word| word.replace('$', "$$")).collect();
     Ok(Exec { property: plain(path, argv), argv: None })
+}
+
+/// Whether abstract unix sockets and signals must be shut off: they belong to the network namespace, and
+/// only landlock(7) can tell instances apart in it. A private one needs none of this.
+fn scoped(job: &Job) -> bool {
+    job.system()
+        && job.def.sandbox.isolation == Isolation::Strict
+        && job.def.network == Network::Host
+}
+
+/// The command by way of `tenement-exec`, which finds it in its environment.
+fn through(
+    helper: &Path,
+    path: &String,
+    argv: &[String],
+    word: Option<&str>,
+    version: u32,
+) -> Exec {
+    let words = std::iter::once(path).chain(argv).map(String::as_str);
+    let text = super::argv::encode(words);
+    let helper = super::text(helper);
+    let mut command = vec![helper.clone()];
+    command.extend(word.map(str::to_owned));
+    let property = if version >= EXEC_EX_SINCE {
+        let value = Value::Exec(vec![(helper, command, vec!["no-env-expand".to_owned()])]);
+        Property { name: "ExecStartEx", value }
+    } else {
+        Property { name: "ExecStart", value: Value::ExecPlain(vec![(helper, command, false)]) }
+    };
+    Exec { property, argv: Some(text) }
 }
 
 /// The working directory, absolute and without `//` and `/./`, which systemd refuses.

@@ -8,9 +8,11 @@
 //! Nothing here looks at the host: what must be known of it is handed in.
 
 pub mod argv;
+pub mod directives;
 mod environment;
 mod error;
 mod exec;
+mod hidden;
 mod paths;
 mod sandbox;
 mod service;
@@ -87,6 +89,9 @@ pub const PROGRAM_DIRS: [&str; 6] =
 
 /// The variable that carries the command line for `tenement-exec`.
 pub const ARGV: &str = "TENEMENT_ARGV";
+
+/// The word that makes `tenement-exec` shut off abstract sockets and signals to others.
+pub const SCOPE: &str = "--scope";
 
 /// The unit pair of `name`.
 ///

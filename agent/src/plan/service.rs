@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, environment, exec, paths, sandbox, text};
+use super::{Job, directives, environment, exec, paths, sandbox, text};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -21,6 +21,9 @@ const OPEN_FILES: u64 = 65_536;
 pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     let p = |name, value| Property { name, value };
     let str = |text: &str| Value::Str(text.to_owned());
+    if let Some((name, since)) = directives::too_new(&job.def.sandbox.directives, job.ctx.systemd) {
+        return Err(PlanError::DirectiveTooNew { name, since, systemd: job.ctx.systemd });
+    }
     let directory = exec::directory(job)?;
     let unit = job.name.service_unit();
     let stem = unit.trim_end_matches(".service");
@@ -67,6 +70,7 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         list.push(p("LimitNOFILE", Value::U64(OPEN_FILES)));
         list.push(p("OOMScoreAdjust", Value::I32(500)));
     }
+    directives::replace(&job.def.sandbox.directives, &mut list);
     Ok(list)
 }
 

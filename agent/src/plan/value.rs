@@ -58,6 +58,8 @@ pub enum Value {
     Pairs(Vec<(String, String)>),
     /// `a(ssbt)`: `BindReadOnlyPaths`: source, destination, ignore missing, flags.
     Binds(Vec<(String, String, bool, u64)>),
+    /// `a(iayu)`: `IPAddressDeny`: family, address, prefix.
+    Addresses(Vec<(i32, Vec<u8>, u32)>),
     /// `(bas)`: `RestrictAddressFamilies`, `SystemCallFilter`: allow-list?, names.
     Filter(bool, Vec<String>),
 }
