@@ -57,7 +57,7 @@ pub enum Command {
     #[command(visible_alias = "ls")]
     Ps(Ps),
     /// Show everything about an instance
-    Show(One),
+    Show(Show),
     /// Start instances and wait until they answer
     #[command(visible_alias = "start")]
     Wake(Many),
@@ -101,6 +101,17 @@ pub struct One {
     /// The instance, as process:id
     #[arg(value_name = "PROCESS:ID")]
     pub name: InstanceName,
+}
+
+/// `ten show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// How exposed its unit is (through systemd-analyze security)
+    #[arg(long)]
+    pub security: bool,
 }
 
 /// Some instances.

@@ -61,7 +61,11 @@ pub(super) fn strict(job: &Job, list: &mut Vec<Property>) {
     add(list, "InaccessiblePaths", Value::Strs(hidden));
     let bind = |path: &Path, optional| (text(path), text(path), optional, RECURSIVE);
     let own_run = job.paths.run_dir.join(job.name.id().as_str());
-    let mut empty = vec![(text(&job.ctx.run_dir), "ro,mode=755".to_owned())];
+    let mut empty = vec![
+        (text(&job.ctx.run_dir), "ro,mode=755".to_owned()),
+        // PrivateDevices= has the host's, where others leave shared memory.
+        ("/dev/shm".to_owned(), "mode=1777,nosuid,nodev".to_owned()),
+    ];
     let mut binds = vec![bind(&own_run, true)];
     let mut writable = configured(job);
     if uses_shared_data(job) {

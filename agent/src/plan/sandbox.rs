@@ -71,6 +71,8 @@ fn strict(list: &mut Vec<Property>) {
         // Without it systemd kills: node would end without a word.
         p("SystemCallErrorNumber", Value::I32(EPERM)),
         p("PrivateIPC", Value::Bool(true)),
+        // Files of others look like those of nobody. Costs a fork for each start.
+        p("PrivateUsers", Value::Bool(true)),
         p("PrivateMounts", Value::Bool(true)),
         p("DevicePolicy", Value::Str("closed".to_owned())),
     ]);
@@ -79,9 +81,18 @@ fn strict(list: &mut Vec<Property>) {
 /// `tenement-exec` shuts abstract sockets with landlock(7), which is no part of @system-service.
 const ALLOWED: [&str; 3] = ["@system-service", "landlock_create_ruleset", "landlock_restrict_self"];
 
-/// @system-service has these for daemons that begin as root. setrlimit and nice fail with EPERM then, which
+/// @system-service has these groups for daemons that begin as root; the single calls have let many out of
+/// a sandbox, and libuv and the JVM do without. setrlimit and nice fail with EPERM then, which
 /// node, Go and Java bear: their limits are set by the unit.
-const REFUSED: [&str; 3] = ["@privileged", "@resources", "@keyring"];
+const REFUSED: [&str; 7] = [
+    "@privileged",
+    "@resources",
+    "@keyring",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "userfaultfd",
+];
 
 const EPERM: i32 = 1;
 

@@ -7,6 +7,7 @@ mod init;
 mod lifecycle;
 mod logs;
 mod ps;
+mod security;
 mod spawn;
 
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
     match cli.command {
         Command::Spawn(args) => spawn::run(&agent(global)?, out, &args),
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
+        Command::Show(args) if args.security => {
+            security::run(endpoint(global)?.mode, out, &args.name)
+        }
         Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
         Command::Why(args) => ps::why(&agent(global)?, out, &args.name),
         Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),

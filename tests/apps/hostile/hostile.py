@@ -136,9 +136,16 @@ def ps_lists_others(): return must("victim-argv" in subprocess.run(["ps", "axww"
 def steal_descriptor():
     pidfd = os.pidfd_open(victims()[0]); return sys_call(438, pidfd, 0, 0)
 @attempt
-def process_vm_read(): return sys_call(310, victims()[0], 0, 0, 0, 0, 0)
+def process_vm_read():
+    buffer = ctypes.create_string_buffer(16)
+    local = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 16)
+    remote = (ctypes.c_size_t * 2)(0x1000, 16)
+    try: return sys_call(310, victims()[0], local, 1, remote, 1, 0)
+    except OSError as error:
+        if error.errno == 14: return "allowed: only the address was wrong"
+        raise
 @attempt
-def keyring_of_root(): return sys_call(250, 11, 0x3fffffff, 0, 0, 0) if False else sys_call(248, b"user", b"k", b"v", 1, -5)
+def add_to_keyring(): return sys_call(248, b"user", b"k", b"v", 1, -5)
 
 # Sockets.
 @attempt
