@@ -44,7 +44,9 @@ fn host() -> (&'static Host, String) {
     host.write("/srv/apps/hostile/hostile.py", APP);
     host.run("touch /tmp/of-the-host");
     host.configure("hostile.toml", CONFIG);
-    host.run("ten spawn victim:v shut:s bare:b");
+    if host.try_run("ten show victim:v").code != 0 {
+        host.run("ten spawn victim:v shut:s bare:b");
+    }
     host.run("ten restart victim:v");
     assert_eq!(host.get("v.victim.localhost", "/listen").status, 200);
     let pid = host.get("v.victim.localhost", "/pid").text();
