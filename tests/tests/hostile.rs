@@ -103,7 +103,7 @@ fn names_and_texts_that_would_change_a_unit_are_refused_at_the_border() {
         assert!(code.starts_with('4'), "{bad}: {code}");
     }
     for line in [
-        "command = \"/srv/apps/hello-static\\n[Service]\\nExecStartPre=+/usr/bin/touch /run/owned\"",
+        "command = \"/srv/apps/hello-static '\\n[Service]\\nExecStartPre=+/bin/id'\"",
         "command = \"/srv/apps/hello-static\"\nenv = { A = \"x\\n[Service]\" }",
         "command = \"/srv/apps/hello-static\"\nenv = { A = \"x\\u0000y\" }",
         "command = \"/srv/apps/hello-static\"\nsystemd = { ProtectHome = \"yes\\nUser=root\" }",
