@@ -82,8 +82,8 @@ fn strict(list: &mut Vec<Property>) {
 const ALLOWED: [&str; 3] = ["@system-service", "landlock_create_ruleset", "landlock_restrict_self"];
 
 /// @system-service has these groups for daemons that begin as root; the single calls have let many out of
-/// a sandbox, and libuv and the JVM do without. setrlimit and nice fail with EPERM then, which
-/// node, Go and Java bear: their limits are set by the unit.
+/// a sandbox, and node and Python do without. setrlimit and nice fail with EPERM then, which
+/// node and Python bear: their limits are set by the unit.
 const REFUSED: [&str; 7] = [
     "@privileged",
     "@resources",
