@@ -138,7 +138,7 @@ pub fn view(name: &str, state: &str) -> Value {
         "unit": format!("ten-{process}@{id}.service"), "listen": "fd",
         "address": format!("/run/tenement/{process}/{id}.sock"),
         "data_dir": format!("/var/lib/tenement/{process}/{id}"),
-        "in_flight": 2, "last_used_ms": null, "idle_timeout_s": 300, "memory_bytes": 9_961_472,
+        "in_flight": 2, "last_used_ms": null, "idle_timeout_s": 300, "health": null, "memory_bytes": 9_961_472,
         "wakes": 3, "last_wake_ms": 12.5,
         "service": {
             "active_state": "active", "sub_state": "running", "result": "success", "main_pid": 4711,
