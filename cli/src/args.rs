@@ -57,7 +57,7 @@ pub enum Command {
     #[command(visible_alias = "ls")]
     Ps(Ps),
     /// Show everything about an instance
-    Show(One),
+    Show(Show),
     /// Show or change the limits of one instance
     #[command(
         after_help = "Examples:\n  ten set api:prod memory_max=256M cpu=1.5\n  ten set api:prod memory_max=     (as the config has it again)\n  ten set api:prod                 (show those in force)"
@@ -124,6 +124,17 @@ pub struct History {
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20,
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub lines: u32,
+}
+
+/// `ten show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The instance, as process:id
+    #[arg(value_name = "PROCESS:ID")]
+    pub name: InstanceName,
+    /// How exposed its unit is (through systemd-analyze security)
+    #[arg(long)]
+    pub security: bool,
 }
 
 /// Some instances.

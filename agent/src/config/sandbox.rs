@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use toml::de::DeValue;
+
 use super::node::{Fields, Node};
 use super::problems::Problems;
 use super::settings::set;
+use crate::plan::directives as table;
 
 /// The keys of a process.
 pub(super) const KEYS: [&str; 2] = ["isolation", "systemd"];
@@ -34,15 +37,70 @@ pub struct Sandbox {
 pub(super) fn read(fields: &Fields, problems: &mut Problems) -> Sandbox {
     let mut sandbox = Sandbox::default();
     set(fields, "isolation", &mut sandbox.isolation, problems, isolation);
+    if let Some(node) = fields.get("systemd") {
+        sandbox.directives = directives(node, problems);
+    }
     sandbox
+}
+
+/// Name and checked text of each directive.
+fn directives(node: &Node, problems: &mut Problems) -> BTreeMap<String, String> {
+    let fields = Fields::of(node, problems);
+    let known: Vec<&str> = table::names().collect();
+    let mut found = BTreeMap::new();
+    for (name, node) in &fields.0 {
+        if !known.contains(&name.as_str()) {
+            let shown = name.escape_default().to_string();
+            let fix = match nearest(&shown, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    "docs/CONFIG.md has the list; what gives privileges or runs commands is not \
+                         on it, and limits have keys of their own, such as memory_max"
+                        .to_owned()
+                }
+            };
+            problems.add(&node.key, format!("the directive `{shown}` can't be set here"), fix);
+            continue;
+        }
+        let Some(text) = directive_text(node, problems) else { continue };
+        if table::accepts(name, &text) {
+            found.insert(name.clone(), text);
+        } else {
+            let message = format!("`{name}` can't be `{}`", text.escape_default());
+            problems.add(&node.at, message, format!("write {}", table::example(name)));
+        }
+    }
+    found
+}
+
+/// A value as a unit file would have it; a list is its words.
+fn directive_text(node: &Node, problems: &mut Problems) -> Option<String> {
+    match node.value {
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Integer(n) if n.radix() == 10 => Some(n.as_str().to_owned()),
+        DeValue::Array(_) => {
+            let words = node.strings(false, "[\"@system-service\"]", problems);
+            Some(words.into_iter().map(|text| text.value).collect::<Vec<_>>().join(" "))
+        }
+        _ => Some(node.string("\"strict\"", problems)?.value),
+    }
+}
+
+/// The known name nearest to `word`, whatever its case.
+fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+    let distance =
+        |name: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase());
+    let near = known.iter().map(|name| (distance(name), *name)).min()?;
+    (near.0 <= 1 + near.1.len() / 5).then_some(near.1)
 }
 
 fn isolation(node: &Node, problems: &mut Problems) -> Option<Isolation> {
     let text = node.string("\"strict\"", problems)?;
     match text.value.as_str() {
         "strict" => Some(Isolation::Strict),
-        "standard" => Some(Isolation::Standard),
-        "none" => Some(Isolation::None),
+        // The second words are those of configs from before there were levels.
+        "standard" | "namespace" => Some(Isolation::Standard),
+        "none" | "process" => Some(Isolation::None),
         other => {
             let message = format!("`isolation` can't be `{other}`");
             problems.add(&node.at, message, "write \"strict\", \"standard\" or \"none\"");

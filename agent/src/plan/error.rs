@@ -61,6 +61,18 @@ pub enum PlanError {
     /// A user manager has no key, and before 256 no way to ask for one.
     #[error("encrypted credentials need the system service: `tenementd --user` can't decrypt them")]
     EncryptedInUserMode,
+    /// A directive of `[process.X.systemd]` that this systemd lacks.
+    #[error(
+        "`{name}` needs systemd {since}, and this host has {systemd}: remove it from the config"
+    )]
+    DirectiveTooNew {
+        /// The directive.
+        name: &'static str,
+        /// The version that has it.
+        since: u32,
+        /// The version of the host.
+        systemd: u32,
+    },
     /// A control character, in a property (its name, never its value).
     #[error("a control character in {property}")]
     ControlCharacter {
@@ -87,8 +99,12 @@ pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
             }
             Value::Pairs(list) => list.iter().any(|(a, b)| bad(a) || bad(b)),
             Value::Binds(list) => list.iter().any(|(a, b, _, _)| bad(a) || bad(b)),
-            Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => false,
             Value::Rates(rates) => rates.iter().any(|(path, _)| bad(path)),
+            Value::Addresses(_)
+            | Value::Bool(_)
+            | Value::I32(_)
+            | Value::U32(_)
+            | Value::U64(_) => false,
         };
         if found {
             return Err(PlanError::ControlCharacter { property: property.name });

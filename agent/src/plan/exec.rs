@@ -1,8 +1,11 @@
 //! What is executed.
 
+use std::path::Path;
+
 use super::error::PlanError;
 use super::value::{Property, Value};
 use super::{Job, park};
+use crate::config::{Isolation, Network};
 
 /// The first version known to survive a daemon-reload with `ExecStartEx`. 252 writes that name into the
 /// unit's file, doesn't know it when it reads the file back, and the next wake fails ("bad unit file
@@ -36,6 +39,9 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
         }
     };
     let (path, argv) = super::network::behind_relay(job, path, argv);
+    if let (true, Some(helper)) = (scoped(job), &job.ctx.exec_helper) {
+        return Ok(through(job, helper, &path, &argv, Some(super::SCOPE)));
+    }
     if job.ctx.systemd >= EXEC_EX_SINCE {
         let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
         let value = park::in_front(job, value);
@@ -50,14 +56,37 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
         value: park::in_front(job, Value::ExecPlain(vec![(path, argv, false)])),
     };
     if let (true, Some(helper)) = (garbled, &job.ctx.exec_helper) {
-        let words = std::iter::once(&path).chain(&argv).map(String::as_str);
-        let text = super::argv::encode(words);
-        let helper = super::text(helper);
-        return Ok(Exec { property: plain(helper.clone(), vec![helper]), argv: Some(text) });
+        return Ok(through(job, helper, &path, &argv, None));
     }
     // Variables would be expanded; `$$` stands for one `$` (systemd.service(5), "Command lines").
     let argv = argv.into_iter().map(|word| word.replace('$', "$$")).collect();
     Ok(Exec { property: plain(path, argv), argv: None })
+}
+
+/// Whether abstract unix sockets and signals must be shut off: they belong to the network namespace, and
+/// only landlock(7) can tell instances apart in it. A private one needs none of this.
+fn scoped(job: &Job) -> bool {
+    job.system()
+        && job.def.sandbox.isolation == Isolation::Strict
+        && job.def.network == Network::Host
+}
+
+/// The command by way of `tenement-exec`, which finds it in its environment.
+fn through(job: &Job, helper: &Path, path: &String, argv: &[String], word: Option<&str>) -> Exec {
+    let words = std::iter::once(path).chain(argv).map(String::as_str);
+    let text = super::argv::encode(words);
+    let helper = super::text(helper);
+    let mut command = vec![helper.clone()];
+    command.extend(word.map(str::to_owned));
+    let (name, value) = if job.ctx.systemd >= EXEC_EX_SINCE {
+        let value = Value::Exec(vec![(helper, command, vec!["no-env-expand".to_owned()])]);
+        ("ExecStartEx", value)
+    } else {
+        ("ExecStart", Value::ExecPlain(vec![(helper, command, false)]))
+    };
+    // A parked instance waits before all of it: the stub needs no scope, and holds one page.
+    let property = Property { name, value: park::in_front(job, value) };
+    Exec { property, argv: Some(text) }
 }
 
 /// The working directory, absolute and without `//` and `/./`, which systemd refuses.

@@ -9,9 +9,11 @@
 
 pub mod argv;
 mod credentials;
+pub mod directives;
 mod environment;
 mod error;
 mod exec;
+mod hidden;
 mod limits;
 mod network;
 mod park;
@@ -103,6 +105,9 @@ pub const PROGRAM_DIRS: [&str; 6] =
 
 /// The variable that carries the command line for `tenement-exec`.
 pub const ARGV: &str = "TENEMENT_ARGV";
+
+/// The word that makes `tenement-exec` shut off abstract sockets and signals to others.
+pub const SCOPE: &str = "--scope";
 
 /// The unit pair of `name`.
 ///

@@ -1,9 +1,14 @@
-//! What an instance may not do. Costs per line are in docs; seccomp allow-lists are left out because
-//! they alone would double the time of a wake.
+//! What an instance may not do, by level of isolation. `docs/SECURITY.md` has the levels as a table.
+//!
+//! ```text
+//! none      umask, no new privileges
+//! standard  + read-only system, private /tmp and /dev, no capability, families, the bus hidden
+//! strict    + system calls, IPC, homes, names and places of other instances, loopback
+//! ```
 
 use super::value::{Property, Value};
-use super::{Job, text};
-use crate::config::Listen;
+use super::{Job, hidden};
+use crate::config::{Isolation, Listen};
 
 /// Adds the sandbox. Under a user manager only what needs no privilege.
 pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
@@ -18,9 +23,25 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
     };
     list.push(p("UMask", Value::U32(umask)));
     list.push(p("NoNewPrivileges", Value::Bool(true)));
-    if !job.system() {
-        return;
+    if job.system() {
+        match job.def.sandbox.isolation {
+            Isolation::None => {}
+            Isolation::Standard => {
+                standard(list);
+                list.push(p("ProtectHome", Value::Str("read-only".to_owned())));
+                hidden::standard(job, list);
+            }
+            Isolation::Strict => {
+                standard(list);
+                strict(list);
+                hidden::strict(job, list);
+            }
+        }
     }
+}
+
+fn standard(list: &mut Vec<Property>) {
+    let p = |name, value| Property { name, value };
     for name in FLAGS {
         list.push(p(name, Value::Bool(true)));
     }
@@ -28,8 +49,6 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
     let str = |text: &str| Value::Str(text.to_owned());
     list.extend([
         p("ProtectSystem", str("strict")),
-        // Apps may well lie in a home directory.
-        p("ProtectHome", str("read-only")),
         p("ProtectProc", str("invisible")),
         p("KeyringMode", str("private")),
         p("RestrictNamespaces", Value::U64(NAMESPACES)),
@@ -39,18 +58,50 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
         p("CapabilityBoundingSet", Value::U64(0)),
         p("AmbientCapabilities", Value::U64(0)),
     ]);
-    if !job.dynamic_user() {
-        list.push(p("ReadWritePaths", Value::Strs(writable(job))));
-    }
-    list.push(p("InaccessiblePaths", Value::Strs(hidden(job))));
 }
+
+/// What strict adds beside hidden places. MemoryDenyWriteExecute= is not among it, since it kills every
+/// just-in-time compiler, nor is ProcSubset=pid, under which node counts no processor.
+fn strict(list: &mut Vec<Property>) {
+    let p = |name, value| Property { name, value };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    list.extend([
+        p("SystemCallFilter", Value::Filter(true, names(&ALLOWED))),
+        p("SystemCallFilter", Value::Filter(false, names(&REFUSED))),
+        // Without it systemd kills: node would end without a word.
+        p("SystemCallErrorNumber", Value::I32(EPERM)),
+        p("PrivateIPC", Value::Bool(true)),
+        // Files of others look like those of nobody. Costs a fork for each start.
+        p("PrivateUsers", Value::Bool(true)),
+        p("PrivateMounts", Value::Bool(true)),
+        p("DevicePolicy", Value::Str("closed".to_owned())),
+    ]);
+}
+
+/// `tenement-exec` shuts abstract sockets with landlock(7), which is no part of @system-service.
+const ALLOWED: [&str; 3] = ["@system-service", "landlock_create_ruleset", "landlock_restrict_self"];
+
+/// @system-service has these groups for daemons that begin as root; the single calls have let many out of
+/// a sandbox, and node and Python do without. setrlimit and nice fail with EPERM then, which
+/// node and Python bear: their limits are set by the unit.
+const REFUSED: [&str; 7] = [
+    "@privileged",
+    "@resources",
+    "@keyring",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "userfaultfd",
+];
+
+const EPERM: i32 = 1;
 
 /// The namespaces that may be made: CLONE_NEWUTS alone. "None" (0) would be written to the unit's file as
 /// the empty text, which means "all" when a daemon-reload reads it back (seen on 252 and 257). A UTS
 /// namespace needs CAP_SYS_ADMIN, which nobody here has or can get without a user namespace.
 const NAMESPACES: u64 = 0x0400_0000;
 
-/// Switches that every instance has on.
+/// Switches of standard and strict.
 const FLAGS: [&str; 11] = [
     "PrivateTmp",
     "PrivateDevices",
@@ -64,28 +115,3 @@ const FLAGS: [&str; 11] = [
     "RestrictRealtime",
     "RestrictSUIDSGID",
 ];
-
-fn writable(job: &Job) -> Vec<String> {
-    let mut paths = vec![text(&job.paths.data_dir)];
-    paths.extend(job.paths.app_dir.as_deref().map(text));
-    if job.park_helper().is_some() && job.paths.app_dir.is_none() {
-        // The stub takes the agent's flag away.
-        paths.push(text(&super::instance_dir(&job.ctx.run_dir, job.name)));
-    }
-    let app_side = matches!(job.def.listen, Listen::Socket | Listen::Own);
-    if app_side && job.paths.app_dir.is_none() {
-        // A named user binds the configured path itself.
-        paths.extend(job.paths.socket.parent().map(text));
-    }
-    paths
-}
-
-/// The bus (tenants could ask PID 1 for things, and have frozen it so: CVE-2026-40223), our own admin
-/// socket, and the other tenants' units, whose environment is world-readable there.
-fn hidden(job: &Job) -> Vec<String> {
-    vec![
-        "-/run/dbus".to_owned(),
-        "-/run/systemd/transient".to_owned(),
-        format!("-{}", text(&job.paths.admin_socket)),
-    ]
-}

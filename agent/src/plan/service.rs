@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::error::PlanError;
 use super::value::{Property, Value};
-use super::{Job, credentials, environment, exec, limits, network, paths, sandbox, text};
+use super::{
+    Job, credentials, directives, environment, exec, limits, network, paths, sandbox, text,
+};
 use crate::config::{Listen, Restart, RunAs};
 
 /// Pause before systemd starts a crashed instance again.
@@ -18,6 +20,9 @@ const RESTART_MAX_US: u64 = 60_000_000;
 pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     let p = |name, value| Property { name, value };
     let str = |text: &str| Value::Str(text.to_owned());
+    if let Some((name, since)) = directives::too_new(&job.def.sandbox.directives, job.ctx.systemd) {
+        return Err(PlanError::DirectiveTooNew { name, since, systemd: job.ctx.systemd });
+    }
     let directory = exec::directory(job)?;
     let unit = job.name.service_unit();
     let stem = unit.trim_end_matches(".service");
@@ -68,6 +73,8 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     network::properties(job, &mut list)?;
     credentials::properties(job, &mut list)?;
     limits::properties(job, &mut list);
+    // Last: what the config says stands in place of ours.
+    directives::replace(&job.def.sandbox.directives, &mut list);
     Ok(list)
 }
 

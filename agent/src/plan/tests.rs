@@ -46,8 +46,11 @@ fn get(plan: &UnitPlan, name: &str) -> Value {
 fn app_words(plan: &UnitPlan) -> Vec<String> {
     let find = |name| plan.service.properties.iter().find(|p| p.name == name).map(|p| &p.value);
     match (find("ExecStartEx"), find("ExecStart")) {
-        (Some(Value::Exec(list)), None) => list[0].1.clone(),
-        (None, Some(Value::ExecPlain(list))) if list[0].0 == "/helper" => {
+        (Some(Value::Exec(list)), None) if list[0].0 != "/helper" => list[0].1.clone(),
+        (ex, plain)
+            if matches!(ex, Some(Value::Exec(list)) if list[0].0 == "/helper")
+                || matches!(plain, Some(Value::ExecPlain(list)) if list[0].0 == "/helper") =>
+        {
             let Value::Strs(env) = get(plan, "Environment") else { panic!("no environment") };
             let text = env.iter().find_map(|e| e.strip_prefix("TENEMENT_ARGV=")).unwrap();
             argv::decode(text).unwrap().split_off(1)

@@ -60,6 +60,8 @@ pub enum Value {
     Binds(Vec<(String, String, bool, u64)>),
     /// `a(st)`: `IOReadBandwidthMax`: path, bytes per second.
     Rates(Vec<(String, u64)>),
+    /// `a(iayu)`: `IPAddressDeny`: family, address, prefix.
+    Addresses(Vec<(i32, Vec<u8>, u32)>),
     /// `(bas)`: `RestrictAddressFamilies`, `SystemCallFilter`: allow-list?, names.
     Filter(bool, Vec<String>),
 }

@@ -39,6 +39,7 @@ fn variant(value: &Value) -> Variant<'static> {
         Value::Pairs(pairs) => Variant::new(pairs.clone()),
         Value::Binds(binds) => Variant::new(binds.clone()),
         Value::Rates(rates) => Variant::new(rates.clone()),
+        Value::Addresses(list) => Variant::new(list.clone()),
         Value::Filter(allow, names) => Variant::new((*allow, names.clone())),
     }
 }
@@ -46,7 +47,9 @@ fn variant(value: &Value) -> Variant<'static> {
 fn check(property: &Property) -> Result<(), SystemdError> {
     let clean = match &property.value {
         Value::Str(text) => is_clean(text),
-        Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => true,
+        Value::Addresses(_) | Value::Bool(_) | Value::I32(_) | Value::U32(_) | Value::U64(_) => {
+            true
+        }
         Value::Strs(texts) | Value::Filter(_, texts) => texts.iter().all(|t| is_clean(t)),
         Value::Bytes(fields) => fields.iter().all(|f| !f.iter().any(|b| is_control(*b))),
         Value::Exec(commands) => commands.iter().all(|(path, argv, flags)| {

@@ -51,6 +51,32 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_gives_a_safe_name_or_a_refusal(process in ".{0,80}", id in ".{0,80}") {
+            if let Ok(name) = instance(&process, &id) {
+                let safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+                for text in [name.process().as_str(), name.id().as_str()] {
+                    assert!(text.chars().all(safe) && !text.starts_with('.'), "{text:?}");
+                    assert!((1..=63).contains(&text.len()), "{text:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_limits_are_sent_are_in_range_or_refused(
+            port: u16, pairs: HashMap<String, u64>, limit in 0..64_usize, value: u64,
+        ) {
+            let mut pairs = pairs;
+            let known = tenement_wire::Limit::ALL.into_iter().nth(limit);
+            pairs.extend(known.map(|known| (known.as_str().to_owned(), value)));
+            if let Ok(with) = particulars(port, &pairs) {
+                assert_eq!(with.port, port);
+                assert!(pairs.keys().all(|name| name.parse::<tenement_wire::Limit>().is_ok()));
+            }
+        }
+    }
+
     #[test]
     fn only_root_and_the_agent_may_call() {
         assert!(may_call(0, None) && may_call(990, Some(990)));

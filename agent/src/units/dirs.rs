@@ -6,10 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchmod, fchown, fstat,
-    mkdirat, openat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, chownat, fchmod, fchown,
+    fstat, mkdirat, openat, renameat_with, statat, unlinkat,
 };
 
+/// To look at and to step through, which needs no right to read it: those of instances are 0700.
+const STEP: OFlags = OFlags::PATH.union(DIRECTORY);
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::RDONLY);
 
@@ -67,33 +69,49 @@ pub(crate) fn is_trusted(stat: &Stat, owner: u32) -> bool {
 /// belongs to the same user. It appears whole: it is made under another name and then renamed, so that
 /// a crash leaves nothing half made and nothing existing is ever chowned.
 pub(crate) fn ensure(parent: &OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
-    match openat(parent, name, DIRECTORY, Mode::empty()) {
-        Ok(dir) => return adopt(dir, name, access),
+    match openat(parent, name, STEP, Mode::empty()) {
+        Ok(dir) => return adopt(dir, parent, name, access),
         Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(explain(Path::new(name), error.into())),
     }
     let draft = format!(".new-{name}");
     // Left by a crash; only an empty directory can be removed so.
     let _ = unlinkat(parent, &*draft, AtFlags::REMOVEDIR);
-    mkdirat(parent, &*draft, Mode::from_raw_mode(0o700))?;
-    let dir = openat(parent, &*draft, DIRECTORY, Mode::empty())?;
+    let dir = draft_with_mode(parent, &draft, access.mode)?;
     let me = rustix::process::geteuid().as_raw();
     if me != access.uid || access.gid != owner_group(me) {
         fchown(&dir, Some(Uid::from_raw(access.uid)), Some(Gid::from_raw(access.gid)))?;
     }
-    // After chown, which would clear a setgid bit.
-    fchmod(&dir, Mode::from_raw_mode(access.mode))?;
     match renameat_with(parent, &*draft, parent, name, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(dir),
         Err(rustix::io::Errno::EXIST) => {
             let _ = unlinkat(parent, &*draft, AtFlags::REMOVEDIR);
-            adopt(openat(parent, name, DIRECTORY, Mode::empty())?, name, access)
+            adopt(openat(parent, name, STEP, Mode::empty())?, parent, name, access)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn adopt(dir: OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
+/// A new directory of this mode that is still ours, so that no right over others' files is needed.
+///
+/// The unit helper may not set a setgid bit (`RestrictSUIDSGID=`), but a new directory has that of its
+/// parent as long as chmod leaves it alone, so it must be born with its mode. Changing the owner of a
+/// directory keeps the bit.
+fn draft_with_mode(parent: &OwnedFd, draft: &str, mode: u32) -> Result<OwnedFd> {
+    let wanted = Mode::from_raw_mode(mode & 0o777);
+    // Nothing is made without an explicit mode here, so the moment without a mask hurts nobody.
+    let mask = rustix::process::umask(Mode::empty());
+    let made = mkdirat(parent, draft, wanted);
+    rustix::process::umask(mask);
+    made?;
+    let dir = openat(parent, draft, DIRECTORY, Mode::empty())?;
+    if fstat(&dir)?.st_mode & 0o7777 != mode {
+        fchmod(&dir, Mode::from_raw_mode(mode))?;
+    }
+    Ok(dir)
+}
+
+fn adopt(dir: OwnedFd, parent: &OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
     let stat = fstat(&dir)?;
     if stat.st_uid != access.uid {
         let why = format!(
@@ -103,9 +121,13 @@ fn adopt(dir: OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
         return Err(refused(Path::new(name), &why));
     }
     if stat.st_gid != access.gid {
-        fchown(&dir, None, Some(Gid::from_raw(access.gid)))?;
+        let group = Some(Gid::from_raw(access.gid));
+        chownat(parent, name, None, group, AtFlags::SYMLINK_NOFOLLOW)?;
     }
-    if stat.st_mode & 0o7777 != access.mode || stat.st_gid != access.gid {
+    // The mode of a directory that is an instance's own is its business.
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    if ours && stat.st_mode & 0o7777 != access.mode {
+        let dir = openat(parent, name, DIRECTORY, Mode::empty())?;
         fchmod(&dir, Mode::from_raw_mode(access.mode))?;
     }
     Ok(dir)
@@ -113,7 +135,7 @@ fn adopt(dir: OwnedFd, name: &str, access: Access) -> Result<OwnedFd> {
 
 /// The owner of the directory `name` in `parent`, if there is one.
 pub(crate) fn owner_of(parent: &OwnedFd, name: &str) -> Result<Option<u32>> {
-    match openat(parent, name, DIRECTORY, Mode::empty()) {
+    match openat(parent, name, STEP, Mode::empty()) {
         Ok(dir) => Ok(Some(fstat(&dir)?.st_uid)),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(explain(Path::new(name), error.into())),

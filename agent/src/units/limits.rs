@@ -97,11 +97,22 @@ impl Builder {
     pub async fn measure(&self, name: &InstanceName) -> Result<u64, UnitsError> {
         let config = self.source().load()?;
         let (builder, of) = (self.clone(), name.clone());
+        let data = config.settings.data_dir.join(name.process().as_str());
+        let walked = data.clone();
         // A walk takes as long as there are files: not on a thread that answers calls.
-        let walk = tokio::task::spawn_blocking(move || {
-            builder.size(&config.settings.data_dir.join(of.process().as_str()), &of)
-        });
+        let walk = tokio::task::spawn_blocking(move || builder.size(&walked, &of));
         let size = walk.await.map_err(|e| UnitsError::Systemd(format!("measuring {name}: {e}")))?;
+        let size = match size {
+            // The unit helper has no right to list what belongs to an instance.
+            Err(error) if is_denied(&error) && self.place().is_system() => {
+                let dynamic = data
+                    .strip_prefix("/var/lib")
+                    .map(|state| Path::new(super::verbs::DYNAMIC_STATE).join(state));
+                let trees = [Some(data.clone()), dynamic.ok()].into_iter().flatten();
+                measure::elsewhere(trees.map(|tree| tree.join(name.id().as_str()))).await
+            }
+            size => size,
+        };
         size.map_err(|error| io_error(name, &error))
     }
 
@@ -125,6 +136,10 @@ impl Builder {
         }
         Ok(size)
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn data_dir(config: &Config, name: &InstanceName) -> std::path::PathBuf {

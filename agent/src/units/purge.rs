@@ -5,7 +5,9 @@ use std::ffi::CString;
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, chmodat, chownat, fstat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 /// Each level holds a descriptor open; a tree deeper than this is not an app's data.
@@ -32,6 +34,10 @@ fn remove(parent: &OwnedFd, name: &CString, device: u64, depth: usize) -> Result
     if depth >= DEPTH_MAX {
         return refuse("is nested too deeply");
     }
+    if stat.st_dev != device {
+        return refuse("is a mount point; unmount it first");
+    }
+    take(parent, name, &stat)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Between the two calls it may have become a symlink: then this fails, and that is right.
     let dir = openat(parent, name, flags, Mode::empty())?;
@@ -46,6 +52,19 @@ fn remove(parent: &OwnedFd, name: &CString, device: u64, depth: usize) -> Result
         }
     }
     ignore_missing(unlinkat(parent, name, AtFlags::REMOVEDIR))
+}
+
+/// Makes a directory ours, to be listed and emptied with no right over others' files but that of chown.
+/// Its parent is ours alone by now, so nobody can put a symlink in its place before the chmod.
+fn take(parent: &OwnedFd, name: &CString, stat: &rustix::fs::Stat) -> Result<()> {
+    let me = rustix::process::geteuid();
+    if stat.st_uid != me.as_raw() {
+        chownat(parent, name, Some(me), None, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if stat.st_mode & 0o7777 != 0o700 {
+        chmodat(parent, name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
+    }
+    Ok(())
 }
 
 fn ignore_missing(result: rustix::io::Result<()>) -> Result<()> {

@@ -224,7 +224,8 @@ fn directory(place: &Place, name: &InstanceName, create: bool) -> io::Result<Opt
     for part in [DIR, name.process().as_str(), name.id().as_str()] {
         dir = dirs::ensure(&dir, part, access)?;
     }
-    Ok(Some(dir))
+    // What was made is only good for stepping through; this one can be flushed to disk.
+    open_trusted(&path(place, name), uid, false).map(Some)
 }
 
 /// Writes the file whole, under another name first, and takes the other kind away.

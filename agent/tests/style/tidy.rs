@@ -63,3 +63,12 @@ fn unsafe_code_says_why_it_is_sound() {
         );
     }
 }
+
+/// Whoever can make the unit helper do what it should not is root: it must stay small enough to be read.
+#[test]
+fn the_unit_helper_is_no_longer_than_a_thousand_lines() {
+    let mut sources = crate::source::files("agent/src/unitd", &[".rs"]);
+    sources.extend(crate::source::files("agent/src/bin", &["tenement-unitd.rs"]));
+    let lines: usize = sources.iter().map(|source| source.text.lines().count()).sum();
+    assert!(lines <= 1_000, "{lines} lines");
+}

@@ -9,6 +9,7 @@ mod lifecycle;
 mod logs;
 mod ps;
 mod secret;
+mod security;
 mod set;
 mod spawn;
 
@@ -27,6 +28,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
     match cli.command {
         Command::Spawn(args) => spawn::run(&agent(global)?, out, &args),
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
+        Command::Show(args) if args.security => {
+            security::run(endpoint(global)?.mode, out, &args.name)
+        }
         Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
         Command::History(args) => history::run(&agent(global)?, out, &args),
         Command::Set(args) => set::run(&agent(global)?, out, &args),
