@@ -16,7 +16,7 @@ command = "/srv/apps/hello-static"
 idle_timeout = "1s"
 
 [process.statexit]
-command = "sh -c 'trap \"exit 3\" TERM; while :; do read line < /dev/zero || sleep 1; done'"
+command = "python3 -c 'import socket; socket.socket(fileno=3).accept(); raise SystemExit(3)'"
 idle_timeout = 0
 restart = "no"
 "#;
@@ -138,8 +138,10 @@ fn a_running_instance_is_shown_as_systemd_has_it_with_what_it_uses() {
 fn an_app_that_ended_with_status_3_is_shown_as_such() {
     let host = host();
     host.run("ten spawn statexit:a");
-    // The shell is told to exit, as an app does that gives up by itself.
-    host.run("kill -TERM $(systemctl show -p MainPID --value ten-statexit@a.service)");
+    host.run(
+        "python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); \
+         s.connect(\"/run/tenement/statexit/a.sock\")'",
+    );
     let ended = until("systemd has it as failed", BOUND, || {
         let view = agrees(host, "statexit:a");
         if view["service"]["active_state"] == "failed" { Ok(view) } else { Err(view) }

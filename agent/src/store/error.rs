@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// An error of the database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,16 @@ impl StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
+        // Its shared memory lies in a file beside the database, and on a full disk cannot grow.
+        if let rusqlite::Error::SqliteFailure(failure, _) = &error {
+            match failure.extended_code {
+                ffi::SQLITE_IOERR_SHMSIZE => return Self::Full(text),
+                ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_FSYNC => {
+                    return Self::ReadOnly(text);
+                }
+                _ => {}
+            }
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(text),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {

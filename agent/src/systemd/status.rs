@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use tenement_wire::status::{ServiceView, Usage};
-use zbus::wire::OwnedVariant;
+use zbus::wire::Variant;
 
 use super::escape::unit_path;
 use super::read::{or_default, unless_absent};
@@ -27,7 +27,8 @@ pub struct ServiceStatus {
     pub usage: Usage,
 }
 
-type Properties = HashMap<String, OwnedVariant>;
+/// Borrowed from the message: copying 250 properties costs more than asking for them.
+type Properties<'a> = HashMap<&'a str, Variant<'a>>;
 
 impl Manager {
     /// Everything that people want to know of a service, or `None` if it isn't loaded.
@@ -53,15 +54,17 @@ impl Manager {
                 "GetAll",
                 &("org.freedesktop.systemd1.Service",),
             );
-            Ok(self.call(call).await?.body().deserialize::<Properties>()?)
+            self.call(call).await
         };
-        let (mut all, active, sub, invocation, since) = tokio::try_join!(
+        let (reply, active, sub, invocation, since) = tokio::try_join!(
             all,
             self.get(&link, &path, "Unit", "ActiveState"),
             self.get(&link, &path, "Unit", "SubState"),
             self.get(&link, &path, "Unit", "InvocationID"),
             self.get(&link, &path, "Unit", "StateChangeTimestamp"),
         )?;
+        let body = reply.body();
+        let mut all: Properties<'_> = body.deserialize()?;
         let id: Vec<u8> = or_default(invocation);
         let since: u64 = or_default(since);
         let code: i32 = take(&mut all, "ExecMainCode");
@@ -83,7 +86,7 @@ impl Manager {
 
 /// What it uses. systemd says `u64::MAX` for what it does not count; and before 256 it has no
 /// `MemoryPeak`, which the kernel (≥ 5.19) has all the same.
-fn usage(all: &mut Properties) -> Usage {
+fn usage(all: &mut Properties<'_>) -> Usage {
     let group: String = take(all, "ControlGroup");
     let mut counted = |name: &str| {
         let value = all.remove(name).map(u64::try_from)?.ok()?;
@@ -115,8 +118,8 @@ fn memory_peak(group: &str) -> Option<u64> {
 }
 
 /// A property, or the default if it isn't there (an older systemd) or of another type.
-fn take<T: Default + TryFrom<OwnedVariant>>(all: &mut Properties, name: &str) -> T {
-    all.remove(name).map(or_default).unwrap_or_default()
+fn take<'a, T: Default + TryFrom<Variant<'a>>>(all: &mut Properties<'a>, name: &str) -> T {
+    all.remove(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -125,13 +128,10 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use zbus::wire::Variant;
-
     use super::*;
 
-    fn properties(list: &[(&str, u64)]) -> Properties {
-        let owned = |value: u64| Variant::new(value).try_into_owned().unwrap();
-        list.iter().map(|(name, value)| ((*name).to_owned(), owned(*value))).collect()
+    fn properties<'a>(list: &[(&'a str, u64)]) -> Properties<'a> {
+        list.iter().map(|(name, value)| (*name, Variant::new(*value))).collect()
     }
 
     #[test]
