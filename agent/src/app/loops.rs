@@ -28,7 +28,7 @@ mod tests {
     async fn a_loop_that_panics_is_named() {
         let steady = tokio::spawn(std::future::pending::<()>());
         let broken = tokio::spawn(async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::task::yield_now().await;
             panic!("a bug");
         });
         let loops = vec![("steady", steady.abort_handle()), ("broken", broken.abort_handle())];
