@@ -10,6 +10,16 @@ command = "/srv/apps/hello-static"
 idle_timeout = 0
 "#;
 
+/// The sockets too, or the next request would start the agent again.
+const STOP: &str = "systemctl stop -q tenement.socket tenement-admin.socket tenement";
+const START: &str = "systemctl start tenement";
+/// Its own view of the mounts is from its start. Killed and not stopped: of a helper that is stopped while
+/// it starts, dbus-daemon hears nothing, and lets callers wait for 25 s.
+const KILL_HELPER: &str = "{ systemctl kill -s KILL tenement-unitd 2>/dev/null || true; }";
+/// After `mount -t tmpfs`: a file system of its own in place of the state directory, with what is in it.
+const OVER: &str = "state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && \
+    mount --move /mnt /var/lib/tenement";
+
 fn host() -> &'static Host {
     let host = Host::the();
     if host.try_run("test -e /etc/tenement/conf.d/fhost.toml").code != 0 {
@@ -55,13 +65,13 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
     let host = host();
     let uuid = host.ten_json("show fhost:a")["uuid"].clone();
     for kill in [false, true] {
-        host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd");
-        host.run("mount -t tmpfs state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && mount --move /mnt /var/lib/tenement");
+        host.run(&format!("{STOP}; {KILL_HELPER}"));
+        host.run(&format!("mount -t tmpfs {OVER}"));
         if kill {
             // What a killed agent leaves: a database with its log beside it.
-            host.run("systemctl start tenement && ten spawn fhost:late --no-start && systemctl kill -s KILL tenement && systemctl stop tenement.socket tenement-admin.socket tenement");
+            host.run(&format!("{START} && ten spawn fhost:late --no-start && systemctl kill -s KILL tenement && {STOP}"));
         }
-        host.run("mount -o remount,ro /var/lib/tenement && systemctl start tenement");
+        host.run(&format!("mount -o remount,ro /var/lib/tenement && {START}"));
         until_answers(host);
         assert_eq!(host.get("a.fhost.localhost", "/").status, 200, "killed: {kill}");
         host.run("ten stop fhost:b");
@@ -79,7 +89,7 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
         let pid = agent_pid(host);
         host.run(&format!("mount -o remount,rw /var/lib/tenement && nsenter -t {pid} -m mount -o remount,rw /var/lib/tenement/_agent"));
         host.run("ten spawn fhost:new --no-start && ten rm fhost:new --yes");
-        host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd && umount /var/lib/tenement && systemctl start tenement");
+        host.run(&format!("{STOP}; {KILL_HELPER} && umount /var/lib/tenement && {START}"));
         until_answers(host);
     }
     assert_eq!(host.ten_json("show fhost:a")["uuid"], uuid);
@@ -88,8 +98,8 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
 #[test]
 fn on_a_full_disk_changes_are_refused_and_a_kill_of_the_agent_loses_nothing_acknowledged() {
     let host = host();
-    host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd");
-    host.run("mount -t tmpfs -o size=4m state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && mount --move /mnt /var/lib/tenement && systemctl start tenement");
+    host.run(&format!("{STOP}; {KILL_HELPER}"));
+    host.run(&format!("mount -t tmpfs -o size=4m {OVER} && {START}"));
     until_answers(host);
     host.run("dd if=/dev/zero of=/var/lib/tenement/fill bs=64k status=none 2>/dev/null || true");
     // The log of the database still has some room in its last page.
@@ -115,7 +125,7 @@ fn on_a_full_disk_changes_are_refused_and_a_kill_of_the_agent_loses_nothing_ackn
     }
     host.run("rm /var/lib/tenement/fill && ten spawn fhost:room --no-start");
     println!("{} registrations went through on the full disk", acknowledged.len());
-    host.run("systemctl stop tenement.socket tenement-admin.socket tenement tenement-unitd && umount /var/lib/tenement && systemctl start tenement");
+    host.run(&format!("{STOP}; {KILL_HELPER} && umount /var/lib/tenement && {START}"));
     until_answers(host);
 }
 

@@ -114,7 +114,7 @@ fn a_restart_of_the_journal_is_seen_by_nobody_and_the_agent_logs_on() {
 
 #[test]
 fn a_unit_helper_killed_in_the_middle_of_calls_fails_none_of_them() {
-    let ids: Vec<_> = (0..12).map(|n| format!("fsys:h{n}")).collect();
+    let ids: Vec<_> = (0..8).map(|n| format!("fsys:h{n}")).collect();
     // A run that was cut short may have left them.
     let _ = Host::the().try_run(&format!("ten rm {} --yes --purge", ids.join(" ")));
     under_load(|host| {

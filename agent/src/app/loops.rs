@@ -27,7 +27,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_that_panics_is_named() {
         let steady = tokio::spawn(std::future::pending::<()>());
-        let broken = tokio::spawn(async { panic!("a bug") });
+        let broken = tokio::spawn(async {
+            tokio::task::yield_now().await;
+            panic!("a bug");
+        });
         let loops = vec![("steady", steady.abort_handle()), ("broken", broken.abort_handle())];
         assert_eq!(until_one_ends(loops).await, "broken");
     }
