@@ -62,3 +62,13 @@ pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
     connection.graceful_shutdown().await;
     Ok(())
 }
+
+/// Reads `data` as a request (parted by `\\0`: process, id, secret, then `limit value`) and holds what came through
+/// against its promise: nothing but names and limits in range. For `agent/fuzz`.
+///
+/// # Panics
+/// If the promise is broken.
+#[cfg(fuzzing)]
+pub fn fuzz_request(data: &[u8]) {
+    request::fuzz(data);
+}

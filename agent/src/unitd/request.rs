@@ -36,6 +36,33 @@ pub(super) fn may_call(uid: u32, agent: Option<u32>) -> bool {
     uid == 0 || Some(uid) == agent
 }
 
+/// See [`super::fuzz_request`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.split('\0');
+    let mut next = || lines.next().unwrap_or_default();
+    let (process, id, name) = (next(), next(), next());
+    let safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if let Ok(instance) = instance(process, id) {
+        for part in [instance.process().as_str(), instance.id().as_str()] {
+            assert!(part.chars().all(safe) && (1..=63).contains(&part.len()), "{part:?}");
+        }
+    }
+    if let Ok(secret) = secret(name) {
+        let path = std::path::Path::new(secret.as_str());
+        assert!(path.file_name() == Some(path.as_os_str()), "{path:?} is more than a file's name");
+    }
+    let pairs: HashMap<String, u64> = lines
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(limit, value)| Some((limit.to_owned(), value.parse().ok()?)))
+        .collect();
+    if let Ok(with) = particulars(20000, &pairs) {
+        assert!(pairs.keys().all(|limit| limit.parse::<tenement_wire::Limit>().is_ok()));
+        assert_eq!(with.overrides.iter().count(), pairs.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
