@@ -18,7 +18,7 @@ const START: &str = "systemctl start tenement";
 const KILL_HELPER: &str = "{ systemctl kill -s KILL tenement-unitd 2>/dev/null || true; }";
 /// After `mount -t tmpfs`: a file system of its own in place of the state directory, with what is in it.
 const OVER: &str = "state /mnt && cp -a /var/lib/tenement/. /mnt/ && chmod 755 /mnt && \
-    mount --move /mnt /var/lib/tenement";
+    mount --bind /mnt /var/lib/tenement && umount /mnt";
 
 fn host() -> &'static Host {
     let host = Host::the();

@@ -175,6 +175,8 @@ fn the_history_tells_requests_idleness_operators_hands_and_crashes_apart() {
         host,
         "statidle:a",
         &[
+            // Parking starts a unit, but that is neither a run nor somebody's hand.
+            "asleep>parked idle",
             "stopping>asleep idle",
             "running>stopping idle",
             "starting>running request",

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tenement_wire::status::Cause;
 use tenement_wire::{InstanceName, ProcessName};
 
 use super::agent::Agent;
@@ -24,6 +25,7 @@ use super::host::{Active, Host, HostError};
 use super::instance::{Depth, Instance, Phase};
 use super::lease::Closed;
 use super::probe::connect;
+use super::story::Way;
 use crate::config::Park;
 
 /// What a parked instance costs, kernel memory included, in bytes: see `docs/BENCHMARKS.md`.
@@ -150,6 +152,7 @@ impl<H: Host> Agent<H> {
     /// Stops a parked instance, unless somebody uses it.
     pub(super) async fn stop_parked(self: &Arc<Self>, instance: &Arc<Instance>) {
         let Some(closed) = Closed::if_idle(instance) else { return };
+        let _because = instance.because(Way::Down, Cause::MakeRoom);
         if instance.phase() == Phase::Parked
             && let Err(error) = self.stop_behind(&closed, instance).await
         {
@@ -240,6 +243,7 @@ impl<H: Host> Agent<H> {
     pub(super) async fn repark(self: &Arc<Self>, instance: &Arc<Instance>) {
         {
             let Some(_closed) = Closed::if_idle(instance) else { return };
+            let _because = instance.because(Way::Down, Cause::Config);
             if let Err(error) = self.refit(instance).await {
                 log::warn!("{} is parked in an older revision: {error}", instance.name);
             }
@@ -281,7 +285,9 @@ impl<H: Host> Parking<H> {
 
 impl<H: Host> Drop for Parking<H> {
     fn drop(&mut self) {
+        let _because = self.instance.because(Way::Up, Cause::Idle);
         self.instance.parking.store(false, Ordering::Release);
+        self.instance.tell();
         self.agent.host.forget_parking(&self.instance.name);
     }
 }

@@ -121,6 +121,10 @@ impl Instance {
     pub(super) fn tell(&self) {
         let mut told = self.story.told.lock().expect("no panic while held");
         let (from, to) = (told.state, self.word());
+        // What lies between the start of a parking and its end is no run, and nobody's deed.
+        if self.parking.load(Ordering::Acquire) && !matches!(to, "parked" | FAILED) {
+            return;
+        }
         let old = std::mem::take(&mut told.old);
         // The last reports of a stop may come when its end is known already, and are no news.
         if from == to || (to == STOPPING && matches!(from, ASLEEP | DORMANT | FAILED)) {

@@ -64,6 +64,24 @@ async fn requests_operators_idleness_and_hands_are_told_apart() {
 }
 
 #[tokio::test]
+async fn parking_is_told_as_one_change_and_as_nobodys_hand() {
+    let processes = "[process.sock]\ncommand = \"/app {socket}\"\npark = 1\n";
+    let (world, _dir) = world("", processes, &["sock:1"]).await;
+    let instance = world.get("sock:1");
+    drop(world.request("sock:1").await.unwrap());
+    until("it is seen to run", || instance.phase() == Phase::Running).await;
+    assert!(world.agent.put_to_sleep(&instance).await.unwrap());
+    until("it is parked", || instance.phase() == Phase::Parked && !instance.gate.is_closed()).await;
+    let all = told(&world, "sock:1").await;
+    assert_eq!(all.last().map(String::as_str), Some("asleep>parked idle"), "{all:?}");
+    assert_eq!(all.iter().filter(|one| one.contains(">starting")).count(), 1, "{all:?}");
+    drop(world.request("sock:1").await.unwrap());
+    until("it is seen to run", || instance.phase() == Phase::Running).await;
+    let since = told(&world, "sock:1").await.split_off(all.len());
+    assert!(since.iter().all(|one| one.ends_with("request")), "{since:?}");
+}
+
+#[tokio::test]
 async fn sleep_after_the_idle_time_is_told_as_that() {
     let processes = "[process.fd]\ncommand = \"/app\"\nidle_timeout = \"1s\"\n";
     let (world, _dir) = world("", processes, &["fd:1"]).await;
