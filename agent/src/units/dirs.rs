@@ -185,10 +185,11 @@ pub(crate) fn ensure_file(
     let _ = unlinkat(parent, &*draft, AtFlags::empty());
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
     let file = openat(parent, &*draft, flags, Mode::from_raw_mode(0o600))?;
+    // The mode first: afterwards it is another's file, whose mode the unit helper may not change.
+    fchmod(&file, Mode::from_raw_mode(mode))?;
     if let Some((uid, gid)) = owner {
         fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
-    fchmod(&file, Mode::from_raw_mode(mode))?;
     match renameat_with(parent, &*draft, parent, name, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::EXIST) => Ok(unlinkat(parent, &*draft, AtFlags::empty())?),
         other => Ok(other?),
