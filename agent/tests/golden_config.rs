@@ -85,6 +85,7 @@ fn plan_line(config: &Config, line: &str) -> String {
         park_helper: option(line, "park").map(|_| "/usr/libexec/tenement/tenement-park".into()),
         relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find_program,
+        program_fault: &|_| None,
     };
     let definition = &config.processes[name.process()];
     match plan::plan(&name, definition, &config.settings, &context) {

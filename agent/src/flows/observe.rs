@@ -20,6 +20,11 @@ use crate::config::Restart;
 /// service meanwhile; with its own limits off, somebody has to give up.
 const CRASHES_MAX: u32 = 3;
 
+/// `Result` of a service whose process has exited with a status of failure.
+const EXIT_CODE: &str = "exit-code";
+/// What the details say of a command that the stub or `tenement-exec` could not execute.
+const NOT_EXECUTED: &str = "(203/EXEC)";
+
 /// Questions to systemd side by side after a start.
 const FREEZER_LOOKS: usize = 16;
 
@@ -79,13 +84,15 @@ impl<H: Host> Agent<H> {
             Active::Active => self.came_up(&instance),
             // The end of a stop by hand is no crash, whatever the app's exit status; but only after
             // a crash does systemd start a service again by itself, leftover processes or not.
-            Active::Failed if before != Active::Deactivating => self.crashed(&instance),
-            Active::Activating if report.auto_restart => self.crashed(&instance),
+            Active::Failed if before != Active::Deactivating => {
+                self.crashed(&instance, &report.result)
+            }
+            Active::Activating if report.auto_restart => self.crashed(&instance, &report.result),
             Active::Inactive | Active::Absent
                 if before == Active::Active && instance.waking.load(Ordering::Relaxed) =>
             {
                 // It ended without an answer to the request that woke it: as good as a crash.
-                self.crashed(&instance);
+                self.crashed(&instance, &report.result);
             }
             _ => {}
         }
@@ -108,24 +115,32 @@ impl<H: Host> Agent<H> {
 
     /// Counts a crash; gives up when a start keeps crashing. A waiting connection would otherwise
     /// start the service again and again, as fast as PID 1 can.
-    fn crashed(self: &Arc<Self>, instance: &Arc<Instance>) {
+    fn crashed(self: &Arc<Self>, instance: &Arc<Instance>, result: &str) {
         let crashes = instance.count_crash();
         let waited_for = instance.waking.load(Ordering::Relaxed);
         let once = waited_for && instance.setup().definition.restart == Restart::No;
         let rules = instance.setup().definition.supervision.clone();
         let for_good = instance.care.strike(&rules) == Verdict::GiveUp;
-        if crashes < CRASHES_MAX && !once && !for_good {
+        let enough = crashes >= CRASHES_MAX || once || for_good;
+        // It may never have become the app at all, which no other try changes.
+        if !enough && result != EXIT_CODE {
             return;
         }
         // The crashes that come until it is unloaded must not give up a second time.
-        instance.forget_crashes();
-        if instance.giving_up.swap(true, Ordering::AcqRel) {
+        let begins = |one: &Instance| {
+            one.forget_crashes();
+            !one.giving_up.swap(true, Ordering::AcqRel)
+        };
+        if enough && !begins(instance) {
             return;
         }
         let (agent, instance) = (self.clone(), instance.clone());
         tokio::spawn(async move {
             let details = agent.host.details(&instance.name).await.unwrap_or_default();
             let how = details.result.unwrap_or_else(|| "it ended at once".into());
+            if !enough && !(how.contains(NOT_EXECUTED) && begins(&instance)) {
+                return;
+            }
             if for_good {
                 agent.note_failed(&instance, how.clone()).await;
             }

@@ -31,6 +31,14 @@ pub enum PlanError {
         /// As the config names it.
         program: String,
     },
+    /// The program is there in name only.
+    #[error("the command `{path}` can't be executed: {reason}")]
+    NotExecutable {
+        /// Its absolute path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An env file sets something that is no variable or that is reserved.
     #[error("the env file variable `{name}` {reason}")]
     Variable {

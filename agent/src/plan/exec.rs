@@ -38,6 +38,9 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
             None => return Err(PlanError::ProgramNotFound { program }),
         }
     };
+    if let Some(reason) = (job.ctx.program_fault)(Path::new(&path)) {
+        return Err(PlanError::NotExecutable { path, reason });
+    }
     let (path, argv) = super::network::behind_relay(job, path, argv);
     if let (true, Some(helper)) = (scoped(job), &job.ctx.exec_helper) {
         return Ok(through(job, helper, &path, &argv, Some(super::SCOPE)));

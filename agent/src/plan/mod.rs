@@ -97,6 +97,8 @@ pub struct PlanContext<'a> {
     pub relay: PathBuf,
     /// Finds a program by its bare name in the directories of [`PROGRAM_DIRS`].
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// Why the program at this absolute path can certainly not be executed.
+    pub program_fault: &'a dyn Fn(&Path) -> Option<String>,
 }
 
 /// Where bare program names are looked for, in order: systemd's own default (systemd.exec(5), `PATH`).

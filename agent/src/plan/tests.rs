@@ -30,6 +30,7 @@ fn context(systemd: u32) -> PlanContext<'static> {
         park_helper: None,
         relay: PathBuf::from("/usr/libexec/tenement/tenement-relay"),
         find_program: &find,
+        program_fault: &|_| None,
     }
 }
 

@@ -22,6 +22,7 @@ mod interface;
 mod limits;
 mod measure;
 mod place;
+mod program;
 mod purge;
 mod recipe;
 mod reclaim;

@@ -3,17 +3,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tenement_wire::InstanceName;
 
 use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
-use super::{Place, UnitsError, accounts, envfile, secrets, source};
+use super::{Place, UnitsError, accounts, envfile, program, secrets, source};
 use crate::config::{Config, Definition, RunAs};
-use crate::plan::{
-    Account, Mode, PROGRAM_DIRS, Particulars, Paths, PlanContext, Secret, UnitPlan, paths, plan,
-};
+use crate::plan::{Account, Mode, Particulars, Paths, PlanContext, Secret, UnitPlan, paths, plan};
 
 /// The group that the agent runs in.
 const AGENT_GROUP: &str = "tenement";
@@ -82,7 +80,8 @@ impl Kitchen {
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
             park_helper: self.place.park_helper.clone().filter(|path| path.exists()),
             relay: self.place.relay.clone(),
-            find_program: &find_program,
+            find_program: &program::find,
+            program_fault: &program::fault,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
     }
@@ -236,13 +235,6 @@ fn publish(link: &Path, target: &Path, owner: u32) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     Ok(symlinkat(target, &dir, name)?)
-}
-
-fn find_program(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| {
-        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    })
 }
 
 pub(super) fn parent(path: &Path) -> io::Result<&Path> {
