@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, OomKills};
 use crate::proxy::{Policy, Proxy};
 use crate::store::history::History;
 use crate::store::{Origin, Store};
@@ -124,7 +124,9 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let tells = places.user || version.is_some_and(|version| version >= TELLS_FREEZER);
     let slice_root = (!tells).then(String::new);
     let run_dir = places.run_dir.clone();
-    let edge = Edge { systemd, units, run_dir, kernel, slice_root, switches: Default::default() };
+    let oom = OomKills::new("/sys/fs/cgroup");
+    let switches = Default::default();
+    let edge = Edge { systemd, units, run_dir, kernel, slice_root, switches, oom };
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
@@ -224,7 +226,8 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
 async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver<UnitEvent>) {
     while let Some(event) = events.recv().await {
         let freezer = freezer(&event);
-        if let Some(report) = report(event) {
+        if let Some(mut report) = report(event) {
+            agent.host.judge(&mut report);
             agent.observe(&report);
             if let Some(frozen) = freezer {
                 agent.observe_freezer(&report.name, frozen);

@@ -12,7 +12,7 @@ use tenement_wire::{InstanceName, SecretView};
 use super::host::{Active, Details, Host, HostError, Lacks, Units};
 use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, OomKills};
 use crate::plan::{self, PARK_STATUS, Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError, flag};
@@ -39,6 +39,8 @@ pub struct Edge {
     pub slice_root: Option<String>,
     /// Files that thaw what this agent has frozen.
     pub switches: Mutex<HashMap<InstanceName, OwnedFd>>,
+    /// Who was killed for its memory.
+    pub oom: OomKills,
 }
 
 impl Edge {
@@ -196,7 +198,11 @@ impl Host for Edge {
 
     async fn details(&self, name: &InstanceName) -> Result<Details, HostError> {
         let status = self.systemd.service_status(&name.service_unit()).await;
-        let Some(status) = status.map_err(from_systemd)? else { return Ok(Details::default()) };
+        let Some(mut status) = status.map_err(from_systemd)? else { return Ok(Details::default()) };
+        let service = &mut status.service;
+        if service.result == "signal" && self.oom.is_victim(&plan::control_group(name)) {
+            service.result = "oom-kill".into();
+        }
         let result = ended(&status.service);
         Ok(Details { service: Some(status.service), usage: status.usage, result })
     }
@@ -206,6 +212,9 @@ impl Host for Edge {
         let rows = self.systemd.list(&patterns).await.map_err(from_systemd)?;
         let mut pairs = std::collections::HashMap::<InstanceName, Units>::new();
         for row in rows {
+            if row.kind == UnitKind::Service && row.active == ActiveState::Active {
+                self.oom.runs(&plan::control_group(&row.name));
+            }
             let pair = pairs.entry(row.name).or_default();
             match row.kind {
                 UnitKind::Service => pair.service = active(Some(row.active)),
@@ -222,6 +231,22 @@ impl Host for Edge {
 }
 
 impl Edge {
+    /// Corrects a report of a service that ran out of memory and of which systemd noticed the death first.
+    pub fn judge(&self, report: &mut Report) {
+        if report.unit != Unit::Service {
+            return;
+        }
+        let group = plan::control_group(&report.name);
+        let killed = matches!(report.result.as_str(), "signal" | "oom-kill");
+        match report.active {
+            Active::Absent => self.oom.forget(&group),
+            Active::Active => self.oom.runs(&group),
+            // Asked of a plain OOM kill, too, so that the count is not taken for another's.
+            _ if killed && self.oom.was_killed(&group) => report.result = "oom-kill".into(),
+            _ => {}
+        }
+    }
+
     async fn is_parked(&self, name: &InstanceName) -> Result<bool, HostError> {
         let text = self.systemd.status_text(&name.service_unit()).await.map_err(from_systemd)?;
         Ok(text == PARK_STATUS)

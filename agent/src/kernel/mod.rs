@@ -5,11 +5,13 @@
 
 pub mod cgroup;
 mod lock;
+mod oom;
 mod pressure;
 
 use std::path::{Path, PathBuf};
 
 pub use lock::lock_is_held;
+pub use oom::OomKills;
 pub use pressure::{Gauge, stalled_us};
 
 /// What the host's kernel can do for the tiers.

@@ -97,7 +97,7 @@ vm_logged_disk() {
 }
 
 vm_qemu() {
-  local dir="$RUN/$1" image=$2 qemu console=ttyS0 machine=() logged=()
+  local dir="$RUN/$1" image=$2 qemu console=ttyS0 machine=() logged=() processors=(-accel tcg,thread=multi -smp 2)
   qemu="qemu-system-$(uname -m)"
   [ "$(uname -m)" = x86_64 ] || { console=ttyAMA0; machine=(-machine virt -cpu max); }
   command -v "$qemu" >/dev/null || die "no $qemu here: run $HERE/install-packages --vm"
@@ -109,9 +109,13 @@ vm_qemu() {
     -blockdev "driver=blklogwrites,node-name=logged,file=data,log=log,log-super-update-interval=1"
     # The kernel names disks by their place on the bus; the root disk has an earlier one.
     -device "virtio-blk-pci,drive=logged,addr=0x1e")
+  # --counted-clock: one instruction is two nanoseconds on one CPU, and idle time is skipped, so that a
+  # latency measured in the guest does not depend on what else this machine does.
+  [ "$(get "$1" clock)" != counted ] \
+    || processors=(-accel tcg,thread=single -smp 1 -icount shift=1,sleep=off)
   # Plain emulation on purpose, even with a /dev/kvm: where that is itself virtual, guests may hang.
   # cache=writeback keeps the guest's flushes meaningful; kill -9 then loses only what it never synced.
-  exec setsid "$qemu" "${machine[@]}" -accel tcg,thread=multi -m 1024 -smp 2 -nographic -no-reboot \
+  exec setsid "$qemu" "${machine[@]}" "${processors[@]}" -m 1024 -nographic -no-reboot \
     -nodefaults -serial "file:$dir/console.log" \
     -kernel "$image/kernel" -initrd "$image/initrd" \
     -append "root=/dev/vda rw console=$console systemd.hostname=$1" \
@@ -145,13 +149,14 @@ vm_start() {
 }
 
 vm_boot() {
-  local name=${1:-} suite='' deb='' image logged=''
-  [ $# -ge 1 ] || die "usage: tenhost vm-boot NAME [SUITE] [--deb FILE] [--logged-disk]"
+  local name=${1:-} suite='' deb='' image logged='' clock=machine
+  [ $# -ge 1 ] || die "usage: tenhost vm-boot NAME [SUITE] [--deb FILE] [--logged-disk] [--counted-clock]"
   shift
   while [ $# -gt 0 ]; do
     case "$1" in
       --deb) [ $# -ge 2 ] || die "--deb needs a value"; deb=$2; shift 2 ;;
       --logged-disk) logged=1; shift ;;
+      --counted-clock) clock=counted; shift ;;
       -*) die "unknown option '$1'" ;;
       *) suite=$1; shift ;;
     esac
@@ -172,6 +177,7 @@ vm_boot() {
     mkdir -p "$RUN/$name"
     put "$name" kind vm
     put "$name" suite "$suite"
+    put "$name" clock "$clock"
     put "$name" image "$image"
     # Renamed when complete, so that a copy cut short is never taken for the disk of an earlier boot.
     cp --sparse=always --reflink=auto "$image/disk.img" "$RUN/$name/disk.part"
