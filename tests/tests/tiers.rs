@@ -35,7 +35,7 @@ command = "/bin/sh -c 'exec 9<$TENEMENT_BUSY; flock -s 9; exec /srv/apps/hello-s
 idle_timeout = "500ms"
 
 [process.tstatus]
-command = "/bin/sh -c 'systemd-notify --status=\"busy: a report\"; exec /srv/apps/hello-static'"
+command = "/srv/apps/hello-static --status 'busy: a report'"
 idle_timeout = "500ms"
 
 [process.tmin]

@@ -39,10 +39,6 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p("WorkingDirectory", Value::Str(directory)),
         p(environment::PROPERTY, Value::Strs(environment)),
     ];
-    if job.park_helper().is_some() {
-        // The stub tells that it is parked, and the app is the same process.
-        list.push(p("NotifyAccess", str("main")));
-    }
     if !job.def.systemd_listens() {
         // The app would take the trigger for its own listener. A relay takes the names away itself: the
         // stub of a parked instance closes what is not passed on.
@@ -59,8 +55,9 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
             ]),
         ),
         p("CollectMode", str("inactive")),
-        // `systemd-notify --status=busy` comes from a process of its own.
-        p("NotifyAccess", str("all")),
+        // The stub tells that it is parked, and an app that it is busy. What else runs in the instance has
+        // no say: a child could put off the end of a stop, and the exposure would be higher.
+        p("NotifyAccess", str("main")),
         p("KillMode", str("mixed")),
         p("TimeoutStartUSec", micros(job.def.startup_timeout)),
         p("TimeoutStopUSec", micros(job.def.stop_timeout)),

@@ -37,6 +37,15 @@ struct Options {
     start_delay: Duration,
 }
 
+/// Tells systemd, as sd_notify(3) does.
+fn notify(state: &str) {
+    if let (Some(path), Ok(socket)) =
+        (std::env::var_os("NOTIFY_SOCKET"), std::os::unix::net::UnixDatagram::unbound())
+    {
+        let _ = socket.send_to(state.as_bytes(), path);
+    }
+}
+
 fn options() -> Result<Options, String> {
     let mut options = Options { id: "hello".into(), ..Options::default() };
     let mut args = std::env::args().skip(1);
@@ -53,6 +62,7 @@ fn options() -> Result<Options, String> {
                 options.port = Some(u16::try_from(number()?).map_err(|err| err.to_string())?);
             }
             "--id" => options.id = value,
+            "--status" => notify(&format!("STATUS={value}")),
             "--sleep" => {
                 std::thread::sleep(Duration::from_secs(number()?));
                 std::process::exit(0);
