@@ -67,6 +67,11 @@ impl Instance {
         }
     }
 
+    /// Whether what systemd starts is the stub, and nobody has taken it since.
+    pub(super) fn is_being_parked(&self) -> bool {
+        self.parking.load(Ordering::Acquire) && !self.taken.load(Ordering::SeqCst)
+    }
+
     /// Whether it is parked or about to be.
     fn has_seat(&self) -> bool {
         self.parking.load(Ordering::Acquire) || self.depth() == Depth::Parked

@@ -61,6 +61,8 @@ impl<H: Host> Agent<H> {
         let disk_full = super::limits::disk_full(&instance.name, instance);
         let state = match instance.phase() {
             Phase::Running => State::Running,
+            // It only comes up to wait for a request: nobody has asked for it.
+            Phase::Starting if instance.is_being_parked() => State::Asleep,
             Phase::Starting => State::Starting,
             Phase::Stopping => State::Stopping,
             _ if disk_full.is_some() => State::Failed,
@@ -73,6 +75,7 @@ impl<H: Host> Agent<H> {
             Phase::Asleep | Phase::Failed => Tier::Stopped,
             Phase::Frozen => Tier::Frozen,
             Phase::Parked => Tier::Parked,
+            Phase::Starting if instance.is_being_parked() => Tier::Stopped,
             Phase::Running if instance.depth() == Depth::Reclaimed => Tier::Reclaimed,
             Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
         };
