@@ -16,8 +16,8 @@ memory_max = "48M"
 swap_max = 0
 tasks_max = 40
 cpu = 0.4
-cpu_weight = 10
-io_weight = 10
+cpu_weight = 1
+io_weight = 1
 io_write_max = "2M"
 [process.greedy.max]
 memory_max = "128M"

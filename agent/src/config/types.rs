@@ -225,6 +225,20 @@ pub enum Restart {
 }
 
 impl Definition {
+    /// The limits of all its instances together. Instances of different processes compete through the
+    /// slices of their processes, so a weight of the instances is one of the slice unless that has its own.
+    #[must_use]
+    pub fn totals(&self) -> ResourceLimits {
+        let mut totals = self.total.clone();
+        for weight in [Limit::CpuWeight, Limit::IoWeight] {
+            if let (None, Some(value)) = (totals.get(weight), self.limits.get(weight)) {
+                // It was in range for the instances, and the range is the same.
+                let _ = totals.set(weight, Some(value));
+            }
+        }
+        totals
+    }
+
     /// Whether requests go to a socket that systemd holds, so that connecting is all it takes to wake an
     /// instance: the app takes it over, or a relay serves it for an app on a port of a private network.
     #[must_use]

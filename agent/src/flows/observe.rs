@@ -138,7 +138,8 @@ impl<H: Host> Agent<H> {
         tokio::spawn(async move {
             let details = agent.host.details(&instance.name).await.unwrap_or_default();
             let how = details.result.unwrap_or_else(|| "it ended at once".into());
-            if !enough && !(how.contains(NOT_EXECUTED) && begins(&instance)) {
+            let begun = enough || (how.contains(NOT_EXECUTED) && begins(&instance));
+            if !begun {
                 return;
             }
             if for_good {

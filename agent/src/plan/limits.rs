@@ -60,6 +60,8 @@ pub fn live(limits: &ResourceLimits, data_dir: &std::path::Path) -> Vec<Property
 #[must_use]
 pub fn of_slice(limits: &ResourceLimits, data_dir: &std::path::Path) -> Vec<Property> {
     let mut list = cgroup(limits, &text(data_dir));
+    // Without a weight, that of the unit file (tenement.slice) or of systemd stays.
+    list.retain(|p| !(p.name.ends_with("Weight") && p.is_none()));
     if limits.get(Limit::TasksMax).is_none() {
         // The default of one instance would be far too few for all of them.
         list.retain(|property| property.name != "TasksMax");

@@ -60,10 +60,10 @@ impl Builder {
         config: &Config,
         name: &InstanceName,
     ) -> Result<(), UnitsError> {
-        let of_process = config.processes.get(name.process()).map(|def| &def.total);
+        let of_process = config.processes.get(name.process()).map(|def| def.totals());
         let slices = [
             (plan::OVERALL_SLICE.to_owned(), Some(&config.settings.total)),
-            (plan::process_slice(name.process()), of_process),
+            (plan::process_slice(name.process()), of_process.as_ref()),
         ];
         for (slice, limits) in slices {
             let Some(limits) = limits else { continue };
