@@ -148,6 +148,12 @@ impl<H: Host> Agent<H> {
             self.until_gate_opens(instance).await;
         }
         self.settle(instance).await;
+        // Of one that was parked or frozen meanwhile nobody wants to know whether it listens, and finding
+        // out would wake it.
+        let waits = matches!(instance.phase(), Phase::Parked | Phase::Frozen);
+        if waits && !asked && abandoned(instance) {
+            return Err(given_up(instance));
+        }
         self.refit(instance).await.map_err(|e| self.failed(instance, &e))?;
         let started = Instant::now();
         if instance.phase() == Phase::Frozen {
@@ -189,7 +195,8 @@ impl<H: Host> Agent<H> {
             return Err(WakeError::Gone { name: instance.name.clone() });
         }
         let down = !matches!(instance.units().service, Active::Active | Active::Activating);
-        if down && !std::mem::take(asked) && abandoned(instance) {
+        let waits = matches!(instance.phase(), Phase::Parked | Phase::Frozen);
+        if (down || waits) && !std::mem::take(asked) && abandoned(instance) {
             return Err(given_up(instance));
         }
         Ok(())
