@@ -79,10 +79,11 @@ impl Breaker {
 
     /// Forgets everything.
     pub fn reset(&self) {
-        if self.failures.swap(0, Ordering::Relaxed) != 0 {
-            self.pauses.store(0, Ordering::Relaxed);
-            self.probe_at.store(0, Ordering::Relaxed);
-        }
+        // All of them, whatever is set: an answer that came late may have cleared the failures of one that
+        // is open, which nobody would ever close then.
+        self.failures.store(0, Ordering::Relaxed);
+        self.pauses.store(0, Ordering::Relaxed);
+        self.probe_at.store(0, Ordering::Relaxed);
     }
 }
 
@@ -99,6 +100,15 @@ mod tests {
         assert!(breaker.failed(3));
         assert!(!breaker.failed(3), "opened twice");
         assert!(breaker.refuses().unwrap() <= PAUSE_MIN);
+        breaker.reset();
+        assert!(breaker.refuses().is_none());
+    }
+
+    #[test]
+    fn a_late_answer_does_not_keep_an_open_one_from_being_reset() {
+        let breaker = Breaker::default();
+        assert!((0..3).any(|_| breaker.failed(3)));
+        breaker.answered();
         breaker.reset();
         assert!(breaker.refuses().is_none());
     }

@@ -108,6 +108,7 @@ impl<H: Host> Agent<H> {
     fn is_to_be_parked(&self, instance: &Instance) -> bool {
         instance.phase() == Phase::Asleep
             && instance.failure().is_none()
+            && !instance.care.has_failed()
             && !instance.unparkable.load(Ordering::Relaxed)
             && !instance.removed.load(Ordering::Acquire)
             && self.deserves_seat(instance)
@@ -142,7 +143,7 @@ impl<H: Host> Agent<H> {
             let instances = self.instances.read().expect("no panic while held");
             instances.values().filter(|one| one.has_seat()).cloned().collect()
         };
-        seated.sort_by(|a, b| b.rank().cmp(&a.rank()));
+        seated.sort_by_cached_key(|one| std::cmp::Reverse((one.last_used_ms(), one.name.clone())));
         let mut taken = HashMap::<_, usize>::new();
         for instance in seated {
             let taken = taken.entry(instance.pool()).or_default();

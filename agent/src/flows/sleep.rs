@@ -216,7 +216,8 @@ impl<H: Host> Agent<H> {
         }
         let surplus = asleep.len() - max + max / 20;
         asleep.retain(|one| one.phase() == Phase::Asleep && one.gate.leases() == 0);
-        asleep.sort_by_key(|one| one.last_used_ms());
+        // Cached, since requests change the keys meanwhile.
+        asleep.sort_by_cached_key(|one| one.last_used_ms());
         asleep.truncate(surplus);
         let agent = self.clone();
         tokio::spawn(async move {

@@ -40,7 +40,9 @@ impl<H: Host> Agent<H> {
     pub async fn tide(self: Arc<Self>, pressure: PathBuf) {
         let (mut gauge, mut warm) = (Gauge::default(), HashSet::new());
         let mut since_look = LOOK;
-        self.fill_up().await;
+        // Beside the loop: slow starts must not hold up what pressure asks for.
+        let agent = self.clone();
+        tokio::spawn(async move { agent.fill_up().await });
         loop {
             if since_look >= LOOK.min(self.shortest_rest()) {
                 since_look = Duration::ZERO;
@@ -126,7 +128,8 @@ impl<H: Host> Agent<H> {
             let mine = all.iter().filter(|one| one.name.process() == &definition.name);
             let (up, mut down): (Vec<_>, Vec<_>) =
                 mine.partition(|one| matches!(one.phase(), Phase::Running | Phase::Starting));
-            down.sort_by_key(|one| std::cmp::Reverse(one.last_used_ms()));
+            // Cached, since requests change the keys meanwhile.
+            down.sort_by_cached_key(|one| std::cmp::Reverse(one.last_used_ms()));
             let missing = (definition.tiers.min_running as usize).saturating_sub(up.len());
             for instance in down.into_iter().take(missing) {
                 self.bring_up(instance, "min_running").await;

@@ -81,6 +81,8 @@ pub(super) fn strict(job: &Job, list: &mut Vec<Property>) {
     }
     add(list, "TemporaryFileSystem", Value::Pairs(empty));
     add(list, "BindPaths", Value::Binds(binds));
+    // The lock beside it: to hold a lock, reading is enough (flock(2)).
+    add(list, "BindReadOnlyPaths", Value::Binds(vec![bind(&job.paths.busy, true)]));
     if !writable.is_empty() {
         add(list, "ReadWritePaths", Value::Strs(writable));
     }
