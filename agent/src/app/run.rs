@@ -76,10 +76,11 @@ async fn pause_before_restart() {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
+    let terminated = signals::terminated();
     signals::tell(&[NotifyState::Status("can't work, see the log; trying again soon")]);
     tokio::select! {
         () = tokio::time::sleep(FAILED_PAUSE) => {}
-        () = signals::terminated() => {}
+        () = terminated => {}
     }
 }
 
