@@ -40,7 +40,7 @@ deny:
 # The end-to-end crate needs hosts and is run by e2e, so it isn't among the default members.
 unit:
 	$(call step,Unit tests)
-	cargo test --locked -p tenement-wire -p tenement-agent -p tenement-cli
+	cargo test --locked -p tenement-wire -p tenement-logs -p tenement-agent -p tenement-cli
 	cargo test --locked --manifest-path park/Cargo.toml
 
 # One suite after the other: they share two cores, or their times would mean nothing.
