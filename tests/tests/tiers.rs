@@ -28,6 +28,7 @@ idle_timeout = 0
 command = "/srv/apps/hello-static"
 idle_timeout = "2s"
 freeze_after = "500ms"
+stop_after = "4s"
 dormant_after = "4s"
 
 [process.tbusy]
@@ -231,6 +232,7 @@ fn the_steps_down_end_with_no_unit_loaded() {
     until_tier(host, "tdown:a", "frozen");
     let why = host.ten_json("why tdown:a");
     assert_eq!(why["instance"]["next_step"]["step"], "stops", "{why}");
+    until_tier(host, "tdown:a", "parked");
     until_tier(host, "tdown:a", "stopped");
     until_tier(host, "tdown:a", "dormant");
     assert_eq!(host.get("a.tdown.localhost", "/").status, 200);

@@ -8,8 +8,15 @@ use super::quantity;
 use super::settings::set;
 
 /// The keys of a process and of `[settings.defaults]`.
-pub(super) const KEYS: [&str; 6] =
-    ["reclaim_after", "freeze_after", "park", "dormant_after", "min_running", "keep_warm"];
+pub(super) const KEYS: [&str; 7] = [
+    "reclaim_after",
+    "freeze_after",
+    "park",
+    "stop_after",
+    "dormant_after",
+    "min_running",
+    "keep_warm",
+];
 
 /// How many instances of a process are parked rather than stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub struct Tiers {
     pub freeze_after: Option<Duration>,
     /// How many are parked when they sleep.
     pub park: Park,
+    /// Idleness until one that is parked is stopped; `None` = when others are parked in its place.
+    pub stop_after: Option<Duration>,
     /// Time asleep until its units are unloaded; `None` = only when `loaded_max` is exceeded.
     pub dormant_after: Option<Duration>,
     /// How many of its instances, the most recently used, never go below running.
@@ -55,6 +64,7 @@ impl Default for Tiers {
             reclaim_after: None,
             freeze_after: None,
             park: Park::Auto,
+            stop_after: None,
             dormant_after: None,
             min_running: 0,
             keep_warm: Vec::new(),
@@ -68,6 +78,7 @@ impl Tiers {
         for (key, slot) in [
             ("reclaim_after", &mut self.reclaim_after),
             ("freeze_after", &mut self.freeze_after),
+            ("stop_after", &mut self.stop_after),
             ("dormant_after", &mut self.dormant_after),
         ] {
             let read = |node: &Node, problems: &mut Problems| {

@@ -145,6 +145,10 @@ impl<H: Host> Agent<H> {
         let done = match step {
             Step::Reclaim => self.reclaim(instance).await?,
             Step::Freeze => self.freeze(instance).await?,
+            Step::Stop if instance.phase() == Phase::Parked => {
+                self.stop_parked(instance).await;
+                true
+            }
             Step::Stop => self.put_to_sleep(instance).await?,
             Step::Unload => {
                 self.make_dormant(instance).await;

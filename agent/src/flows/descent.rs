@@ -1,10 +1,12 @@
 //! The next step down, pure: what an unused instance does next, and when.
 //!
 //! ```text
-//! running ──reclaim_after──► reclaimed ──freeze_after──► frozen ──idle_timeout──► stopped ──dormant_after──► dormant
+//! running ──reclaim_after──► reclaimed ──freeze_after──► frozen ──idle_timeout──► parked, if it has a place ──┐
+//!                                                                     ┌── or stopped ◄──stop_after────────────┘
+//!                                                                     └──dormant_after──► dormant
 //! ```
-//! Every step is optional and counted from the last use; only `dormant_after` counts from the stop,
-//! for nobody wants an instance stopped and unloaded in one go.
+//! Every step is optional and counted from the last use; only `dormant_after` counts from the stop (or
+//! the parking), for nobody wants an instance stopped and unloaded in one go.
 
 use std::time::Duration;
 
@@ -125,11 +127,13 @@ fn steps(look: &Look) -> [Timed; 4] {
     };
     let running = phase == Phase::Running;
     let up = matches!(phase, Phase::Running | Phase::Starting | Phase::Frozen);
-    let unload = tiers.dormant_after.filter(|_| phase == Phase::Asleep && !look.kept);
+    let parked = phase == Phase::Parked;
+    let unload = tiers.dormant_after.filter(|_| (parked || phase == Phase::Asleep) && !look.kept);
+    let to_stop = if parked { tiers.stop_after } else { look.idle_timeout };
     [
         at(Step::Reclaim, tiers.reclaim_after, running && depth == Depth::None && !without.reclaim),
         at(Step::Freeze, tiers.freeze_after, running && !look.kept && !without.freeze),
-        at(Step::Stop, look.idle_timeout, up && !look.kept),
+        at(Step::Stop, to_stop, (up || parked) && !look.kept),
         unload.map(|after| (Step::Unload, after, look.rests_ms.max(look.used_ms))),
     ]
 }
@@ -243,6 +247,25 @@ mod tests {
         };
         assert_eq!(asleep(99), Verdict::Wait(s(1), Step::Unload));
         assert_eq!(asleep(100), Verdict::Go(Step::Unload));
+    }
+
+    #[test]
+    fn a_parked_one_is_stopped_at_its_own_time_and_unloaded_like_a_stopped_one() {
+        let tiers = Tiers { stop_after: Some(s(60)), ..tiers() };
+        let parked = |tiers, idle| {
+            decide(&Look {
+                phase: Phase::Parked,
+                depth: Depth::Parked,
+                rests_ms: 970_000,
+                ..look(tiers, idle)
+            })
+        };
+        assert_eq!(parked(&tiers, 40), Verdict::Wait(s(20), Step::Stop));
+        assert_eq!(parked(&tiers, 60), Verdict::Go(Step::Stop));
+        let without = Tiers { stop_after: None, ..tiers.clone() };
+        assert_eq!(parked(&without, 60), Verdict::Wait(s(70), Step::Unload), "since the parking");
+        let none = Tiers { dormant_after: None, ..without };
+        assert_eq!(parked(&none, 999), Verdict::Rest);
     }
 
     #[test]

@@ -121,7 +121,8 @@ impl<H: Host> Agent<H> {
             return Ok(true);
         }
         // A request may have been answered before systemd's report that the service is up.
-        let ran = instance.phase() == Phase::Running || instance.taken.load(Ordering::SeqCst);
+        let ran = matches!(instance.phase(), Phase::Running | Phase::Frozen)
+            || instance.taken.load(Ordering::SeqCst);
         self.stop_behind(&closed, instance).await?;
         drop(closed);
         if ran {
@@ -229,11 +230,17 @@ impl<H: Host> Agent<H> {
 
     /// Unloads an instance's units if nobody uses it.
     pub(super) async fn make_dormant(self: &Arc<Self>, instance: &Arc<Instance>) {
-        let Some(_closed) = Closed::if_idle(instance) else { return };
-        if instance.phase() != Phase::Asleep {
+        let Some(closed) = Closed::if_idle(instance) else { return };
+        if !matches!(instance.phase(), Phase::Asleep | Phase::Parked) {
             return;
         }
         let _because = instance.because(Way::Down, Cause::MakeRoom);
+        if instance.phase() == Phase::Parked
+            && let Err(error) = self.stop_behind(&closed, instance).await
+        {
+            log::warn!("stopping {}, which was parked: {error}", instance.name);
+            return;
+        }
         let unloaded = self.host.unload(&instance.name).await;
         match unloaded {
             Ok(()) => instance.set_units(super::host::Units::default()),

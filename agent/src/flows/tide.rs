@@ -1,7 +1,8 @@
 //! The tide: what concerns many instances at once and nobody's own task.
 //!
 //! ```text
-//! each tick   dormant_after      ─► units of those long asleep are unloaded
+//! each tick   stop_after         ─► those long parked are stopped
+//!             dormant_after      ─► units of those long asleep are unloaded
 //!             keep_warm begins   ─► its instances are started, one after the other
 //!             agent starts       ─► min_running: the last used are started until enough run
 //!             memory pressure    ─► the coldest go one step down, a few each tick
@@ -20,7 +21,7 @@ use super::cool::Outcome;
 use super::descent::{self, Step, Verdict, Without};
 use super::host::Host;
 use super::instance::{Instance, Phase};
-use crate::config::Config;
+use crate::config::{Config, Tiers};
 use crate::kernel::{Gauge, stalled_us};
 
 /// Between two readings of the memory pressure: one read of a small file.
@@ -71,23 +72,29 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// The shortest `dormant_after`, so that it is kept to.
+    /// The shortest `stop_after` or `dormant_after`, so that it is kept to.
     fn shortest_rest(&self) -> Duration {
         let config = self.config.load();
-        let rests = config.processes.values().filter_map(|d| d.tiers.dormant_after);
+        let rests = config.processes.values().flat_map(|d| rests(&d.tiers));
         rests.min().unwrap_or(LOOK) / 4
     }
 
-    /// Unloads those that are due, and starts those whose window has begun.
+    /// Stops and unloads those that are due, and starts those whose window has begun.
     pub fn look_over(self: &Arc<Self>, warm: &mut HashSet<ProcessName>) {
         let config = self.config.load_full();
-        if config.processes.values().any(|d| d.tiers.dormant_after.is_some()) {
-            let due: Vec<_> =
-                self.all().into_iter().filter(|one| self.is_unloadable(one)).collect();
+        if config.processes.values().any(|d| rests(&d.tiers).next().is_some()) {
+            let due: Vec<_> = self
+                .all()
+                .into_iter()
+                .filter_map(|one| self.due_asleep(&one).map(|step| (one, step)))
+                .collect();
             let agent = self.clone();
             tokio::spawn(async move {
-                for instance in due {
-                    let _ = agent.step_down(&instance, Step::Unload, "dormant_after").await;
+                for (instance, step) in due {
+                    let cause = if step == Step::Stop { "stop_after" } else { "dormant_after" };
+                    if let Err(error) = agent.step_down(&instance, step, cause).await {
+                        log::warn!("{}: {error}", instance.name);
+                    }
                 }
             });
         }
@@ -97,13 +104,17 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn is_unloadable(&self, instance: &Instance) -> bool {
-        if instance.phase() != Phase::Asleep {
-            return false;
+    /// The step that one which nobody watches, for it sleeps, is due for.
+    fn due_asleep(&self, instance: &Instance) -> Option<Step> {
+        if !matches!(instance.phase(), Phase::Asleep | Phase::Parked) {
+            return None;
         }
         let setup = instance.setup().clone();
         let look = self.look(instance, &setup.definition, Without::default());
-        descent::decide(&look) == Verdict::Go(Step::Unload)
+        match descent::decide(&look) {
+            Verdict::Go(step) => Some(step),
+            _ => None,
+        }
     }
 
     /// Starts the instances of processes whose window has begun, spread over a while.
@@ -176,6 +187,11 @@ impl<H: Host> Agent<H> {
         }
         done
     }
+}
+
+/// The times after which a sleeping instance goes further down.
+fn rests(tiers: &Tiers) -> impl Iterator<Item = Duration> {
+    [tiers.stop_after, tiers.dormant_after].into_iter().flatten()
 }
 
 /// The processes whose window has begun since the last call; `warm` remembers those of that one.
