@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(parked(&tiers, 60), Verdict::Go(Step::Stop));
         let without = Tiers { stop_after: None, ..tiers.clone() };
         assert_eq!(parked(&without, 60), Verdict::Wait(s(70), Step::Unload), "since the parking");
-        let none = Tiers { dormant_after: None, ..without };
+        let none = Tiers { dormant_after: None, ..without.clone() };
         assert_eq!(parked(&none, 999), Verdict::Rest);
     }
 
