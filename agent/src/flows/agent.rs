@@ -17,7 +17,7 @@ use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
 use crate::routes::{Route, RouteTable, host_of};
 use crate::store::history::History;
-use crate::store::{Registered, Store};
+use crate::store::{GaveUp, Registered, Store};
 use crate::upstream::{Check, Target};
 
 /// Pairs of units created side by side: more only lengthens PID 1's queue (`systemd` creates
@@ -43,6 +43,8 @@ pub struct Agent<H> {
     /// Those of them that were in an earlier config. They may still run and be in use; should their
     /// process return, a second lease count for the same units would stop them under open requests.
     parked: Mutex<BTreeMap<InstanceName, Arc<Instance>>>,
+    /// Which registered instances without a process had failed before this agent began.
+    failed_orphans: Mutex<BTreeMap<InstanceName, GaveUp>>,
     /// Held while instances are registered or the config is replaced: one after the other.
     pub(super) changes: tokio::sync::Mutex<()>,
     pub(super) loads: Semaphore,
@@ -69,6 +71,7 @@ impl<H: Host> Agent<H> {
             instances: RwLock::default(),
             orphans: Mutex::default(),
             parked: Mutex::default(),
+            failed_orphans: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
@@ -97,6 +100,10 @@ impl<H: Host> Agent<H> {
 
     fn parked(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Arc<Instance>>> {
         self.parked.lock().expect("no panic while held")
+    }
+
+    pub(super) fn failed_orphans(&self) -> MutexGuard<'_, BTreeMap<InstanceName, GaveUp>> {
+        self.failed_orphans.lock().expect("no panic while held")
     }
 
     fn orphan(&self, one: Registered) {
@@ -144,6 +151,9 @@ impl<H: Host> Agent<H> {
                             if let Some(history) = self.history.get() {
                                 instance.keep_history(history, old);
                             }
+                            if let Some(gave_up) = self.failed_orphans().remove(&instance.name) {
+                                instance.care.set_failed(gave_up);
+                            }
                             Arc::new(instance)
                         }
                     });
@@ -171,6 +181,7 @@ impl<H: Host> Agent<H> {
     pub fn dismiss(&self, name: &InstanceName) {
         let gone = self.instances.write().expect("no panic while held").remove(name);
         self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
+        self.failed_orphans().remove(name);
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();

@@ -64,8 +64,10 @@ impl<H: Host> Agent<H> {
     /// The database can't be read.
     pub async fn recall_failed(&self) -> Result<(), StoreError> {
         for (name, gave_up) in self.store.failed().await? {
-            if let Some(instance) = self.known(&name) {
-                instance.care.set_failed(gave_up);
+            match self.known(&name) {
+                Some(instance) => instance.care.set_failed(gave_up),
+                // Its process may come back with a later config.
+                None => drop(self.failed_orphans().insert(name, gave_up)),
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 use tenement_agent::flows::management::{ManageError, Management as _};
 use tenement_agent::flows::{Lease, Phase, Served};
 use tenement_agent::routes::Route;
+use tenement_agent::store::{GaveUp, Origin};
+use tenement_wire::InstanceName;
 
 use super::poll::until;
 use super::world::{MODES, World};
@@ -132,4 +134,24 @@ async fn a_config_names_instances_that_a_reload_registers() {
     assert!(Lease::take(&asleep).is_some() || asleep.gate.is_closed());
     let error = world.manager.remove(&asleep.name, false).await.unwrap_err();
     assert!(matches!(error, ManageError::Conflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_instance_that_had_failed_is_failed_still_when_its_process_comes_back() {
+    let world = World::new("", FD).await;
+    let range = world.agent.config.load().settings.port_range;
+    let name: InstanceName = "gone:1".parse().unwrap();
+    let one = world.agent.store.register(name.clone(), Origin::Api, range).await.unwrap();
+    let gave_up = GaveUp { reason: "it crashed too often".into(), at_ms: 1 };
+    world.agent.store.set_failed(name.clone(), Some(gave_up.clone())).await.unwrap();
+    // As at the start of an agent whose config lacks the process.
+    world.agent.admit([one]);
+    world.agent.recall_failed().await.unwrap();
+    world.write(&format!("{FD}[process.gone]\ncommand = \"/app\"\n"));
+    world.manager.reload().await.unwrap();
+    assert_eq!(world.get("gone:1").care.failed(), Some(gave_up));
+    let refused = world.request("gone:1").await.unwrap_err();
+    assert!(refused.to_string().contains("it crashed too often"), "{refused}");
+    world.manager.reset(&name).await.unwrap();
+    drop(world.request("gone:1").await.unwrap());
 }
