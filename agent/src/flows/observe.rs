@@ -152,11 +152,13 @@ impl<H: Host> Agent<H> {
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} did not start: {}", instance.name, failure.reason);
             // Closing the socket also ends the connections that wait in it, so their requests are
             // answered now and not at their deadline.
-            let _because = instance.because(Way::Down, Cause::Crash);
-            match agent.host.unload(&instance.name).await {
-                Ok(()) => instance.set_units(Units::default()),
-                Err(error) => log::warn!("unloading {}: {error}", instance.name),
+            let closed = agent.shut(&instance).await;
+            // It may have answered meanwhile, or an operator have given it a new chance.
+            if instance.failure().is_some_and(|now| now.at == failure.at) {
+                let _because = instance.because(Way::Down, Cause::Crash);
+                agent.unload_behind(&closed, &instance).await;
             }
+            drop(closed);
             instance.forget_crashes();
             instance.giving_up.store(false, Ordering::Release);
         });

@@ -146,6 +146,24 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             }
         };
+        self.drain(instance).await;
+        // Whatever puts it to sleep later, it is not parked before somebody has used it.
+        instance.taken.store(false, Ordering::SeqCst);
+        self.stop_behind(&closed, instance).await
+    }
+
+    /// Closes its gate whatever is open, after a stop that is under way.
+    pub(super) async fn shut(&self, instance: &Arc<Instance>) -> Closed {
+        loop {
+            if let Some(closed) = Closed::force(instance) {
+                return closed;
+            }
+            self.until_gate_opens(instance).await;
+        }
+    }
+
+    /// Gives requests that are under way `stop_timeout` to end; the gate is closed.
+    pub(super) async fn drain(&self, instance: &Instance) {
         instance.care.hush.notify_waiters();
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
         let _ = tokio::time::timeout(drain, async {
@@ -160,9 +178,6 @@ impl<H: Host> Agent<H> {
             }
         })
         .await;
-        // Whatever puts it to sleep later, it is not parked before somebody has used it.
-        instance.taken.store(false, Ordering::SeqCst);
-        self.stop_behind(&closed, instance).await
     }
 
     pub(super) async fn until_gate_opens(&self, instance: &Instance) {
