@@ -330,7 +330,9 @@ impl Instance {
     /// Notes what systemd said of both.
     pub fn set_units(&self, units: Units) {
         self.socket.store(units.socket as u8, Ordering::Release);
-        self.note_parked(units.parked);
+        if units.service == Active::Active {
+            self.note_parked(units.parked);
+        }
         self.set_service(units.service);
     }
 

@@ -71,8 +71,10 @@ impl<H: Host> Agent<H> {
             return;
         }
         let before = instance.units().service;
-        // First, so that a parked one never looks as if it ran.
-        instance.note_parked(report.parked);
+        // First, so that a parked one never looks as if it ran; and not when it ends, for the same reason.
+        if report.active == Active::Active {
+            instance.note_parked(report.parked);
+        }
         instance.set_service_as(report);
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
