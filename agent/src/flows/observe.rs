@@ -171,10 +171,22 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// What the bus said; nothing is changed then (never "unknown, so gone").
     pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
-        let loaded: std::collections::HashMap<_, _> = self.host.list().await?.into_iter().collect();
+        let mut loaded: std::collections::HashMap<_, _> =
+            self.host.list().await?.into_iter().collect();
         let (mut running, mut active) = (0, Vec::new());
         for instance in self.all_known() {
-            let units = loaded.get(&instance.name).copied().unwrap_or_default();
+            let units = match loaded.remove(&instance.name) {
+                Some(Ok(units)) => units,
+                Some(Err(error)) => match self.host.units(&instance.name).await {
+                    Ok(units) => units,
+                    Err(_) => {
+                        // What is known of it stays; its next event tells.
+                        log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "asking systemd about {}: {error}", instance.name);
+                        continue;
+                    }
+                },
+                None => Units::default(),
+            };
             if instance.units() == Units::default() && units != Units::default() {
                 // Loaded by an earlier agent, perhaps from an earlier config.
                 instance.mark_stale();
