@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use arc_swap::ArcSwap;
@@ -55,6 +55,10 @@ pub struct Agent<H> {
     pub(super) parkings: Semaphore,
     /// Held while parked instances are stopped because there are too many.
     pub(super) seats: tokio::sync::Mutex<()>,
+    /// Held while those long asleep are unloaded.
+    pub(super) unloads: Arc<tokio::sync::Mutex<()>>,
+    /// How many of the coldest were found busy under memory pressure.
+    pub(super) passed_over: AtomicUsize,
 }
 
 impl<H: Host> Agent<H> {
@@ -78,6 +82,8 @@ impl<H: Host> Agent<H> {
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
+            unloads: Arc::default(),
+            passed_over: AtomicUsize::new(0),
         })
     }
 
