@@ -11,6 +11,7 @@ pub mod descent;
 pub mod disk;
 pub mod edge;
 mod failures;
+pub mod fate;
 mod few;
 mod giveup;
 pub mod health;
@@ -46,6 +47,7 @@ use tenement_wire::InstanceName;
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
 pub use management::{ManageError, Management, Spawn};
+pub use refuse::refuse_while_backing_off;
 pub use secrets::{SecretOrder, SecretValue};
 pub use throttle::{Refusal, Turn};
 
