@@ -51,8 +51,8 @@ impl Edge {
 }
 
 impl Host for Edge {
-    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
-        steadily(|| self.units.load(name, with)).await.map(|_| ())
+    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        steadily(|| self.units.load(name, with)).await.map(|loaded| !loaded.stale)
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -147,7 +147,10 @@ impl Host for Edge {
     }
 
     async fn busy(&self, name: &InstanceName, run_dir: &Path) -> Option<String> {
-        if kernel::lock_is_held(&busy_lock(name, run_dir)) {
+        let lock = busy_lock(name, run_dir);
+        // Files may be slow, and the runtime has requests to serve.
+        let held = tokio::task::spawn_blocking(move || kernel::lock_is_held(&lock));
+        if held.await.unwrap_or(false) {
             return Some("a held busy lock".into());
         }
         let status = self.systemd.status_text(&name.service_unit()).await.ok()?;

@@ -84,12 +84,13 @@ pub enum HostError {
 
 /// systemd and the unit helper, as the flows use them. Every verb is idempotent.
 pub trait Host: Send + Sync + 'static {
-    /// Makes the pair of units if it isn't there in its newest revision.
+    /// Makes the pair of units if it isn't there in its newest revision; `false` if the service is up in an
+    /// older one, which stays until it ends.
     fn load(
         &self,
         name: &InstanceName,
         with: &Particulars,
-    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
     /// Stops both units, which also unloads them.
     fn unload(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts the service of a loaded pair and waits for its job.

@@ -249,7 +249,7 @@ async fn ask(
 }
 
 impl Host for FakeHost {
-    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<(), HostError> {
+    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<bool, HostError> {
         self.begin("load").await?;
         let instance = self.0.agent.get().and_then(Weak::upgrade).and_then(|a| a.get(name));
         let instance = instance.ok_or_else(|| HostError::Config(format!("{name}: no config")))?;
@@ -265,7 +265,7 @@ impl Host for FakeHost {
             let (name, active) = (name.clone(), Active::Active);
             self.report(Report::of(name, Unit::Socket, active));
         }
-        Ok(())
+        Ok(self.script(|s| !s.failing.contains_key("refit")))
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {

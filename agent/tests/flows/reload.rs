@@ -1,5 +1,6 @@
 //! A new config: what runs goes on, what starts is new, what left can come back.
 
+use tenement_agent::flows::host::HostError;
 use tenement_agent::flows::management::{ManageError, Management as _};
 use tenement_agent::flows::{Lease, Phase, Served};
 use tenement_agent::routes::Route;
@@ -154,4 +155,17 @@ async fn an_instance_that_had_failed_is_failed_still_when_its_process_comes_back
     assert!(refused.to_string().contains("it crashed too often"), "{refused}");
     world.manager.reset(&name).await.unwrap();
     drop(world.request("gone:1").await.unwrap());
+}
+
+#[tokio::test]
+async fn units_that_are_loaded_in_an_older_revision_stay_stale() {
+    let world = World::with(FD, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    instance.mark_stale();
+    world.host.fail("refit", Some(HostError::Failed("it is up in an older one".into())));
+    world.agent.preload(vec![instance.clone()]).await;
+    assert!(instance.staleness() > 0, "the older revision was taken for the new one");
+    world.host.fail("refit", None);
+    world.agent.preload(vec![instance.clone()]).await;
+    assert_eq!(instance.staleness(), 0);
 }
