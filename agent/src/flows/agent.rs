@@ -1,13 +1,13 @@
 //! The registry of instances and what the flows share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use arc_swap::ArcSwap;
-use tenement_wire::InstanceName;
 use tenement_wire::dto::ConfigProblem;
+use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::host::Host;
@@ -57,6 +57,8 @@ pub struct Agent<H> {
     pub(super) seats: tokio::sync::Mutex<()>,
     /// Held while those long asleep are unloaded.
     pub(super) unloads: Arc<tokio::sync::Mutex<()>>,
+    /// What was said of a process once and is not repeated: a few sentences for each.
+    pub(super) said: Mutex<HashSet<(ProcessName, &'static str)>>,
     /// How many of the coldest were found busy under memory pressure.
     pub(super) passed_over: AtomicUsize,
 }
@@ -83,6 +85,7 @@ impl<H: Host> Agent<H> {
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
             unloads: Arc::default(),
+            said: Mutex::default(),
             passed_over: AtomicUsize::new(0),
         })
     }

@@ -17,6 +17,7 @@ mod giveup;
 pub mod health;
 pub mod host;
 pub mod instance;
+mod lacks;
 pub mod lease;
 mod limits;
 mod listing;

@@ -95,7 +95,12 @@ impl<H: Host> Agent<H> {
             Ok(Outcome::InUse) => Next::Told,
             Ok(Outcome::Busy(_)) => Next::Pause(BUSY),
             Err(error) => {
-                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{}: a step down ({step:?}) failed: {error}", instance.name);
+                // Each use would make it news again, and it is the same as before.
+                let level = match self.is_news(instance.name.process(), step.verb()) {
+                    true => log::Level::Warn,
+                    false => log::Level::Debug,
+                };
+                log::log!(level, TENEMENT_INSTANCE = instance.name.to_string(); "{}: a step down ({step:?}) failed: {error}", instance.name);
                 match step {
                     // The next step takes its place until it is used again.
                     Step::Reclaim => failed.without.reclaim = true,

@@ -57,6 +57,7 @@ impl<H: Host> Agent<H> {
         loop {
             if since_look >= LOOK.min(self.shortest_rest()) {
                 since_look = Duration::ZERO;
+                self.warn_of_lacks();
                 self.look_over(&mut warm);
             }
             tokio::time::sleep(TICK).await;

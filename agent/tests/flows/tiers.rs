@@ -305,6 +305,16 @@ async fn a_look_at_ten_thousand_instances_compares_each_with_few_others() {
 }
 
 #[tokio::test]
+async fn a_configured_step_that_the_host_lacks_is_warned_of_once_per_process_and_cause() {
+    let text = format!("{COOL}[process.two]\ncommand = \"/app\"\nfreeze_after = \"1s\"\n");
+    let world = World::with(&text, &["fd:1", "fd:2", "two:1"]).await;
+    assert_eq!(world.agent.warn_of_lacks(), 0, "nothing is lacking");
+    world.host.lack(Lacks { reclaim: true, freeze: true });
+    assert_eq!(world.agent.warn_of_lacks(), 3);
+    assert_eq!(world.agent.warn_of_lacks(), 0, "it was said again");
+}
+
+#[tokio::test]
 async fn instances_are_started_when_their_window_begins_and_only_then() {
     let text = "[process.fd]\ncommand = \"/app\"\nkeep_warm = [\"Mon 08:00-09:00\"]\n";
     let world = World::with(text, &["fd:1", "fd:2"]).await;
