@@ -154,3 +154,51 @@ fn request(kept: &mut Option<Client>, domain: &str) -> std::io::Result<Response>
     }
     kept.as_mut().expect("just made").get(domain, "/")
 }
+
+/// Clients that come again and again on a kept connection, each with its own rhythm, until the result is called:
+/// that ends them and gives how many requests were answered and how many failed. `pause` says how long the client
+/// of that number waits after its round of that number.
+///
+/// # Panics
+/// When a connection is refused.
+pub fn rhythm(
+    host: &Host,
+    domain: &str,
+    clients: u64,
+    pause: fn(round: u64, client: u64) -> Duration,
+) -> impl FnOnce() -> (u64, u64) + use<> {
+    let shared = Arc::new(Shared::default());
+    let failed = Arc::new(AtomicU64::new(0));
+    let one = |n: u64| {
+        let (shared, failed, domain) = (shared.clone(), failed.clone(), domain.to_owned());
+        let mut client = Client::new(host.connect(PORT).expect("accepted"));
+        std::thread::spawn(move || {
+            for round in 0_u64.. {
+                if shared.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                match client.get(&domain, "/") {
+                    Ok(answer) if answer.status == 200 => {
+                        shared.answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    other => {
+                        eprintln!("failed: {other:?}");
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                }
+                // Not a wait for anything: the rhythm of the clients is the test.
+                std::thread::park_timeout(pause(round, n));
+            }
+        })
+    };
+    let threads: Vec<_> = (0..clients).map(one).collect();
+    move || {
+        shared.stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.thread().unpark();
+            thread.join().expect("no client panics");
+        }
+        (shared.answered.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
+    }
+}

@@ -1,23 +1,21 @@
 //! Sleep: idle instances stop, instances in use never do, and no request is lost over a stop.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tenement_tests::host::PORT;
+use tenement_tests::load::rhythm;
 use tenement_tests::results::Figure;
-use tenement_tests::{Client, Host, until};
+use tenement_tests::{Host, until};
 
 const CONFIG: &str = r#"
 # Stopped and not parked, for these tests look at systemd's units; parking has tests of its own.
 [process.sfd]
 command = "/srv/apps/hello-static"
-idle_timeout = "1s"
+idle_timeout = "400ms"
 park = 0
 
 [process.sport]
 command = "/srv/apps/hello-static --port {port}"
-idle_timeout = "1s"
+idle_timeout = "400ms"
 park = 0
 
 [process.srace]
@@ -66,7 +64,7 @@ fn an_open_stream_keeps_its_instance_awake_beyond_its_idle_timeout() {
     assert_eq!(client.head().expect("a head").status, 200);
     // Three idle timeouts and more pass while only this stream is open.
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(4) {
+    while begin.elapsed() < Duration::from_millis(1600) {
         assert!(client.chunk().expect("the stream goes on").is_some());
     }
     assert_eq!(host.state("sfd:stream"), "running");
@@ -78,7 +76,7 @@ fn an_open_stream_keeps_its_instance_awake_beyond_its_idle_timeout() {
 fn a_slow_request_keeps_its_instance_awake_beyond_its_idle_timeout() {
     let host = host();
     spawn(host, "sfd:slow");
-    let answer = host.get("slow.sfd.localhost", "/slow/3000");
+    let answer = host.get("slow.sfd.localhost", "/slow/1200");
     assert_eq!(answer.status, 200, "{answer:?}");
     host.until_asleep("sfd:slow");
 }
@@ -100,60 +98,35 @@ fn an_instance_in_use_is_not_put_to_sleep_without_force() {
     });
 }
 
-/// Requests without a pause from `clients` connections until told to stop; gives answered and failed.
-fn load(host: &Host, domain: &str, clients: usize) -> impl FnOnce() -> (u32, u32) + use<> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-    let threads: Vec<_> = (0..clients)
-        .map(|_| {
-            let (stop, counts, domain) = (stop.clone(), counts.clone(), domain.to_owned());
-            let mut client = Client::new(host.connect(PORT).expect("accepted"));
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    match client.get(&domain, "/") {
-                        Ok(answer) if answer.status == 200 => {
-                            counts.0.fetch_add(1, Ordering::Relaxed)
-                        }
-                        other => {
-                            eprintln!("failed: {other:?}");
-                            counts.1.fetch_add(1, Ordering::Relaxed);
-                            return;
-                        }
-                    };
-                }
-            })
-        })
-        .collect();
-    move || {
-        stop.store(true, Ordering::Relaxed);
-        for thread in threads {
-            thread.join().expect("no panic");
-        }
-        (counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed))
-    }
-}
-
 #[test]
 fn a_thousand_stops_under_requests_fail_none() {
     let host = host();
     let systemd = host.systemd();
-    let mut failed_in_all = 0;
+    let mut failed_in_all = 0_u64;
     // A stop by hand may end as "canceled", when a request starts the service again during it.
-    for (name, stops, command, tolerate) in [
+    let races = [
         ("srace:a", 400, "ten stop srace:a -q", "exit 1"),
         ("sracesock:a", 200, "ten stop sracesock:a -q", "exit 1"),
         ("srace:b", 400, "systemctl stop ten-srace@b.service", "true"),
-    ] {
-        spawn(host, name);
+    ];
+    races.iter().for_each(|(name, ..)| spawn(host, name));
+    // All three side by side: a stop mostly waits for systemd.
+    let loads = races.map(|(name, ..)| {
         let (process, id) = name.split_once(':').expect("process:id");
-        let finish = load(host, &format!("{id}.{process}.localhost"), 4);
-        host.run(&format!("for i in $(seq {stops}); do {command} || {tolerate}; done"));
+        rhythm(host, &format!("{id}.{process}.localhost"), 2, |_, _| Duration::from_millis(1))
+    });
+    let stopping = races.map(|(name, stops, command, tolerate)| {
+        let script = format!("for i in $(seq {stops}); do {command} || {tolerate}; done");
+        (name, stops, std::thread::spawn(move || host.run(&script)))
+    });
+    for ((name, stops, thread), finish) in stopping.into_iter().zip(loads) {
+        thread.join().expect("all stops succeed");
         let (answered, failed) = finish();
         println!("{name}: {stops} stops, {answered} answered, {failed} failed");
         assert!(answered > 100, "{name}: only {answered} were answered");
         failed_in_all += failed;
     }
-    let value = f64::from(failed_in_all);
+    let value = failed_in_all as f64;
     Figure { name: "race.stop.failed", value, systemd, ..Figure::default() }.record();
     assert_eq!(failed_in_all, 0);
 }

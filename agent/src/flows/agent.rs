@@ -1,13 +1,13 @@
 //! The registry of instances and what the flows share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use arc_swap::ArcSwap;
-use tenement_wire::InstanceName;
 use tenement_wire::dto::ConfigProblem;
+use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::host::Host;
@@ -17,7 +17,7 @@ use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
 use crate::routes::{Route, RouteTable, host_of};
 use crate::store::history::History;
-use crate::store::{Registered, Store};
+use crate::store::{GaveUp, Registered, Store};
 use crate::upstream::{Check, Target};
 
 /// Pairs of units created side by side: more only lengthens PID 1's queue (`systemd` creates
@@ -43,6 +43,8 @@ pub struct Agent<H> {
     /// Those of them that were in an earlier config. They may still run and be in use; should their
     /// process return, a second lease count for the same units would stop them under open requests.
     parked: Mutex<BTreeMap<InstanceName, Arc<Instance>>>,
+    /// Which registered instances without a process had failed before this agent began.
+    failed_orphans: Mutex<BTreeMap<InstanceName, GaveUp>>,
     /// Held while instances are registered or the config is replaced: one after the other.
     pub(super) changes: tokio::sync::Mutex<()>,
     pub(super) loads: Semaphore,
@@ -53,6 +55,12 @@ pub struct Agent<H> {
     pub(super) parkings: Semaphore,
     /// Held while parked instances are stopped because there are too many.
     pub(super) seats: tokio::sync::Mutex<()>,
+    /// Held while those long asleep are unloaded.
+    pub(super) unloads: Arc<tokio::sync::Mutex<()>>,
+    /// What was said of a process once and is not repeated: a few sentences for each.
+    pub(super) said: Mutex<HashSet<(ProcessName, &'static str)>>,
+    /// How many of the coldest were found busy under memory pressure.
+    pub(super) passed_over: AtomicUsize,
 }
 
 impl<H: Host> Agent<H> {
@@ -69,12 +77,16 @@ impl<H: Host> Agent<H> {
             instances: RwLock::default(),
             orphans: Mutex::default(),
             parked: Mutex::default(),
+            failed_orphans: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
+            unloads: Arc::default(),
+            said: Mutex::default(),
+            passed_over: AtomicUsize::new(0),
         })
     }
 
@@ -97,6 +109,10 @@ impl<H: Host> Agent<H> {
 
     fn parked(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Arc<Instance>>> {
         self.parked.lock().expect("no panic while held")
+    }
+
+    pub(super) fn failed_orphans(&self) -> MutexGuard<'_, BTreeMap<InstanceName, GaveUp>> {
+        self.failed_orphans.lock().expect("no panic while held")
     }
 
     fn orphan(&self, one: Registered) {
@@ -144,6 +160,9 @@ impl<H: Host> Agent<H> {
                             if let Some(history) = self.history.get() {
                                 instance.keep_history(history, old);
                             }
+                            if let Some(gave_up) = self.failed_orphans().remove(&instance.name) {
+                                instance.care.set_failed(gave_up);
+                            }
                             Arc::new(instance)
                         }
                     });
@@ -171,6 +190,7 @@ impl<H: Host> Agent<H> {
     pub fn dismiss(&self, name: &InstanceName) {
         let gone = self.instances.write().expect("no panic while held").remove(name);
         self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
+        self.failed_orphans().remove(name);
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();

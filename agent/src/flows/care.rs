@@ -123,7 +123,8 @@ impl Care {
         self.has_failed().then(|| self.rare().as_ref()?.gave_up.clone()).flatten()
     }
 
-    pub(super) fn set_failed(&self, gave_up: GaveUp) {
+    /// Notes that it has failed for good.
+    pub fn set_failed(&self, gave_up: GaveUp) {
         self.with(|rare| rare.gave_up = Some(gave_up));
         self.given_up.store(true, Ordering::Release);
     }

@@ -15,6 +15,7 @@ use tenement_wire::status::Cause;
 use super::agent::Agent;
 use super::checkup::close_if_idle;
 use super::descent::{self, Look, Step, Without};
+use super::few::Few;
 use super::host::{Host, HostError};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use super::story::Way;
@@ -72,6 +73,18 @@ impl<H: Host> Agent<H> {
         definition: &'a Definition,
         failed: Without,
     ) -> Look<'a> {
+        let kept = self.kept(instance, definition).is_some();
+        self.look_knowing(instance, definition, failed, kept)
+    }
+
+    /// The same, where it is known whether it is kept running.
+    fn look_knowing<'a>(
+        &self,
+        instance: &Instance,
+        definition: &'a Definition,
+        failed: Without,
+        kept: bool,
+    ) -> Look<'a> {
         let phase = instance.phase();
         // One that has not come so far as to listen gets the time that it may take for that.
         let idle_timeout = definition.idle_timeout.map(|idle| match phase {
@@ -86,7 +99,7 @@ impl<H: Host> Agent<H> {
             phase,
             depth: instance.depth(),
             leases: instance.gate.leases(),
-            kept: self.kept(instance, definition).is_some(),
+            kept,
             idle_timeout,
             tiers: &definition.tiers,
             without: Without {
@@ -96,31 +109,33 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// Why it may not go below running now.
-    pub(super) fn kept(&self, instance: &Instance, definition: &Definition) -> Option<Kept> {
-        let tiers = &definition.tiers;
-        if !tiers.keep_warm.is_empty() {
-            let (day, minute) = self.host.local_time();
-            if tiers.keep_warm.iter().any(|window| window.contains(day, minute)) {
-                return Some(Kept::Warm);
-            }
-        }
-        (tiers.min_running > 0 && self.used_later(instance) < tiers.min_running as usize)
-            .then_some(Kept::Few)
+    /// What the decision looks at, for one of many: `few` was looked up for all of them.
+    pub(super) fn look_among<'a>(
+        &self,
+        few: &Few,
+        instance: &Instance,
+        definition: &'a Definition,
+    ) -> Look<'a> {
+        let kept = self.is_warm(definition) || few.keeps(instance);
+        self.look_knowing(instance, definition, Without::default(), kept)
     }
 
-    /// How many of its process are up and were used later. Names make the order a total one, so that
-    /// of two that decide at once not both go, and not both stay.
-    fn used_later(&self, instance: &Instance) -> usize {
-        let mine = (instance.last_used_ms(), &instance.name);
-        let up = |one: &Instance| matches!(one.phase(), Phase::Running | Phase::Starting);
-        let instances = self.instances.read().expect("no panic while held");
-        let later = instances.values().filter(|one| {
-            one.name.process() == instance.name.process()
-                && up(one)
-                && (one.last_used_ms(), &one.name) > mine
-        });
-        later.count()
+    fn is_warm(&self, definition: &Definition) -> bool {
+        let windows = &definition.tiers.keep_warm;
+        if windows.is_empty() {
+            return false;
+        }
+        let (day, minute) = self.host.local_time();
+        windows.iter().any(|window| window.contains(day, minute))
+    }
+
+    /// Why it may not go below running now.
+    pub(super) fn kept(&self, instance: &Instance, definition: &Definition) -> Option<Kept> {
+        if self.is_warm(definition) {
+            return Some(Kept::Warm);
+        }
+        let most = definition.tiers.min_running as usize;
+        (most > 0 && self.is_one_of(most, instance)).then_some(Kept::Few)
     }
 
     /// Takes one step down; `cause` is for the log.
@@ -259,14 +274,14 @@ impl<H: Host> Agent<H> {
     }
 
     /// The next step down, for people.
-    pub(super) fn next_step(&self, instance: &Instance) -> Option<NextStep> {
+    pub(super) fn next_step(&self, few: &Few, instance: &Instance) -> Option<NextStep> {
         let setup = instance.setup().clone();
-        let (step, left) =
-            match descent::decide(&self.look(instance, &setup.definition, Without::default())) {
-                descent::Verdict::Go(step) => (step, 0),
-                descent::Verdict::Wait(left, step) => (step, left.as_millis() as u64),
-                descent::Verdict::InUse | descent::Verdict::Rest => return None,
-            };
+        let (step, left) = match descent::decide(&self.look_among(few, instance, &setup.definition))
+        {
+            descent::Verdict::Go(step) => (step, 0),
+            descent::Verdict::Wait(left, step) => (step, left.as_millis() as u64),
+            descent::Verdict::InUse | descent::Verdict::Rest => return None,
+        };
         let at_ms = (now_ms() + left + 500) / 1000 * 1000;
         Some(NextStep { step: step.verb().into(), at_ms })
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tenement_wire::status::ServiceView;
 use tenement_wire::{InstanceName, SecretView};
 
-use super::host::{Active, Details, Host, HostError, Lacks, Units};
+use super::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
+use super::listing;
 use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills};
@@ -50,8 +51,8 @@ impl Edge {
 }
 
 impl Host for Edge {
-    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<(), HostError> {
-        steadily(|| self.units.load(name, with)).await.map(|_| ())
+    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
+        steadily(|| self.units.load(name, with)).await.map(|loaded| !loaded.stale)
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -127,6 +128,10 @@ impl Host for Edge {
         }
     }
 
+    fn peeks(&self) -> bool {
+        self.slice_root.is_some()
+    }
+
     fn peek_frozen(&self, name: &InstanceName) -> Option<bool> {
         let slice = self.slice_root.as_deref()?;
         self.kernel.is_frozen(&format!("{slice}/{}", plan::control_group(name))).ok()
@@ -142,7 +147,10 @@ impl Host for Edge {
     }
 
     async fn busy(&self, name: &InstanceName, run_dir: &Path) -> Option<String> {
-        if kernel::lock_is_held(&busy_lock(name, run_dir)) {
+        let lock = busy_lock(name, run_dir);
+        // Files may be slow, and the runtime has requests to serve.
+        let held = tokio::task::spawn_blocking(move || kernel::lock_is_held(&lock));
+        if held.await.unwrap_or(false) {
             return Some("a held busy lock".into());
         }
         let status = self.systemd.status_text(&name.service_unit()).await.ok()?;
@@ -207,10 +215,10 @@ impl Host for Edge {
         Ok(Details { service: Some(status.service), usage: status.usage, result })
     }
 
-    async fn list(&self) -> Result<Vec<(InstanceName, Units)>, HostError> {
+    async fn list(&self) -> Result<Listed, HostError> {
         let patterns = ["ten-*@*.service", "ten-*@*.socket"];
         let rows = self.systemd.list(&patterns).await.map_err(from_systemd)?;
-        let mut pairs = std::collections::HashMap::<InstanceName, Units>::new();
+        let mut pairs = HashMap::<InstanceName, Units>::new();
         for row in rows {
             if row.kind == UnitKind::Service && row.active == ActiveState::Active {
                 self.oom.runs(&plan::control_group(&row.name));
@@ -221,12 +229,7 @@ impl Host for Edge {
                 UnitKind::Socket => pair.socket = active(Some(row.active)),
             }
         }
-        // Only those that are up have anything to say, and their answers come side by side.
-        let asked = pairs.into_iter().map(async |(name, mut units)| {
-            units.parked = units.service == Active::Active && self.is_parked(&name).await?;
-            Ok((name, units))
-        });
-        futures_util::future::try_join_all(asked).await
+        Ok(listing::who_is_parked(pairs, |name| async move { self.is_parked(&name).await }).await)
     }
 }
 

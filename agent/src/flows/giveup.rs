@@ -2,10 +2,12 @@
 //! otherwise, across restarts of the agent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, now_ms};
+use super::lease::Closed;
 use crate::store::{GaveUp, StoreError};
 
 impl<H: Host> Agent<H> {
@@ -13,15 +15,28 @@ impl<H: Host> Agent<H> {
     /// end, and its units are unloaded, so that nothing can start it.
     pub(super) async fn give_up(self: &Arc<Self>, instance: &Arc<Instance>, why: String) {
         self.note_failed(instance, why).await;
+        let closed = self.shut(instance).await;
         let up = [Active::Active, Active::Activating, Active::Deactivating];
-        if up.contains(&instance.units().service)
-            && let Err(error) = self.stop(instance).await
-        {
-            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "stopping {}: {error}", instance.name);
+        if up.contains(&instance.units().service) {
+            self.drain(instance).await;
+            instance.taken.store(false, Ordering::SeqCst);
+            if let Err(error) = self.stop_behind(&closed, instance).await {
+                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "stopping {}: {error}", instance.name);
+            }
         }
+        // An operator may have given it a new chance meanwhile; what was unhealthy is stopped all the same.
+        if instance.care.has_failed() {
+            self.unload_behind(&closed, instance).await;
+        }
+    }
+
+    /// Unloads its units while the gate is closed: a wake that came in between would lose its start.
+    pub(super) async fn unload_behind(&self, _: &Closed, instance: &Instance) {
         match self.host.unload(&instance.name).await {
             Ok(()) => instance.set_units(Units::default()),
-            Err(error) => log::warn!("unloading {}: {error}", instance.name),
+            Err(error) => {
+                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "unloading {}: {error}", instance.name);
+            }
         }
     }
 
@@ -64,8 +79,10 @@ impl<H: Host> Agent<H> {
     /// The database can't be read.
     pub async fn recall_failed(&self) -> Result<(), StoreError> {
         for (name, gave_up) in self.store.failed().await? {
-            if let Some(instance) = self.known(&name) {
-                instance.care.set_failed(gave_up);
+            match self.known(&name) {
+                Some(instance) => instance.care.set_failed(gave_up),
+                // Its process may come back with a later config.
+                None => drop(self.failed_orphans().insert(name, gave_up)),
             }
         }
         Ok(())

@@ -51,6 +51,9 @@ pub struct Units {
     pub parked: bool,
 }
 
+/// What systemd says of many.
+pub type Listed = Vec<(InstanceName, Result<Units, HostError>)>;
+
 /// Steps down that this host can't do.
 pub use super::descent::Without as Lacks;
 
@@ -81,12 +84,13 @@ pub enum HostError {
 
 /// systemd and the unit helper, as the flows use them. Every verb is idempotent.
 pub trait Host: Send + Sync + 'static {
-    /// Makes the pair of units if it isn't there in its newest revision.
+    /// Makes the pair of units if it isn't there in its newest revision; `false` if the service is up in an
+    /// older one, which stays until it ends.
     fn load(
         &self,
         name: &InstanceName,
         with: &Particulars,
-    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
     /// Stops both units, which also unloads them.
     fn unload(&self, name: &InstanceName) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Starts the service of a loaded pair and waits for its job.
@@ -122,6 +126,8 @@ pub trait Host: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// Whether the kernel has to be asked who was frozen or thawed by hand, because systemd doesn't tell (252).
+    fn peeks(&self) -> bool;
     /// The same as the kernel has it, where systemd doesn't tell of changes (252); `None` where it does,
     /// or if it isn't known.
     fn peek_frozen(&self, name: &InstanceName) -> Option<bool>;
@@ -164,6 +170,6 @@ pub trait Host: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<Details, HostError>> + Send;
-    /// Every pair of ours that is loaded.
-    fn list(&self) -> impl Future<Output = Result<Vec<(InstanceName, Units)>, HostError>> + Send;
+    /// Every pair of ours that is loaded. What can't be learnt of one is that one's error.
+    fn list(&self) -> impl Future<Output = Result<Listed, HostError>> + Send;
 }

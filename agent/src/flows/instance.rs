@@ -17,6 +17,7 @@ use super::breaker::Breaker;
 use super::care::Care;
 pub use super::clock::{mono_ms, mono_us, now_ms};
 use super::disk::Disk;
+use super::fate::Ends;
 use super::host::{Active, Units};
 use super::lease::Gate;
 pub use super::phase::{Depth, Failure, Phase, Setup};
@@ -98,6 +99,7 @@ pub struct Instance {
     pub(super) learning: tokio::sync::Mutex<()>,
     pub(super) failure: Mutex<Option<Box<Failure>>>,
     pub(super) flight: Mutex<Option<Flight>>,
+    pub(super) ends: Ends,
     pub(super) story: Story,
 }
 
@@ -147,6 +149,7 @@ impl Instance {
             learning: tokio::sync::Mutex::default(),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
+            ends: Ends::default(),
             story: Story::default(),
         }
     }
@@ -330,7 +333,9 @@ impl Instance {
     /// Notes what systemd said of both.
     pub fn set_units(&self, units: Units) {
         self.socket.store(units.socket as u8, Ordering::Release);
-        self.note_parked(units.parked);
+        if units.service == Active::Active {
+            self.note_parked(units.parked);
+        }
         self.set_service(units.service);
     }
 

@@ -71,13 +71,17 @@ impl<H: Host> Agent<H> {
             return;
         }
         let before = instance.units().service;
-        // First, so that a parked one never looks as if it ran.
-        instance.note_parked(report.parked);
+        // First, so that a parked one never looks as if it ran; and not when it ends, for the same reason.
+        if report.active == Active::Active {
+            instance.note_parked(report.parked);
+        }
         instance.set_service_as(report);
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
         let told = instance.crashing.swap(crash, Ordering::Relaxed) && crash;
-        if told || instance.stopped_by_us(report.active) {
+        let ours = !told && instance.stopped_by_us(report.active);
+        instance.note_end(report, ours);
+        if told || ours {
             return;
         }
         match report.active {
@@ -152,11 +156,13 @@ impl<H: Host> Agent<H> {
             log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} did not start: {}", instance.name, failure.reason);
             // Closing the socket also ends the connections that wait in it, so their requests are
             // answered now and not at their deadline.
-            let _because = instance.because(Way::Down, Cause::Crash);
-            match agent.host.unload(&instance.name).await {
-                Ok(()) => instance.set_units(Units::default()),
-                Err(error) => log::warn!("unloading {}: {error}", instance.name),
+            let closed = agent.shut(&instance).await;
+            // It may have answered meanwhile, or an operator have given it a new chance.
+            if instance.failure().is_some_and(|now| now.at == failure.at) {
+                let _because = instance.because(Way::Down, Cause::Crash);
+                agent.unload_behind(&closed, &instance).await;
             }
+            drop(closed);
             instance.forget_crashes();
             instance.giving_up.store(false, Ordering::Release);
         });
@@ -167,10 +173,22 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// What the bus said; nothing is changed then (never "unknown, so gone").
     pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
-        let loaded: std::collections::HashMap<_, _> = self.host.list().await?.into_iter().collect();
+        let mut loaded: std::collections::HashMap<_, _> =
+            self.host.list().await?.into_iter().collect();
         let (mut running, mut active) = (0, Vec::new());
         for instance in self.all_known() {
-            let units = loaded.get(&instance.name).copied().unwrap_or_default();
+            let units = match loaded.remove(&instance.name) {
+                Some(Ok(units)) => units,
+                Some(Err(error)) => match self.host.units(&instance.name).await {
+                    Ok(units) => units,
+                    Err(_) => {
+                        // What is known of it stays; its next event tells.
+                        log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "asking systemd about {}: {error}", instance.name);
+                        continue;
+                    }
+                },
+                None => Units::default(),
+            };
             if instance.units() == Units::default() && units != Units::default() {
                 // Loaded by an earlier agent, perhaps from an earlier config.
                 instance.mark_stale();

@@ -185,7 +185,9 @@ impl<H: Host> Agent<H> {
             // It goes on beside us; what comes of it, reports tell.
             Err(_) => log::info!("parking {} takes long", instance.name),
             Ok(Err(error)) => {
-                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "parking {}: {error}", instance.name);
+                if self.is_news(instance.name.process(), "parking") {
+                    log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "parking {}: {error}", instance.name);
+                }
                 let hopeless = !matches!(error, HostError::Unreachable(_));
                 instance.unparkable.store(hopeless, Ordering::Relaxed);
             }

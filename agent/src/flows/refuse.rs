@@ -15,7 +15,10 @@ pub(super) fn given_up(instance: &Instance) -> WakeError {
 }
 
 /// Refuses what has failed for good, and what failed a moment ago.
-pub(super) fn refuse_while_backing_off(instance: &Instance) -> Result<(), WakeError> {
+///
+/// # Errors
+/// Why, and when a new try makes sense.
+pub fn refuse_while_backing_off(instance: &Instance) -> Result<(), WakeError> {
     if let Some(failed) = instance.care.failed() {
         return Err(WakeError::GaveUp { name: instance.name.clone(), reason: failed.reason });
     }

@@ -95,7 +95,12 @@ impl<H: Host> Agent<H> {
             Ok(Outcome::InUse) => Next::Told,
             Ok(Outcome::Busy(_)) => Next::Pause(BUSY),
             Err(error) => {
-                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{}: a step down ({step:?}) failed: {error}", instance.name);
+                // Each use would make it news again, and it is the same as before.
+                let level = match self.is_news(instance.name.process(), step.verb()) {
+                    true => log::Level::Warn,
+                    false => log::Level::Debug,
+                };
+                log::log!(level, TENEMENT_INSTANCE = instance.name.to_string(); "{}: a step down ({step:?}) failed: {error}", instance.name);
                 match step {
                     // The next step takes its place until it is used again.
                     Step::Reclaim => failed.without.reclaim = true,
@@ -147,6 +152,24 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             }
         };
+        self.drain(instance).await;
+        // Whatever puts it to sleep later, it is not parked before somebody has used it.
+        instance.taken.store(false, Ordering::SeqCst);
+        self.stop_behind(&closed, instance).await
+    }
+
+    /// Closes its gate whatever is open, after a stop that is under way.
+    pub(super) async fn shut(&self, instance: &Arc<Instance>) -> Closed {
+        loop {
+            if let Some(closed) = Closed::force(instance) {
+                return closed;
+            }
+            self.until_gate_opens(instance).await;
+        }
+    }
+
+    /// Gives requests that are under way `stop_timeout` to end; the gate is closed.
+    pub(super) async fn drain(&self, instance: &Instance) {
         instance.care.hush.notify_waiters();
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
         let _ = tokio::time::timeout(drain, async {
@@ -161,9 +184,6 @@ impl<H: Host> Agent<H> {
             }
         })
         .await;
-        // Whatever puts it to sleep later, it is not parked before somebody has used it.
-        instance.taken.store(false, Ordering::SeqCst);
-        self.stop_behind(&closed, instance).await
     }
 
     pub(super) async fn until_gate_opens(&self, instance: &Instance) {

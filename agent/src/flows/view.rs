@@ -8,6 +8,7 @@ use tenement_wire::dto::{ConfigView, HealthState, InstanceView, ProcessView, Sta
 use tenement_wire::status::Usage;
 
 use super::agent::Agent;
+use super::few::Few;
 use super::health::Health;
 use super::host::{Active, Details, Host};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
@@ -26,16 +27,16 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         instances: Vec<Arc<Instance>>,
     ) -> Vec<InstanceView> {
+        let few = Arc::new(self.few());
         let views = instances.into_iter().map(|instance| {
-            let agent = self.clone();
+            let (agent, few) = (self.clone(), few.clone());
             async move {
                 let failed = instance.units().service == Active::Failed;
-                match instance.phase() {
-                    Phase::Dormant | Phase::Asleep if !failed => {
-                        agent.view_with(&instance, &Details::default())
-                    }
-                    _ => agent.view(&instance).await,
-                }
+                let details = match instance.phase() {
+                    Phase::Dormant | Phase::Asleep if !failed => Details::default(),
+                    _ => agent.details(&instance).await,
+                };
+                agent.view_among(&few, &instance, &details)
             }
         });
         stream::iter(views).buffered(AT_ONCE).collect().await
@@ -43,16 +44,24 @@ impl<H: Host> Agent<H> {
 
     /// One instance, with what systemd says of its process.
     pub(super) async fn view(&self, instance: &Arc<Instance>) -> InstanceView {
-        let details = if instance.phase() == Phase::Dormant {
-            Details::default()
-        } else {
-            self.host.details(&instance.name).await.unwrap_or_default()
-        };
+        let details = self.details(instance).await;
         self.view_with(instance, &details)
+    }
+
+    async fn details(&self, instance: &Instance) -> Details {
+        match instance.phase() {
+            Phase::Dormant => Details::default(),
+            _ => self.host.details(&instance.name).await.unwrap_or_default(),
+        }
     }
 
     /// The same with the facts at hand.
     pub(super) fn view_with(&self, instance: &Instance, details: &Details) -> InstanceView {
+        self.view_among(&self.few(), instance, details)
+    }
+
+    /// One of many, for all of which `few` was looked up.
+    fn view_among(&self, few: &Few, instance: &Instance, details: &Details) -> InstanceView {
         let config = self.config.load();
         let setup = instance.setup().clone();
         let last_used = instance.last_used_ms();
@@ -105,7 +114,7 @@ impl<H: Host> Agent<H> {
                 Some(gave_up) => Some(gave_up.reason),
                 None => disk_full.or(failure.map(|f| f.reason)).filter(|_| state != State::Running),
             },
-            next_step: self.next_step(instance),
+            next_step: self.next_step(few, instance),
             service: details.service.clone(),
             usage: details.usage.clone(),
         }

@@ -339,9 +339,11 @@ impl<H: Host> Agent<H> {
         if changes > 0 {
             self.refresh(instance);
         }
-        self.host.load(&instance.name, &instance.particulars()).await?;
-        // Only now: until the pair is the new one, requests join the flight and do not connect.
-        instance.freshen(changes);
+        // Only then: until the pair is the new one, requests join the flight and do not connect. One that is
+        // up in an older revision is looked at again when it sleeps.
+        if self.host.load(&instance.name, &instance.particulars()).await? {
+            instance.freshen(changes);
+        }
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {
             instance.set_socket(Active::Active);
         }

@@ -14,7 +14,8 @@ use super::error::{self, Failure};
 use super::headers::{self, Hop};
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
-use crate::flows::{Instance, Served, Tenants, Turn, WakeError};
+use crate::flows::fate::{Fate, Mark};
+use crate::flows::{Instance, Served, Tenants, Turn, WakeError, refuse_while_backing_off};
 use crate::upstream::timer;
 use crate::upstream::{AnswerBody, ExchangeError, Link, UploadBody, UploadFault};
 
@@ -23,6 +24,11 @@ const ATTEMPTS_MAX: u32 = 10;
 /// The pause before a retry doubles from the first to the second of these.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// How long systemd's word of an end is waited for after a connection broke: one made for the request, and
+/// one that had been idle, whose end most often means nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+const POOLED_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How the instance was found.
 #[derive(Debug, Clone, Copy)]
@@ -164,6 +170,7 @@ impl<T: Tenants> Forward<'_, T> {
             self.attempt += 1;
             let may_pool = std::mem::replace(&mut self.may_pool, false);
             let pooled = if may_pool { self.instance.pool.take() } else { None };
+            let was_pooled = pooled.is_some();
             let mut link = match pooled {
                 Some(link) => link,
                 None => match Link::open(&self.instance.target(), &self.instance.pool).await {
@@ -179,6 +186,7 @@ impl<T: Tenants> Forward<'_, T> {
                     }
                 },
             };
+            let mark = self.instance.mark();
             match link.exchange(request, self.deadline()).await {
                 Ok(answer) => return Ok((answer, link)),
                 Err(ExchangeError::Unsent(unsent)) => {
@@ -191,11 +199,30 @@ impl<T: Tenants> Forward<'_, T> {
                     let unanswered = matches!(error, ExchangeError::Broken { answered: false, .. });
                     let replay = if unanswered { link.replay() } else { None };
                     let Some(replay) = replay else { return Err(self.failed(&error)) };
+                    drop(link);
+                    if !self.may_replay(mark, was_pooled).await? {
+                        return Err(self.failed(&error));
+                    }
                     log::debug!(instance:% = self.instance.name, error = error::chain(&error); "connection broke, trying again");
                     self.again(Failure::BadGateway).await?;
                     request = replay;
                 }
             }
+        }
+    }
+
+    /// Whether a request may be sent again that was sent and got no byte back. One that its process died of
+    /// would kill the next one, too. Of an idle connection, the instance may have closed it just then.
+    async fn may_replay(&self, mark: Mark, was_pooled: bool) -> Result<bool, Failure> {
+        let patience = if was_pooled { POOLED_PATIENCE } else { PATIENCE };
+        match self.instance.fate(mark, patience).await {
+            Fate::Lives => Ok(was_pooled),
+            Fate::Stopped => Ok(true),
+            // Its start may have been given up just now, which says more than a broken connection.
+            Fate::Died => match refuse_while_backing_off(self.instance) {
+                Ok(()) => Ok(false),
+                Err(error) => Err(wake_failed(self.instance, self.id, &error)),
+            },
         }
     }
 

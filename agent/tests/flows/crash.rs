@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use tenement_agent::flows::fate::Fate;
 use tenement_agent::flows::host::Active;
+use tenement_agent::flows::management::Management as _;
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::{Instance, Phase, WakeError};
 
 use super::fake::App;
 use super::pair::Command;
 use super::poll::until;
-use super::world::{MODES, World};
+use super::world::{MODES, World, request};
 
 #[tokio::test]
 async fn a_crash_loop_is_ended_and_its_requests_learn_the_reason() {
@@ -141,4 +143,70 @@ async fn the_only_report_of_our_stop_may_be_that_it_failed() {
     world.agent.observe(&service(&instance, Active::Active, false));
     world.agent.observe(&service(&instance, Active::Failed, false));
     until("it is given up", || instance.failure().is_some()).await;
+}
+
+#[tokio::test]
+async fn a_wake_during_the_unload_of_a_crash_loop_waits_and_its_start_is_not_undone() {
+    for name in ["fd:1", "sock:1"] {
+        let world = World::with(MODES, &[name]).await;
+        world.host.runs(App::Crashes);
+        let unload = world.host.hold("unload");
+        let (agent, instance) = (world.agent.clone(), world.get(name));
+        let first = tokio::spawn({
+            let instance = instance.clone();
+            async move { request(&agent, &instance).await.map(drop) }
+        });
+        until("it is being given up", || world.host.count("unload") == 1).await;
+        first.abort();
+        world.host.runs(App::Serves(Duration::ZERO));
+        let manager = world.manager.clone();
+        let name = instance.name.clone();
+        let wake = tokio::spawn(async move { manager.wake(&name).await });
+        until("the operator's chance is noted", || instance.failure().is_none()).await;
+        let loads = world.host.count("load");
+        tokio::task::yield_now().await;
+        assert_eq!(world.host.count("load"), loads, "loaded while it was being unloaded");
+        unload.close();
+        wake.await.unwrap().unwrap();
+        assert_eq!((instance.phase(), world.host.loaded()), (Phase::Running, 1));
+        assert_eq!(world.host.truth(&instance.name).service, Active::Active);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_died_is_told_from_one_that_was_stopped_and_one_that_lives() {
+    let wait = Duration::from_millis(20);
+    let result = |report: Report, result: &str| Report { result: result.into(), ..report };
+    for (reports, expected) in [
+        (vec![], Fate::Lives),
+        (vec![(Active::Active, false, "success")], Fate::Lives),
+        (vec![(Active::Deactivating, false, "success")], Fate::Stopped),
+        (vec![(Active::Inactive, false, "success")], Fate::Stopped),
+        (vec![(Active::Activating, true, "exit-code")], Fate::Died),
+        // systemd 254 and newer pass through `failed-before-auto-restart`.
+        (vec![(Active::Activating, false, "oom-kill")], Fate::Died),
+        (vec![(Active::Deactivating, false, "signal")], Fate::Died),
+        (vec![(Active::Failed, false, "signal"), (Active::Active, false, "")], Fate::Died),
+    ] {
+        let world = World::with(MODES, &["fd:1"]).await;
+        let instance = world.get("fd:1");
+        world.agent.observe(&service(&instance, Active::Active, false));
+        let mark = instance.mark();
+        for (active, again, how) in &reports {
+            world.agent.observe(&result(service(&instance, *active, *again), how));
+        }
+        assert_eq!(instance.fate(mark, wait).await, expected, "{reports:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unclean_end_in_our_own_stop_is_no_death() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    world.host.runs(App::DiesBadly);
+    drop(world.request("fd:1").await.unwrap());
+    let instance = world.get("fd:1");
+    until("it is seen to run", || instance.phase() == Phase::Running).await;
+    let mark = instance.mark();
+    world.agent.stop(&instance).await.unwrap();
+    assert_eq!(instance.fate(mark, Duration::ZERO).await, Fate::Stopped);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tenement_agent::flows::agent::Agent;
-use tenement_agent::flows::host::{Active, Details, Host, HostError, Lacks, Units};
+use tenement_agent::flows::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::secrets::SecretOrder;
 use tenement_agent::plan::Particulars;
@@ -49,7 +49,7 @@ struct Script {
     silent: bool,
     frozen: HashSet<InstanceName>,
     lacks: Lacks,
-    busy: Option<String>,
+    busy: Option<&'static str>,
     time: (usize, u16),
     applied: Option<ResourceLimits>,
     data_bytes: u64,
@@ -187,14 +187,13 @@ impl FakeHost {
         }
     }
 
-    /// What this host can't do.
     pub fn lack(&self, lacks: Lacks) {
         self.script(|s| s.lacks = lacks);
     }
 
     /// What every app says that it is busy with.
-    pub fn set_busy(&self, busy: Option<&str>) {
-        self.script(|s| s.busy = busy.map(str::to_owned));
+    pub fn set_busy(&self, busy: Option<&'static str>) {
+        self.script(|s| s.busy = busy);
     }
 
     /// Sets the local time: day (0 = Monday) and minute of the day.
@@ -250,7 +249,7 @@ async fn ask(
 }
 
 impl Host for FakeHost {
-    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<(), HostError> {
+    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<bool, HostError> {
         self.begin("load").await?;
         let instance = self.0.agent.get().and_then(Weak::upgrade).and_then(|a| a.get(name));
         let instance = instance.ok_or_else(|| HostError::Config(format!("{name}: no config")))?;
@@ -266,7 +265,7 @@ impl Host for FakeHost {
             let (name, active) = (name.clone(), Active::Active);
             self.report(Report::of(name, Unit::Socket, active));
         }
-        Ok(())
+        Ok(self.script(|s| !s.failing.contains_key("refit")))
     }
 
     async fn unload(&self, name: &InstanceName) -> Result<(), HostError> {
@@ -326,8 +325,12 @@ impl Host for FakeHost {
         Ok(self.frozen(name))
     }
 
+    fn peeks(&self) -> bool {
+        false
+    }
+
     fn peek_frozen(&self, _: &InstanceName) -> Option<bool> {
-        None
+        panic!("nobody is peeked at where systemd tells")
     }
 
     async fn reclaim(&self, _: &InstanceName) -> Result<(), HostError> {
@@ -339,7 +342,8 @@ impl Host for FakeHost {
     }
 
     async fn busy(&self, _: &InstanceName, _: &Path) -> Option<String> {
-        self.script(|s| s.busy.clone())
+        self.counted("busy");
+        self.script(|s| s.busy).map(str::to_owned)
     }
 
     fn local_time(&self) -> (usize, u16) {
@@ -384,9 +388,13 @@ impl Host for FakeHost {
         Ok(Details { result: Some("it exited with status 3".into()), ..Details::default() })
     }
 
-    async fn list(&self) -> Result<Vec<(InstanceName, Units)>, HostError> {
+    async fn list(&self) -> Result<Listed, HostError> {
         self.begin("list").await?;
         let names: Vec<_> = self.0.loaded.lock().unwrap().keys().cloned().collect();
-        Ok(names.into_iter().map(|name| (name.clone(), self.truth(&name))).collect())
+        let of = |name: &InstanceName| match self.script(|s| s.failing.get("list one").cloned()) {
+            Some(error) if names.iter().min() == Some(name) => Err(error),
+            _ => Ok(self.truth(name)),
+        };
+        Ok(names.iter().map(|name| (name.clone(), of(name))).collect())
     }
 }

@@ -82,6 +82,21 @@ async fn parking_is_told_as_one_change_and_as_nobodys_hand() {
 }
 
 #[tokio::test]
+async fn a_stop_of_a_parked_instance_is_told_as_no_start() {
+    let processes = "[process.sock]\ncommand = \"/app {socket}\"\npark = 1\n";
+    let (world, _dir) = world("", processes, &["sock:1"]).await;
+    let instance = world.get("sock:1");
+    drop(world.request("sock:1").await.unwrap());
+    until("it is seen to run", || instance.phase() == Phase::Running).await;
+    assert!(world.agent.put_to_sleep(&instance).await.unwrap());
+    until("it is parked", || instance.phase() == Phase::Parked && !instance.gate.is_closed()).await;
+    let before = told(&world, "sock:1").await.len();
+    world.manager.stop(&instance.name).await.unwrap();
+    let since = told(&world, "sock:1").await.split_off(before);
+    assert_eq!(since, ["parked>stopping operator", "stopping>asleep operator"]);
+}
+
+#[tokio::test]
 async fn sleep_after_the_idle_time_is_told_as_that() {
     let processes = "[process.fd]\ncommand = \"/app\"\nidle_timeout = \"1s\"\n";
     let (world, _dir) = world("", processes, &["fd:1"]).await;

@@ -35,6 +35,28 @@ async fn a_resync_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_cant_be_learnt_of_one_keeps_a_resync_from_none_of_the_others() {
+    let world = World::with(MODES, &["fd:1", "sock:1"]).await;
+    drop(world.request("fd:1").await.unwrap());
+    drop(world.request("sock:1").await.unwrap());
+    world.host.lag();
+    for name in ["fd:1", "sock:1"] {
+        world.host.command(&name.parse().unwrap(), Command::Stop).await;
+    }
+    world.host.lose();
+    let failed = || Some(HostError::Failed("as scripted".into()));
+    world.host.fail("list one", failed());
+    world.host.fail("units", failed());
+    world.agent.resync().await.unwrap();
+    let [first, other] = ["fd:1", "sock:1"].map(|name| world.get(name));
+    assert_eq!((first.phase(), other.phase()), (Phase::Running, Phase::Asleep));
+    // Asked for itself, it can be learnt.
+    world.host.fail("units", None);
+    world.agent.resync().await.unwrap();
+    assert_eq!(first.phase(), Phase::Asleep);
+}
+
+#[tokio::test]
 async fn a_restarted_agent_adopts_what_runs_and_checks_its_units_at_the_next_wake() {
     let world = World::with(MODES, &["fd:1"]).await;
     drop(world.request("fd:1").await.unwrap());

@@ -30,6 +30,9 @@ pub enum Command {
     Unload(oneshot::Sender<()>),
 }
 
+/// `RestartSec=` of systemd where a unit sets none.
+const RESTART_SEC: Duration = Duration::from_millis(100);
+
 pub struct Pair {
     host: FakeHost,
     name: InstanceName,
@@ -104,7 +107,7 @@ impl Pair {
                         self.start().await;
                     }
                 }
-                () = takes(Duration::from_millis(1)), if self.again => self.start().await,
+                () = takes(RESTART_SEC), if self.again => self.start().await,
             }
         }
     }

@@ -1,8 +1,11 @@
 //! A new config: what runs goes on, what starts is new, what left can come back.
 
+use tenement_agent::flows::host::HostError;
 use tenement_agent::flows::management::{ManageError, Management as _};
 use tenement_agent::flows::{Lease, Phase, Served};
 use tenement_agent::routes::Route;
+use tenement_agent::store::{GaveUp, Origin};
+use tenement_wire::InstanceName;
 
 use super::poll::until;
 use super::world::{MODES, World};
@@ -132,4 +135,37 @@ async fn a_config_names_instances_that_a_reload_registers() {
     assert!(Lease::take(&asleep).is_some() || asleep.gate.is_closed());
     let error = world.manager.remove(&asleep.name, false).await.unwrap_err();
     assert!(matches!(error, ManageError::Conflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_instance_that_had_failed_is_failed_still_when_its_process_comes_back() {
+    let world = World::new("", FD).await;
+    let range = world.agent.config.load().settings.port_range;
+    let name: InstanceName = "gone:1".parse().unwrap();
+    let one = world.agent.store.register(name.clone(), Origin::Api, range).await.unwrap();
+    let gave_up = GaveUp { reason: "it crashed too often".into(), at_ms: 1 };
+    world.agent.store.set_failed(name.clone(), Some(gave_up.clone())).await.unwrap();
+    // As at the start of an agent whose config lacks the process.
+    world.agent.admit([one]);
+    world.agent.recall_failed().await.unwrap();
+    world.write(&format!("{FD}[process.gone]\ncommand = \"/app\"\n"));
+    world.manager.reload().await.unwrap();
+    assert_eq!(world.get("gone:1").care.failed(), Some(gave_up));
+    let refused = world.request("gone:1").await.unwrap_err();
+    assert!(refused.to_string().contains("it crashed too often"), "{refused}");
+    world.manager.reset(&name).await.unwrap();
+    drop(world.request("gone:1").await.unwrap());
+}
+
+#[tokio::test]
+async fn units_that_are_loaded_in_an_older_revision_stay_stale() {
+    let world = World::with(FD, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    instance.mark_stale();
+    world.host.fail("refit", Some(HostError::Failed("it is up in an older one".into())));
+    world.agent.preload(vec![instance.clone()]).await;
+    assert!(instance.staleness() > 0, "the older revision was taken for the new one");
+    world.host.fail("refit", None);
+    world.agent.preload(vec![instance.clone()]).await;
+    assert_eq!(instance.staleness(), 0);
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_agent::flows::host::{HostError, Lacks};
+use tenement_agent::flows::host::{Active, HostError, Lacks};
 use tenement_agent::flows::management::Management as _;
 use tenement_agent::flows::{Depth, Instance, Phase, Served};
+use tenement_agent::store::{GaveUp, Origin};
 
 use super::poll::until;
 use super::world::{World, request};
@@ -249,6 +250,68 @@ async fn the_last_used_are_started_with_the_agent_until_min_running_of_them_run(
     assert_eq!(running, 2);
     world.agent.fill_up().await;
     assert_eq!(world.host.count("up"), 2, "more were started than asked for");
+}
+
+#[tokio::test]
+async fn one_that_has_failed_or_backs_off_takes_nobodys_place_among_min_running() {
+    let text = "[process.fd]\ncommand = \"/app\"\nmin_running = 1\n";
+    for for_good in [false, true] {
+        let world = World::with(text, &["fd:1", "fd:2"]).await;
+        world.manager.wake(&"fd:1".parse().unwrap()).await.unwrap();
+        let first = world.get("fd:1");
+        // It crashes over and over, and was used last.
+        first.fail("as scripted".into());
+        if for_good {
+            world.host.unload_by_hand(&first.name).await;
+            first.care.set_failed(GaveUp { reason: "as scripted".into(), at_ms: 1 });
+        }
+        world.agent.fill_up().await;
+        assert_eq!(world.get("fd:2").phase(), Phase::Running, "{for_good}");
+    }
+}
+
+async fn register_many(world: &World, count: usize) {
+    let names = (0..count).map(|n| format!("fd:n{n}").parse().unwrap()).collect();
+    let all = world.agent.store.register_many(names, Origin::Api, (20_000, 60_000)).await;
+    world.agent.admit(all.unwrap());
+}
+
+#[tokio::test]
+async fn under_memory_pressure_those_who_are_busy_are_passed_over_and_few_are_asked_at_once() {
+    let text = "[process.fd]\ncommand = \"/app\"\nidle_timeout = \"1h\"\n";
+    let world = World::new("", text).await;
+    register_many(&world, 40).await;
+    world.agent.all().iter().for_each(|one| one.set_service(Active::Active));
+    world.host.set_busy(Some("a report"));
+    assert_eq!(world.agent.ease(8).await, 0);
+    assert_eq!(world.host.count("busy"), 32);
+    assert_eq!(world.agent.ease(8).await, 0);
+    assert_eq!(world.host.count("busy"), 40, "the others had no turn");
+    assert_eq!(world.agent.ease(8).await, 0);
+    assert_eq!(world.host.count("busy"), 72);
+    world.host.set_busy(None);
+    assert_eq!(world.agent.ease(8).await, 8);
+}
+
+#[tokio::test]
+async fn a_look_at_ten_thousand_instances_compares_each_with_few_others() {
+    let text = "[process.fd]\ncommand = \"/app\"\nmin_running = 9\ndormant_after = \"1h\"\n";
+    let world = World::new("", text).await;
+    register_many(&world, 10_000).await;
+    let begin = std::time::Instant::now();
+    world.agent.look_over(&mut std::collections::HashSet::new());
+    world.manager.list().await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_configured_step_that_the_host_lacks_is_warned_of_once_per_process_and_cause() {
+    let text = format!("{COOL}[process.two]\ncommand = \"/app\"\nfreeze_after = \"1s\"\n");
+    let world = World::with(&text, &["fd:1", "fd:2", "two:1"]).await;
+    assert_eq!(world.agent.warn_of_lacks(), 0, "nothing is lacking");
+    world.host.lack(Lacks { reclaim: true, freeze: true });
+    assert_eq!(world.agent.warn_of_lacks(), 3);
+    assert_eq!(world.agent.warn_of_lacks(), 0, "it was said again");
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tenement_agent::flows::WakeError;
+use tenement_agent::flows::host::Active;
+use tenement_agent::flows::observe::{Report, Unit};
+use tenement_agent::flows::{Instance, WakeError};
 use tokio::net::UnixListener;
 
 use crate::poll::until;
@@ -93,13 +95,13 @@ async fn an_answer_broken_in_the_middle_never_looks_whole() {
 }
 
 #[tokio::test]
-async fn an_instance_that_never_answers_anything_gives_502_after_some_tries() {
+async fn a_request_that_breaks_a_connection_made_for_it_is_not_sent_again() {
     let world = World::start().await;
     let backend = world.backend(|mut conn| async move {
         conn.request().await;
     });
     assert_eq!(world.fetch(get("/")).await.status(), 502);
-    assert!(backend.count() > 1, "it was not tried again");
+    assert_eq!(backend.count(), 1, "it was sent again");
 }
 
 #[tokio::test]
@@ -229,4 +231,45 @@ async fn a_full_queue_at_the_instances_socket_fails_nobody() {
         assert_eq!(client.answer().await.unwrap().status(), 200);
     }
     assert_eq!(world.fake.suspects.load(Ordering::SeqCst), 0, "a full queue is no suspicion");
+}
+
+#[tokio::test]
+async fn a_request_whose_process_died_is_not_sent_to_the_next_and_one_whose_process_was_stopped_is()
+{
+    for (pooled, auto_restart, status, sent) in
+        [(false, true, 502, 1), (true, true, 502, 2), (false, false, 200, 2), (true, false, 200, 3)]
+    {
+        let world = World::start().await;
+        let told = Arc::new(std::sync::Mutex::new(None::<Arc<Instance>>));
+        let shared = told.clone();
+        let count = Arc::new(AtomicUsize::new(0));
+        let ends_at = 1 + usize::from(pooled);
+        let backend = world.backend(move |mut conn| {
+            let (shared, count) = (shared.clone(), count.clone());
+            async move {
+                while conn.request().await.is_some() {
+                    if count.fetch_add(1, Ordering::SeqCst) + 1 != ends_at {
+                        conn.stream.send(OK).await;
+                        continue;
+                    }
+                    let instance = shared.lock().unwrap().clone().unwrap();
+                    let active =
+                        if auto_restart { Active::Activating } else { Active::Deactivating };
+                    let report = Report::of(instance.name.clone(), Unit::Service, active);
+                    instance.note_end(&Report { auto_restart, ..report }, false);
+                    return;
+                }
+            }
+        });
+        *told.lock().unwrap() = Some(backend.instance.clone());
+        let mut client = world.client().await;
+        if pooled {
+            client.send(get("/")).await;
+            assert_eq!(client.answer().await.unwrap().status(), 200);
+        }
+        client.send(get("/")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.status(), status, "pooled: {pooled}, died: {auto_restart}");
+        assert_eq!(backend.count(), sent, "pooled: {pooled}, died: {auto_restart}");
+    }
 }
