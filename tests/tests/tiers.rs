@@ -34,6 +34,11 @@ dormant_after = "4s"
 command = "/bin/sh -c 'exec 9<$TENEMENT_BUSY; flock -s 9; exec /srv/apps/hello-static'"
 idle_timeout = "500ms"
 
+# The worker beside the server ends when the file is there; in strict isolation, the default.
+[process.tworker]
+command = """/bin/sh -c 'ten busy -- sh -c "until test -e $DATA_DIR/done; do sleep 0.1; done" & exec /srv/apps/hello-static'"""
+idle_timeout = "500ms"
+
 [process.tstatus]
 command = "/srv/apps/hello-static --status 'busy: a report'"
 idle_timeout = "500ms"
@@ -255,6 +260,27 @@ fn a_held_lock_and_a_status_of_busy_keep_an_instance_up() {
         assert_eq!(host.ten_json(&format!("show {name}"))["since_ms"], since, "{name}");
     }
     host.run("ten stop tbusy:a");
+}
+
+#[test]
+fn a_worker_under_ten_busy_keeps_its_instance_up_until_it_ends() {
+    let host = host();
+    let name = "tworker:a";
+    spawn(host, name);
+    until("it says that it is busy", BOUND, || {
+        let why = host.ten_json(&format!("why {name}"));
+        if why["holds"].to_string().contains("busy lock") { Ok(()) } else { Err(why) }
+    });
+    assert_eq!(host.try_run(&format!("ten sleep {name}")).code, 6);
+    // Ten idle timeouts.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(5) {
+        assert_eq!(host.state(name), "running");
+    }
+    let data = host.ten_json(&format!("show {name}"))["data_dir"].as_str().unwrap().to_owned();
+    host.run(&format!("touch {data}/done"));
+    host.until_asleep(name);
+    host.run(&format!("rm {data}/done"));
 }
 
 #[test]
