@@ -20,6 +20,11 @@ command = "/srv/apps/hello-static --socket {socket}"
 idle_timeout = 0
 freeze_after = "200ms"
 
+[process.twatched]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+freeze_after = "200ms"
+
 [process.tstay]
 command = "/srv/apps/hello-static"
 idle_timeout = 0
@@ -260,6 +265,25 @@ fn a_held_lock_and_a_status_of_busy_keep_an_instance_up() {
         assert_eq!(host.ten_json(&format!("show {name}"))["since_ms"], since, "{name}");
     }
     host.run("ten stop tbusy:a");
+}
+
+#[test]
+fn an_instance_that_a_drop_in_gave_a_watchdog_is_not_frozen_and_the_log_says_why() {
+    let host = host();
+    let drop_in = "/etc/systemd/system/ten-twatched@.service.d/watchdog.conf";
+    host.write(drop_in, "[Service]\nWatchdogSec=1h\n");
+    host.run("systemctl daemon-reload");
+    spawn(host, "twatched:a");
+    until("the log says why", BOUND, || {
+        let ran =
+            host.try_run("journalctl -u tenement -o cat -g 'twatched@a.service has WatchdogSec='");
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
+    assert_eq!(host.get("a.twatched.localhost", "/").status, 200);
+    assert_eq!(host.state("twatched:a"), "running");
+    let tier = host.ten_json("show twatched:a")["tier"].clone();
+    assert_eq!(tier, "running");
+    host.run(&format!("ten rm twatched:a; rm {drop_in}; systemctl daemon-reload"));
 }
 
 #[test]
