@@ -105,7 +105,7 @@ fn mount_of<'t>(mountinfo: &'t str, path: &Path) -> Option<(&'t str, &'t str)> {
 pub fn passt(root: &Path) -> Check {
     let found = root.join("usr/bin/pasta").exists();
     let detail = if found { "installed" } else { "not installed" };
-    Check::ok("passt", format!("{detail}; `outbound = \"passt\"` is not supported yet"))
+    Check::ok("passt", format!("{detail}; `outbound = \"passt\"` is refused either way"))
 }
 
 #[cfg(test)]
