@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -86,6 +87,11 @@ pub enum Command {
     Logs(Logs),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
+    /// Run a command inside an instance, which is not put to sleep meanwhile
+    #[command(
+        after_help = "For scripts and workers of an instance. The lock is on the file that $TENEMENT_BUSY names.\n\nExamples:\n  ten busy -- ./make-report --month 5\n  ten busy -- sh -c 'fetch | import'"
+    )]
+    Busy(Busy),
     /// Write a config for the app in a directory
     Init(Init),
     /// Check this host, with a fix for everything that is wrong
@@ -267,6 +273,15 @@ pub enum SecretAction {
         #[arg(value_name = "NAME")]
         secret: SecretName,
     },
+}
+
+/// `ten busy`.
+#[derive(Debug, Args)]
+pub struct Busy {
+    /// The command, with its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true,
+          value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
 }
 
 /// `ten logs`.

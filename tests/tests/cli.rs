@@ -114,3 +114,20 @@ fn version_names_the_agent_and_systemd() {
     let json = host().ten_json("version");
     assert!(json.to_string().contains("252") || json.to_string().contains("257"), "{json}");
 }
+
+#[test]
+fn doctor_and_log_warn_of_what_the_config_asks_and_this_host_cannot_do() {
+    let host = Host::the();
+    let text = "[process.cliunmet]\ncommand = \"/srv/apps/hello-static\"\nreclaim_after = \"5s\"\n";
+    host.configure("cliunmet.toml", text);
+    let ran = host.try_run("ten doctor --json");
+    let report: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let checks = report["checks"].as_array().expect("a list");
+    let of = |name: &str| checks.iter().find(|c| c["name"] == name).map(ToString::to_string);
+    let host_lacks = ["swap", "reclaim"].iter().any(|n| of(n).expect(n).contains("can't be had"));
+    let told = of("config and host").unwrap_or_default();
+    assert_eq!(told.contains("`reclaim_after` of process `cliunmet`"), host_lacks, "{ran:?}");
+    let log = host.try_run("journalctl -u tenement -o cat -g 'of process `cliunmet` is left out'");
+    assert_eq!(log.code == 0, host_lacks, "{log:?}");
+    host.run("rm /etc/tenement/conf.d/cliunmet.toml; ten config reload");
+}

@@ -192,3 +192,34 @@ fn a_read_only_disk_refuses_changes_and_serves_everything_else() {
     on_the_old_disk(host);
     assert_eq!(registered(host), before);
 }
+
+/// From its next start on, each fsync(2) and fdatasync(2) of the agent fails as on a dying disk.
+const NO_SYNC: &str = "/run/systemd/system/tenement.service.d/no-sync.conf";
+
+#[test]
+fn a_disk_that_fails_to_sync_gets_nothing_acknowledged_and_loses_nothing() {
+    let host = host();
+    until_copied(host);
+    let before = registered(host);
+    let text = "[Service]\nSystemCallFilter=\nSystemCallFilter=~fsync:EIO fdatasync:EIO\n";
+    host.write(NO_SYNC, text);
+    host.run("systemctl daemon-reload; systemctl restart tenement.service");
+    until_answers(host);
+    for command in ["ten spawn dbfd:unsynced --no-start", "ten set dbfd:b tasks_max=77"] {
+        let ran = host.try_run(command);
+        assert_ne!(ran.code, 0, "acknowledged, though nothing can be synced: {command}");
+        assert!(ran.err.contains("hint: "), "{ran:?}");
+    }
+    assert_eq!(registered(host), before, "what could not be kept is shown");
+    serves(host);
+    host.run(&format!("rm {NO_SYNC}; systemctl daemon-reload; systemctl restart tenement.service"));
+    until_answers(host);
+    // What was refused may have reached the disk all the same: nobody was told that it has.
+    let after = registered(host);
+    assert!(before.iter().all(|one| after.contains(one)), "an instance is lost: {after:?}");
+    host.run(
+        "ten set dbfd:b tasks_max=77; ten set dbfd:b tasks_max=; ten rm dbfd:unsynced || true",
+    );
+    assert_eq!(registered(host), before);
+    assert_eq!(doctor(host)["status"], "ok");
+}

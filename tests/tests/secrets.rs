@@ -168,19 +168,41 @@ fn what_is_no_secret_is_refused_with_the_reason() {
     assert!(tried("ten secret set scred:nope K", "x").contains("no instance"));
     assert!(tried("ten secret rm scred:a NOPE", "").contains("NOPE"));
     let long = "head -c 524289 /dev/zero | ten secret set scred:a K";
-    assert!(tried(long, "").contains("524288"));
+    let said = tried(long, "");
+    assert!(said.contains("524288 bytes (512 KiB)") && said.contains("systemd 252"), "{said}");
+    assert!(said.contains("hint: keep large files in the data directory"), "{said}");
     let raw = "curl -sS -o /dev/null -w '%{http_code}' --unix-socket /run/tenement/admin.sock -X PUT --data-binary x http://localhost/api/v1/instances/scred:a/secrets/..%2Fx";
     assert_eq!(host.run(raw).out, "400");
     host.run("head -c 524288 /dev/zero | tr '\\0' x | ten secret set scred:b LONG");
     asleep(host, "scred:b");
     assert_eq!(host.get("b.scred.localhost", "/LONG").body.len(), 524_288);
     let more = "head -c 524288 /dev/zero | ten secret set scred:b MORE";
-    assert!(tried(more, "").contains("in all"));
+    let said = tried(more, "");
+    assert!(
+        said.contains("100 of 1000000 bytes in all") && said.contains("ten secret rm"),
+        "{said}"
+    );
     host.run("ten secret rm scred:b LONG");
     let text = "[process.x]\ncommand = \"/bin/true\"\ncredentials = { A = \"/etc/tenement/secrets/none\" }\n";
     host.write("/root/none.toml", text);
     let checked = host.try_run("ten config check /root/none.toml");
     assert!(checked.code != 0 && format!("{checked:?}").contains("does not exist"), "{checked:?}");
+}
+
+#[test]
+fn credentials_beyond_what_systemd_hands_over_are_refused_with_the_limit() {
+    let host = host();
+    host.run("cd /etc/tenement/secrets && for n in 1 2; do head -c 600000 /dev/zero > $n; done; chmod 600 1 2");
+    let text = "[process.sbig]\ncommand = \"/srv/apps/hello-static\"\n\
+                [process.sbig.credentials]\nONE = \"/etc/tenement/secrets/1\"\n";
+    host.configure("sbig.toml", &format!("{text}TWO = \"/etc/tenement/secrets/2\"\n"));
+    let ran = host.try_run("ten spawn sbig:a");
+    assert_ne!(ran.code, 0);
+    let said = ran.err;
+    assert!(said.contains("about 1200000 bytes") && said.contains("1048576 at most"), "{said}");
+    host.configure("sbig.toml", text);
+    host.run("ten wake sbig:a");
+    host.run("ten rm sbig:a; rm /etc/tenement/conf.d/sbig.toml; ten config reload");
 }
 
 #[test]

@@ -20,6 +20,11 @@ command = "/srv/apps/hello-static --socket {socket}"
 idle_timeout = 0
 freeze_after = "200ms"
 
+[process.twatched]
+command = "/srv/apps/hello-static"
+idle_timeout = 0
+freeze_after = "200ms"
+
 [process.tstay]
 command = "/srv/apps/hello-static"
 idle_timeout = 0
@@ -34,6 +39,11 @@ dormant_after = "4s"
 [process.tbusy]
 command = "/bin/sh -c 'exec 9<$TENEMENT_BUSY; flock -s 9; exec /srv/apps/hello-static'"
 idle_timeout = "250ms"
+
+# The worker beside the server ends when the file is there; in strict isolation, the default.
+[process.tworker]
+command = """/bin/sh -c 'ten busy -- sh -c "until test -e $DATA_DIR/done; do sleep 0.1; done" & exec /srv/apps/hello-static'"""
+idle_timeout = "500ms"
 
 [process.tstatus]
 command = "/srv/apps/hello-static --status 'busy: a report'"
@@ -260,6 +270,46 @@ fn a_held_lock_and_a_status_of_busy_keep_an_instance_up() {
     }
     assert_eq!(since(), before);
     host.run("ten stop tbusy:a");
+}
+
+#[test]
+fn an_instance_that_a_drop_in_gave_a_watchdog_is_not_frozen_and_the_log_says_why() {
+    let host = host();
+    let drop_in = "/etc/systemd/system/ten-twatched@.service.d/watchdog.conf";
+    host.write(drop_in, "[Service]\nWatchdogSec=1h\n");
+    host.run("systemctl daemon-reload");
+    spawn(host, "twatched:a");
+    until("the log says why", BOUND, || {
+        let ran =
+            host.try_run("journalctl -u tenement -o cat -g 'twatched@a.service has WatchdogSec='");
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
+    assert_eq!(host.get("a.twatched.localhost", "/").status, 200);
+    assert_eq!(host.state("twatched:a"), "running");
+    let tier = host.ten_json("show twatched:a")["tier"].clone();
+    assert_eq!(tier, "running");
+    host.run(&format!("ten rm twatched:a; rm {drop_in}; systemctl daemon-reload"));
+}
+
+#[test]
+fn a_worker_under_ten_busy_keeps_its_instance_up_until_it_ends() {
+    let host = host();
+    let name = "tworker:a";
+    spawn(host, name);
+    until("it says that it is busy", BOUND, || {
+        let why = host.ten_json(&format!("why {name}"));
+        if why["holds"].to_string().contains("busy lock") { Ok(()) } else { Err(why) }
+    });
+    assert_eq!(host.try_run(&format!("ten sleep {name}")).code, 6);
+    // Ten idle timeouts.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(5) {
+        assert_eq!(host.state(name), "running");
+    }
+    let data = host.ten_json(&format!("show {name}"))["data_dir"].as_str().unwrap().to_owned();
+    host.run(&format!("touch {data}/done"));
+    host.until_asleep(name);
+    host.run(&format!("rm {data}/done"));
 }
 
 #[test]

@@ -274,6 +274,9 @@ pub struct ConfigView {
     /// Errors of the newest files, if the agent runs on an older config than what is on disk.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<ConfigProblem>,
+    /// What the config asks and this host can't do, a sentence for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
 }
 
 /// One process of the config, as understood.

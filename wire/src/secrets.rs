@@ -11,6 +11,12 @@ pub const SECRET_MAX: usize = 512 * 1024;
 /// All secrets of an instance together, in bytes: systemd hands a unit 1 MiB of credentials at most,
 /// their names included (`CREDENTIALS_TOTAL_SIZE_MAX`).
 pub const SECRETS_TOTAL_MAX: u64 = 1_000_000;
+/// All credentials of a unit together, those of the config included (`CREDENTIALS_TOTAL_SIZE_MAX` of
+/// systemd 252 and 257).
+pub const CREDENTIALS_TOTAL_MAX: u64 = 1024 * 1024;
+/// Why [`SECRET_MAX`], and what to do: for people who are over it.
+pub const TOO_LONG: &str = "a secret has at most 524288 bytes (512 KiB), for systemd 252 reads no longer ones \
+    encrypted: keep large files in the data directory, or the key of an encrypted one as the secret";
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 100;
 

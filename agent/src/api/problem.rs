@@ -10,6 +10,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use tenement_wire::secrets::TOO_LONG;
 use tenement_wire::{ApiError, FieldError, InstanceName, NameError, ProcessName};
 
 use crate::flows::ManageError;
@@ -77,6 +78,12 @@ impl Problem {
     pub fn too_large(limit: usize) -> Self {
         let detail = format!("the body is longer than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail, "send less at once")
+    }
+
+    /// The value of a secret is too long.
+    pub fn too_long_a_secret() -> Self {
+        let (what, fix) = TOO_LONG.split_once(": ").unwrap_or((TOO_LONG, "set a shorter one"));
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what, fix)
     }
 
     /// The body did not arrive.

@@ -44,7 +44,7 @@ pub(super) async fn set<M: Management>(
 ) -> Answer<SecretList> {
     let value = read(request).await?;
     if value.len() > SECRET_MAX {
-        return Err(Problem::too_large(SECRET_MAX));
+        return Err(Problem::too_long_a_secret());
     }
     order(m, name, SecretOrder::Set(secret, SecretValue(value.to_vec()))).await
 }

@@ -148,6 +148,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(agent.clone().tide(pressure));
     tokio::spawn(agent.clone().keep_measuring());
     let preloading = agent.clone();
+    agent.log_unmet();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
     let ended = loops::until_one_ends(vec![

@@ -44,7 +44,7 @@ fn mode(node: &Node, problems: &mut Problems) -> Option<Network> {
 }
 
 /// Where connections of an instance's own may go. A private network has no way out (the default, and
-/// all that there is so far); on the host's network the key would promise what it does not do.
+/// all that there is: docs/ARCHITECTURE.md says why passt is none); on the host's network the key would promise what it does not do.
 fn outbound(fields: &Fields, network: Network, problems: &mut Problems) {
     let Some(node) = fields.get("outbound") else { return };
     let Some(text) = node.string("\"none\"", problems) else { return };
@@ -55,9 +55,10 @@ fn outbound(fields: &Fields, network: Network, problems: &mut Problems) {
             problems.add(&node.key, "`outbound` has a meaning in a private network only", fix);
         }
         ("passt", Network::Private) => {
-            let message =
-                "`outbound` can't be `passt`: tenement can't start passt for an instance yet";
-            let fix = "write \"none\", or network = \"host\" for apps that must call out";
+            let message = "`outbound` can't be `passt`: it would run as root beside each instance, and \
+                           lead to services on other addresses of this host";
+            let fix = "write \"none\", or network = \"host\" for apps that must call out (IPAddressDeny \
+                       and IPAddressAllow in [process.NAME.systemd] narrow that); see docs/ARCHITECTURE.md";
             problems.add(&node.at, message, fix);
         }
         (other, _) => {

@@ -51,18 +51,18 @@ fn directives(node: &Node, problems: &mut Problems) -> BTreeMap<String, String> 
     for (name, node) in &fields.0 {
         if !known.contains(&name.as_str()) {
             let shown = name.escape_default().to_string();
-            let fix = match nearest(&shown, &known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => {
-                    "docs/CONFIG.md has the list; what gives privileges or runs commands is not \
-                         on it, and limits have keys of their own, such as memory_max"
+            let fix = match (table::instead(name), nearest(&shown, &known)) {
+                (Some(instead), _) => instead,
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => {
+                    "docs/CONFIG.md has the list; what gives privileges or runs commands is not on it"
                         .to_owned()
                 }
             };
             problems.add(&node.key, format!("the directive `{shown}` can't be set here"), fix);
             continue;
         }
-        let Some(text) = directive_text(node, problems) else { continue };
+        let Some(text) = directive_text(name, node, problems) else { continue };
         if table::accepts(name, &text) {
             found.insert(name.clone(), text);
         } else {
@@ -74,15 +74,26 @@ fn directives(node: &Node, problems: &mut Problems) -> BTreeMap<String, String> 
 }
 
 /// A value as a unit file would have it; a list is its words.
-fn directive_text(node: &Node, problems: &mut Problems) -> Option<String> {
+fn directive_text(name: &str, node: &Node, problems: &mut Problems) -> Option<String> {
     match node.value {
         DeValue::Boolean(value) => Some(value.to_string()),
         DeValue::Integer(n) if n.radix() == 10 => Some(n.as_str().to_owned()),
-        DeValue::Array(_) => {
+        DeValue::Array(elements) => {
             let words = node.strings(false, "[\"@system-service\"]", problems);
-            Some(words.into_iter().map(|text| text.value).collect::<Vec<_>>().join(" "))
+            // Each that is no text has been told of.
+            let whole = words.len() == elements.len();
+            whole.then(|| words.into_iter().map(|text| text.value).collect::<Vec<_>>().join(" "))
         }
-        _ => Some(node.string("\"strict\"", problems)?.value),
+        DeValue::String(_) => Some(node.string("\"strict\"", problems)?.value),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
+            let kind = match node.value {
+                DeValue::Integer(_) => "a number that is not decimal",
+                _ => node.kind(),
+            };
+            let fix = format!("write {}", table::example(name));
+            problems.add(&node.at, format!("`{name}` can't be {kind}"), fix);
+            None
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod story;
 pub mod tenants;
 pub mod throttle;
 mod tide;
+mod unmet;
 mod view;
 mod wake;
 

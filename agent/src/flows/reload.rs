@@ -44,6 +44,7 @@ impl<H: Host> Manager<H> {
                 self.agent.rejected.lock().expect("no panic while held").clear();
                 (self.on_config)(&config);
                 self.agent.adopt_config(config);
+                self.agent.log_unmet();
                 self.agent.admit(new);
                 self.agent.publish();
                 if let Err(error) = self.agent.resync().await {

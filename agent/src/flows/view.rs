@@ -211,6 +211,7 @@ impl<H: Host> Agent<H> {
             files: config.files.clone(),
             processes: config.processes.values().map(|d| process_view(d)).collect(),
             rejected: self.rejected.lock().expect("no panic while held").clone(),
+            unmet: self.unmet(),
         }
     }
 }

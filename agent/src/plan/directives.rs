@@ -103,6 +103,44 @@ const TABLE: [Directive; 52] = [
     d("LimitMSGQUEUE", LIMIT),
 ];
 
+/// Directives that stand under a key of the process, and that key.
+const KEYS: [(&str, &str); 22] = [
+    ("MemoryMax", "memory_max"),
+    ("MemoryHigh", "memory_high"),
+    ("MemorySwapMax", "swap_max"),
+    ("CPUQuota", "cpu"),
+    ("CPUWeight", "cpu_weight"),
+    ("IOWeight", "io_weight"),
+    ("IOReadBandwidthMax", "io_read_max"),
+    ("IOWriteBandwidthMax", "io_write_max"),
+    ("TasksMax", "tasks_max"),
+    ("RuntimeMaxSec", "runtime_max"),
+    ("LogRateLimitBurst", "log_rate"),
+    ("ExecStart", "command"),
+    ("WorkingDirectory", "directory"),
+    ("Environment", "env"),
+    ("EnvironmentFile", "env_file"),
+    ("User", "user"),
+    ("DynamicUser", "user"),
+    ("Restart", "restart"),
+    ("TimeoutStartSec", "startup_timeout"),
+    ("TimeoutStopSec", "stop_timeout"),
+    ("PrivateNetwork", "network"),
+    ("LoadCredential", "credentials"),
+];
+
+/// What to write instead of a directive that is not in the list, where there is something.
+#[must_use]
+pub fn instead(name: &str) -> Option<String> {
+    if name == "WatchdogSec" {
+        // systemd#38517: the watchdog of a frozen unit fires.
+        let why = "use `health`, whose checks pause while an instance is frozen, parked or asleep";
+        return Some(format!("{why}; systemd's watchdog kills a frozen instance"));
+    }
+    let (_, key) = KEYS.iter().find(|(directive, _)| *directive == name)?;
+    Some(format!("`{key}` of [process.NAME] sets that"))
+}
+
 /// The names of all directives that may be overridden.
 pub fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|directive| directive.name)

@@ -58,6 +58,18 @@ impl Manager {
         Ok(std::time::Duration::from_micros(timeout.map_or(0, or_default::<u64>)))
     }
 
+    /// Whether systemd kills a loaded service that does not report in time: `WatchdogUSec`. None of our
+    /// plans sets it, but a drop-in may.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn has_watchdog(&self, unit: &str) -> Result<bool, SystemdError> {
+        let link = self.link()?;
+        let period = self.get(&link, &unit_path(unit), "Service", "WatchdogUSec").await;
+        let period = unless_absent(period)?.map_or(0, or_default::<u64>);
+        Ok(period != 0 && period != u64::MAX)
+    }
+
     /// What a loaded service says of itself: `StatusText`; empty if it says nothing or isn't loaded.
     ///
     /// # Errors

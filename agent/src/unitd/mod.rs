@@ -10,6 +10,8 @@
 //!
 //! It does *not* read the network, know about requests or waking, or keep state of its own.
 
+#[cfg(test)]
+mod hostile;
 mod request;
 mod service;
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use tenement_wire::InstanceName;
+use tenement_wire::secrets::CREDENTIALS_TOTAL_MAX;
 
 use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
@@ -181,14 +182,27 @@ impl Kitchen {
     /// What was set for the instance, after a look at the files that the config names: systemd would
     /// only say "failed at step CREDENTIALS", and take a file that somebody else can write.
     fn secrets(&self, def: &Definition, name: &InstanceName) -> Result<Vec<Secret>, UnitsError> {
-        for (key, credential) in &def.credentials {
-            source::check_secret(&credential.path, self.place.owner, credential.encrypted)
-                .map_err(|error| {
-                    let process = &def.name;
-                    UnitsError::BadConfig(format!("[process.{process}.credentials] {key}: {error}"))
-                })?;
-        }
+        let process = &def.name;
         let stored = secrets::stored(&self.place, name).map_err(|error| io_error(name, &error))?;
+        let mut total: u64 = stored.iter().map(secrets::Stored::about).sum();
+        for (key, credential) in &def.credentials {
+            let encrypted = credential.encrypted;
+            let size = source::check_secret(&credential.path, self.place.owner, encrypted);
+            let size = size.map_err(|error| {
+                UnitsError::BadConfig(format!("[process.{process}.credentials] {key}: {error}"))
+            })?;
+            // One that was set for the instance stands before it.
+            if stored.iter().all(|own| own.view.name.as_str() != key.as_str()) {
+                total = total.saturating_add(secrets::value_size(size, encrypted));
+            }
+        }
+        if total > CREDENTIALS_TOTAL_MAX {
+            return Err(UnitsError::BadConfig(format!(
+                "the credentials of {name} have about {total} bytes together, and systemd hands a unit \
+                 {CREDENTIALS_TOTAL_MAX} at most: take large files out of [process.{process}.credentials], \
+                 or delete some with ten secret rm {name} NAME"
+            )));
+        }
         Ok(stored.into_iter().map(secrets::Stored::planned).collect())
     }
 

@@ -20,7 +20,7 @@ use rustix::fs::{
     fstat, memfd_create, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
-use tenement_wire::secrets::SECRETS_TOTAL_MAX;
+use tenement_wire::secrets::{SECRETS_TOTAL_MAX, TOO_LONG};
 use tenement_wire::{InstanceName, SECRET_MAX, SecretName, SecretView};
 
 use super::builder::Builder;
@@ -63,7 +63,7 @@ impl Builder {
         let size = match sealed_size(&value) {
             Some(0) => return refuse("an empty secret is of no use".into()),
             Some(size) if size <= SECRET_MAX as u64 => size,
-            Some(_) => return refuse(format!("a secret has at most {SECRET_MAX} bytes")),
+            Some(_) => return refuse(TOO_LONG.into()),
             None => return refuse("a secret is handed over in a sealed memfd".into()),
         };
         let _turn = self.turn(name).await;
@@ -72,7 +72,10 @@ impl Builder {
         let total = others.iter().map(Stored::about).sum::<u64>() + size;
         if others.len() >= SECRETS_MAX || total > SECRETS_TOTAL_MAX {
             return refuse(format!(
-                "an instance has at most {SECRETS_MAX} secrets of {SECRETS_TOTAL_MAX} bytes in all"
+                "with this one it would have {} secrets of {total} bytes, and an instance has at most \
+                 {SECRETS_MAX} of {SECRETS_TOTAL_MAX} bytes in all, for systemd hands a unit 1 MiB: \
+                 delete one with ten secret rm",
+                others.len() + 1
             ));
         }
         let kept = keep(self.place(), name, secret, File::from(value)).await;
@@ -143,9 +146,8 @@ pub(super) struct Stored {
 
 impl Stored {
     /// About how long its value is: Base64 has four characters for three bytes.
-    fn about(&self) -> u64 {
-        let stored = self.view.stored_bytes;
-        if self.view.encrypted { stored * 3 / 4 } else { stored }
+    pub(super) fn about(&self) -> u64 {
+        value_size(self.view.stored_bytes, self.view.encrypted)
     }
 
     /// As the plan takes it.
@@ -158,6 +160,11 @@ impl Stored {
             stamp: self.stamp as u64,
         }
     }
+}
+
+/// About how long the value is that a file of `stored` bytes holds.
+pub(super) fn value_size(stored: u64, encrypted: bool) -> u64 {
+    if encrypted { stored / 4 * 3 } else { stored }
 }
 
 /// The secrets of an instance, in order of name.

@@ -160,12 +160,12 @@ impl Source {
 
 /// Looks whether a secret's file is one that only root and `owner` can write, and, unless it is
 /// encrypted, that not everybody can read.
-pub(crate) fn check_secret(path: &Path, owner: u32, encrypted: bool) -> Result<()> {
+pub(crate) fn check_secret(path: &Path, owner: u32, encrypted: bool) -> Result<u64> {
     let (_, stat) = open_file(path, owner)?;
     if !encrypted && stat.st_mode & 0o004 != 0 {
         return Err(denied(path, "is a secret that everybody may read; chmod 600 it"));
     }
-    Ok(())
+    Ok(stat.st_size.unsigned_abs())
 }
 
 /// Reads a file that only root and `owner` can write, through directories that only they can.

@@ -108,7 +108,7 @@ impl Builder {
     }
 
     /// Freezes the service: none of its processes runs until it is thawed. systemd#38517: a unit with a
-    /// watchdog would be killed for it.
+    /// watchdog would be killed for it, so such a one is refused.
     ///
     /// Returns the open `cgroup.freeze` file of its control group, where there is one: writing `0` to it
     /// thaws the service at once, and systemd, which watches `cgroup.events`, follows.
@@ -118,6 +118,12 @@ impl Builder {
     pub async fn freeze(&self, name: &InstanceName) -> Result<Option<OwnedFd>, UnitsError> {
         let _turn = self.turn(name).await;
         let service = name.service_unit();
+        if self.manager().has_watchdog(&service).await? {
+            return Err(UnitsError::Refused(format!(
+                "{service} has WatchdogSec= (by a drop-in?), and systemd's watchdog would kill it while \
+                 it is frozen: remove it, or freeze_after from the config"
+            )));
+        }
         self.manager().freeze_unit(&service).await?;
         let group = self.manager().control_group(&service).await?.unwrap_or_default();
         match cgroup::open(Path::new(CGROUPS), &group).and_then(|g| cgroup::freezer(&g)) {

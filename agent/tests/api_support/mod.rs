@@ -87,6 +87,7 @@ fn config() -> ConfigView {
         files: vec![],
         processes: vec![],
         rejected: vec![],
+        unmet: vec![],
     }
 }
 

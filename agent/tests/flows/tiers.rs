@@ -124,7 +124,11 @@ async fn a_failed_freeze_leaves_it_running_and_is_not_tried_again_until_it_is_us
 #[tokio::test]
 async fn a_host_without_a_freezer_leaves_the_step_out() {
     let (world, instance) = awake(COOL, "fd:1").await;
+    assert_eq!(world.agent.unmet(), [""; 0]);
     world.host.lack(Lacks { reclaim: true, freeze: true });
+    let told = world.manager.config().await.unwrap().unmet;
+    assert!(told[0].contains("`reclaim_after` of process `fd`") && told[0].contains("zram"));
+    assert!(told[1].contains("`freeze_after` of process `fd`") && told.len() == 2, "{told:?}");
     pass(29).await;
     assert_eq!((instance.phase(), instance.depth()), (Phase::Running, Depth::None));
     pass(2).await;

@@ -1,5 +1,6 @@
 //! One module for each command, or for a family of them.
 
+mod busy;
 mod config;
 mod doctor;
 mod generate;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),
             Some(ConfigAction::Check { path }) => config::check(global, out, path.as_deref()),
         },
+        Command::Busy(args) => busy::run(&args),
         Command::Init(args) => init::run(out, &args),
         Command::Doctor => doctor::run(global, out),
         Command::Version => generate::version(agent(global), out),

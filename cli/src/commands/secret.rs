@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
+use tenement_wire::secrets::TOO_LONG;
 use tenement_wire::{InstanceName, SECRET_MAX, SecretList, SecretName};
 
 use crate::args::{Secret, SecretAction};
@@ -65,8 +66,8 @@ fn value(name: &InstanceName, secret: &SecretName) -> Result<Vec<u8>> {
         return Err(CliError::usage("the value is empty", "see that standard input holds it"));
     }
     if value.len() > SECRET_MAX {
-        let fix = "keep large files in the data directory";
-        return Err(CliError::usage(format!("a secret has at most {SECRET_MAX} bytes"), fix));
+        let (what, fix) = TOO_LONG.split_once(": ").unwrap_or((TOO_LONG, "set a shorter one"));
+        return Err(CliError::usage(what, fix));
     }
     Ok(value)
 }

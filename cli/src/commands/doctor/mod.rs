@@ -5,6 +5,7 @@
 mod agent;
 mod host;
 mod reach;
+mod tiers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
         checks.push(host::names(root));
         checks.push(host::secrets(root));
     }
+    checks.extend(tiers::host(root));
+    checks.push(tiers::passt(root));
     let client = Agent::new(endpoint, PATIENCE)?;
     checks.push(agent::socket(client.endpoint()));
     checks.push(agent::answers(&client));
@@ -88,10 +91,12 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
     // Without an agent its config is unknown, and these would only repeat that it does not answer.
     if let Ok(view) = client.get::<tenement_wire::dto::ConfigView>("/config") {
         checks.push(agent::config_taken(&view));
+        checks.extend(tiers::unmet(&view));
         if let Ok(state) = client.get::<tenement_wire::status::StateDatabase>("/state") {
             checks.push(agent::state(&state));
         }
         checks.push(agent::data_dir(mode, Path::new(&view.data_dir)));
+        checks.push(tiers::quota(root, Path::new(&view.data_dir)));
         checks.push(reach::port(view.port));
         checks.push(reach::domain(&view.domain));
     }
