@@ -20,5 +20,10 @@ fn main() {
     for argument in arguments {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
+    // In the same 512 GiB as the stack, and below all of its places: one page of page tables less.
+    // (The option is that of lld, rustc's linker on this architecture, and of GNU ld since 2.44.)
+    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        println!("cargo:rustc-link-arg-bins=-Wl,--image-base=0x7f8000000000");
+    }
     println!("cargo:rerun-if-changed=build.rs");
 }
