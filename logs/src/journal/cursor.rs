@@ -78,7 +78,7 @@ impl Cursor {
 ///
 /// So a line has the same `seq` whoever reads it, before and after a crash, and two readers at two places
 /// of the journal agree without talking. Numbers have gaps, where entries are not of instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Numbering {
     /// Added to the entry's number.
     pub base: i64,
@@ -102,8 +102,15 @@ impl Numbering {
         self.last
     }
 
+    /// Whether the entry follows in the count that is going on: then every reader gives it the same `seq`.
+    #[must_use]
+    pub fn counts_on(&self, cursor: &Cursor) -> bool {
+        let mut after = *self;
+        after.of(cursor) > self.last && after.base == self.base
+    }
+
     /// The `seq` of a line that stands for no entry.
-    pub fn next(&mut self) -> u64 {
+    pub fn beside(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
@@ -143,7 +150,7 @@ mod tests {
         assert_eq!([other.of(&cursor("a", 14, 0)), one.of(&cursor("a", 14, 0))], [14, 14]);
         // The journal was deleted and counts anew.
         assert_eq!([1, 2, 5].map(|n| one.of(&cursor("b", n, n))), [15, 16, 19]);
-        assert_eq!(one.next(), 20);
+        assert_eq!(one.beside(), 20);
         assert_eq!(one.of(&cursor("b", 6, 0)), 21);
         assert_eq!(one.of(&Cursor::new("nonsense".into())), 22);
     }

@@ -153,7 +153,7 @@ impl Reader {
     /// # Errors
     /// As sd_journal_next(3). A damaged file ends there for libsystemd, a damaged entry is passed over
     /// by asking again.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn read(&mut self) -> Result<Option<Entry>> {
         let there = self.pending || self.journal.next().map_err(doing("going on"))? > 0;
         self.pending = false;
         if !there {
