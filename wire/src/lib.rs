@@ -5,6 +5,7 @@
 pub mod dto;
 pub mod error;
 pub mod limits;
+pub mod logs;
 pub mod names;
 pub mod problems;
 pub mod secrets;

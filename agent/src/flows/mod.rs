@@ -17,6 +17,7 @@ pub mod host;
 pub mod instance;
 pub mod lease;
 mod limits;
+pub mod logbook;
 pub mod manage;
 pub mod management;
 pub mod observe;
