@@ -16,6 +16,7 @@ mod block;
 mod day;
 mod error;
 mod files;
+mod interim;
 mod need;
 mod scan;
 mod seal;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use error::{Error, Result};
+pub use interim::*;
 pub use writer::{Resume, Writer};
 
 use crate::search::{Found, Search};

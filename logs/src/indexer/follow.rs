@@ -87,11 +87,11 @@ impl InScope {
 impl Follower {
     pub(super) fn new(hub: Hub, index: Index, wanted: Wanted, after: Option<u64>) -> Self {
         let changes = hub.changes();
-        let last = hub.last();
+        let (last, count) = hub.last();
         // A `seq` that was never given comes from before the index was deleted.
         let seen = after.map_or(last, |after| after.min(last));
         let (resumes, ready) = (after.is_some(), VecDeque::new());
-        Self { hub, index, wanted, changes, seen, count: 0, resumes, ready }
+        Self { hub, index, wanted, changes, seen, count, resumes, ready }
     }
 
     /// What comes next; `None` when there will be no more. Dropping the future loses nothing.

@@ -129,10 +129,10 @@ impl Hub {
         self.changed.send_replace(());
     }
 
-    /// The last `seq` there is.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.lock().last
+    /// The last `seq` there is, and how many lines were published up to it.
+    pub(super) fn last(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.last, state.left + state.ring.len() as u64)
     }
 
     /// Whether anybody follows.

@@ -98,7 +98,10 @@ mod tests {
         place.purge(&"api:gone".parse().expect("a name"), 1_000);
         assert!(place.is_purged(&line(Source::Instance, 1_000)));
         assert!(!place.is_purged(&line(Source::Instance, 1_001)));
-        assert!(place.is_purged(&line(Source::Systemd, 1_000_000)), "its stop is told a little later");
+        assert!(
+            place.is_purged(&line(Source::Systemd, 1_000_000)),
+            "its stop is told a little later"
+        );
         place.forget_purges(FORGET_US);
         assert!(!place.purged.is_empty());
         place.forget_purges(FORGET_US + 2_000);

@@ -74,6 +74,12 @@ impl Cursor {
     }
 }
 
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> Self {
+        cursor.text
+    }
+}
+
 /// Gives lines their `seq`: the entry's number in the journal, moved so that it always grows.
 ///
 /// So a line has the same `seq` whoever reads it, before and after a crash, and two readers at two places

@@ -70,9 +70,13 @@ pub struct Entry {
 pub enum Resumed {
     /// Right behind the entry.
     Behind,
-    /// The entry is gone from the journal, and with it this many others at least; none if it was the
-    /// last one that is gone. `None`: nobody can know how many.
-    Gone(Option<u64>),
+    /// The entry is gone from the journal.
+    Gone {
+        /// How many behind it went too; `None`: nobody can know.
+        lost: Option<u64>,
+        /// The entry of others that comes next. None if ours comes next, or nothing.
+        next: Option<Cursor>,
+    },
 }
 
 /// A reader. It belongs to the thread that made it.
@@ -125,13 +129,15 @@ impl Reader {
         let mut all = open(self.scope)?;
         all.seek_cursor(cursor.as_str()).map_err(doing("going to a cursor"))?;
         if all.next().map_err(doing("reading at a cursor"))? == 0 {
-            return Ok(Resumed::Gone(Some(0)));
+            return Ok(Resumed::Gone { lost: Some(0), next: None });
         }
         let first = here(&all)?;
-        Ok(match first.same_entry(cursor) {
-            true => Resumed::Behind,
-            false => Resumed::Gone(first.entries_since(cursor)),
-        })
+        if first.same_entry(cursor) {
+            return Ok(Resumed::Behind);
+        }
+        let lost = first.entries_since(cursor);
+        let ours = self.pending && self.here()?.same_entry(&first);
+        Ok(Resumed::Gone { lost, next: (!ours).then_some(first) })
     }
 
     /// Goes behind the last entry of ours.
@@ -209,6 +215,19 @@ impl Reader {
         };
         let line = Line { seq: 0, time_us, instance, level, source, text };
         Some((line, self.fields.stream()))
+    }
+}
+
+/// The last entry of all, of whomever it is.
+///
+/// # Errors
+/// As sd_journal_seek_tail(3).
+pub fn end(scope: Scope) -> Result<Option<Cursor>> {
+    let mut journal = open(scope)?;
+    journal.seek_tail().map_err(doing("going to its end"))?;
+    match journal.previous().map_err(doing("reading its end"))? {
+        0 => Ok(None),
+        _ => here(&journal).map(Some),
     }
 }
 
