@@ -18,6 +18,7 @@ pub mod instance;
 pub mod lease;
 mod limits;
 pub mod logbook;
+pub mod logs;
 pub mod manage;
 pub mod management;
 pub mod observe;
