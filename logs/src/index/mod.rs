@@ -16,16 +16,21 @@ mod block;
 mod day;
 mod error;
 mod files;
+mod maintain;
 mod need;
+mod retain;
 mod scan;
 mod seal;
+mod sieve;
 mod tail;
+mod unpacker;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use error::{Error, Result};
+pub use retain::{Gone, Keep, Policy, Usage, day_of};
 pub use writer::{Resume, Writer};
 
 use crate::search::{Found, Search};

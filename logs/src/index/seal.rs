@@ -114,7 +114,7 @@ impl Sealed {
     /// Writes it, within the caller's transaction.
     pub fn write(&self, conn: &Connection, instance: i64) -> rusqlite::Result<()> {
         let id = self.id.cast_signed();
-        conn.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        conn.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
             .execute((
                 id,
                 instance,
