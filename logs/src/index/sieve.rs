@@ -51,7 +51,8 @@ impl Sieve {
 }
 
 /// Letters whose lower case is not one letter, or is one in ASCII, so that ways to ignore case may differ
-/// about them: the dotted capital I and the Kelvin sign. Such a block is looked at line by line.
+/// about them: the dotted capital I and the Kelvin sign; and JSON's characters written as numbers. Such a
+/// block is looked at line by line.
 fn has_odd_case(text: &str) -> bool {
     !text.is_ascii()
         && ['\u{130}', '\u{212a}'].iter().any(|odd| {
@@ -69,6 +70,7 @@ fn needle(expr: &Expr) -> Option<String> {
             longest(&mut phrase.iter().flat_map(|word| words(word)).filter_map(plain))
         }
         Expr::Substring(part) => plain(part),
+        Expr::Field(_, value) if value.parse::<f64>().is_err() => longest(&mut words(value).filter_map(plain)),
         Expr::And(exprs) => longest(&mut exprs.iter().filter_map(needle)),
         Expr::All
         | Expr::Regex(_)
