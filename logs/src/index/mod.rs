@@ -22,6 +22,8 @@ mod retain;
 mod scan;
 mod seal;
 mod sieve;
+mod sql;
+mod table;
 mod tail;
 mod unpacker;
 mod writer;
@@ -31,6 +33,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use error::{Error, Result};
 pub use retain::{Gone, Keep, Policy, Usage, day_of};
+pub use sql::{Bounds, Rows};
 pub use writer::{Resume, Writer};
 
 use crate::search::{Found, Search};

@@ -79,8 +79,11 @@ impl Need {
     /// The words of the field's name and value, which stand in the text as they are, unless it is JSON with
     /// characters written as numbers. A number may be written in several ways, except for plain digits.
     fn of_field(name: &str, value: &str) -> Self {
-        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte));
-        let ambiguous = value.parse::<f64>().is_ok() && !value.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte))
+        };
+        let ambiguous =
+            value.parse::<f64>().is_ok() && !value.bytes().all(|byte| byte.is_ascii_digit());
         if !plain(name) || !plain(value) || ambiguous {
             return Self::Any;
         }

@@ -128,7 +128,7 @@ impl Sealed {
                 self.levels,
                 self.lines.cast_signed() as i64,
                 self.bytes.cast_signed() as i64,
-            self.data.len().cast_signed() as i64,
+                self.data.len().cast_signed() as i64,
             ))?;
         let raw = self.raw.cast_signed() as i64;
         conn.prepare_cached("INSERT INTO texts VALUES (?1, ?2, ?3)")?

@@ -51,13 +51,11 @@ impl Sieve {
 }
 
 /// Letters whose lower case is not one letter, or is one in ASCII, so that ways to ignore case may differ
-/// about them: the dotted capital I and the Kelvin sign; and JSON's characters written as numbers. Such a
-/// block is looked at line by line.
+/// about them: the dotted capital I and the Kelvin sign. And JSON's characters written as numbers. A block
+/// that holds one is looked at line by line.
 fn has_odd_case(text: &str) -> bool {
-    !text.is_ascii()
-        && ['\u{130}', '\u{212a}'].iter().any(|odd| {
-            memchr::memmem::find(text.as_bytes(), odd.encode_utf8(&mut [0; 4]).as_bytes()).is_some()
-        })
+    let holds = |part: &str| memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some();
+    holds("\\u") || (!text.is_ascii() && (holds("\u{130}") || holds("\u{212a}")))
 }
 
 /// The longest piece of plain ASCII that every match holds.
@@ -70,8 +68,12 @@ fn needle(expr: &Expr) -> Option<String> {
             longest(&mut phrase.iter().flat_map(|word| words(word)).filter_map(plain))
         }
         Expr::Substring(part) => plain(part),
-        Expr::Field(_, value) if value.parse::<f64>().is_err() => longest(&mut words(value).filter_map(plain)),
         Expr::And(exprs) => longest(&mut exprs.iter().filter_map(needle)),
+        Expr::Field(_, value)
+            if value.parse::<f64>().is_err() && !value.contains(['\\', '"', '/']) =>
+        {
+            longest(&mut words(value).filter_map(plain))
+        }
         Expr::All
         | Expr::Regex(_)
         | Expr::Level(..)
