@@ -30,9 +30,11 @@ fn main() {
     let mut lines = 2_000_000u64;
     let mut peer_lines = 200_000u64;
     let mut json = None;
+    let mut keep = false;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = args.next(),
+            "--keep" => keep = true,
             "--peer-lines" => {
                 peer_lines = args.next().and_then(|n| n.parse().ok()).expect("a number of lines")
             }
@@ -43,9 +45,10 @@ fn main() {
         .prefix("tenement-index-bench")
         .tempdir_in("/var/tmp")
         .expect("a directory");
+    let dir = Kept { path: dir.path().to_owned(), dir: (!keep).then_some(dir) };
     let mut report = Report { json };
     let (mut writer, index) =
-        Index::open(dir.path(), Settings::default()).expect("the index opens");
+        Index::open(dir.path.as_path(), Settings::default()).expect("the index opens");
     let mut corpus = Corpus::new(lines);
     println!("{lines} lines, 500 instances");
 
@@ -56,7 +59,7 @@ fn main() {
     let late = latencies(&index, &corpus, lines);
     drop((writer, index));
 
-    let size = bytes_below(dir.path()) as f64 / lines as f64;
+    let size = bytes_below(dir.path.as_path()) as f64 / lines as f64;
     let average = corpus.text_bytes as f64 / lines as f64;
     let cpu = (first.cpu_us * first.lines + rest.cpu_us * rest.lines) / (first.lines + rest.lines);
     let per_100 = size * 100.0 / average;
@@ -64,7 +67,7 @@ fn main() {
         "a line has {average:.1} B; {cpu:.2} CPU-µs and {size:.1} B per line ({per_100:.1} B per 100 B)"
     );
 
-    let textbook = peers::textbook(dir.path(), peer_lines);
+    let textbook = peers::textbook(dir.path.as_path(), peer_lines);
     println!(
         "textbook FTS5 at {peer_lines} lines: {:.2} CPU-µs and {:.1} B per line",
         textbook.cpu_us, textbook.bytes
@@ -85,13 +88,20 @@ fn main() {
         Some(("textbook FTS5", textbook.word_p95_ms)),
     );
     report.line("logs.query.growth_ratio", late.word / early.word, "ratio", None);
-    let grep = peers::grep(dir.path(), &corpus, lines);
+    let grep = peers::grep(dir.path.as_path(), &corpus, lines);
     report.line(
         "logs.query.substring_p95_ms",
         late.substring,
         "ms",
         grep.map(|ms| ("zstd | rg", ms)),
     );
+}
+
+/// The directory of the run; with `--keep` it stays, to be looked into.
+struct Kept {
+    path: std::path::PathBuf,
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    dir: Option<tempfile::TempDir>,
 }
 
 struct Filled {
@@ -166,7 +176,7 @@ fn latencies(index: &Index, corpus: &Corpus, lines: u64) -> Latencies {
     run("two-letter prefix, small instance", &small, &|_| Expr::Prefix("co".into()));
     run("substring, largest instance", &large, &|_| Expr::Substring("nnection re".into()));
     let substring = run("absent substring, largest instance", &large, &|_| {
-        Expr::Substring("o such thing anywher".into())
+        Expr::Substring("osuchthinganywher".into())
     });
     Latencies { word: frequent.max(second).max(absent), substring }
 }

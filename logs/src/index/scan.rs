@@ -7,6 +7,8 @@ use std::time::Instant;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use tenement_wire::ProcessName;
+
 use super::Shared;
 use super::day::Day;
 use super::error::{Error, Result};
@@ -18,6 +20,10 @@ use crate::search::{Found, Scope, Search, Stopped};
 
 /// Searches.
 pub fn search(shared: &Shared, search: &Search) -> Result<Found> {
+    if matches!(&search.scope, Scope::Process(process) if ProcessName::new(process).is_err()) {
+        // No process is called so, and what is no name must not come near a query.
+        return Ok(Found { lines: Vec::new(), next: None, stopped: None });
+    }
     let mut hunt = Hunt::new(shared, search);
     let tail = shared.tail.snapshot(&search.scope);
     let whole = hunt.below;

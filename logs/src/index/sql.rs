@@ -67,9 +67,12 @@ impl Index {
             return Err(Error::Query("only a SELECT can be answered".to_owned()));
         }
         if statement.parameter_count() > 0 {
-            return Err(Error::Query("a query cannot have parameters (?, :name); write the values into it".to_owned()));
+            return Err(Error::Query(
+                "a query cannot have parameters (?, :name); write the values into it".to_owned(),
+            ));
         }
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> =
+            statement.column_names().into_iter().map(str::to_owned).collect();
         let mut found = Rows { columns, rows: Vec::new(), stopped: None };
         let mut bytes = 0;
         let mut rows = statement.query([]).map_err(refused)?;
@@ -83,7 +86,8 @@ impl Index {
                 }
                 Err(error) => return Err(refused(error)),
             };
-            let values: rusqlite::Result<Vec<_>> = (0..found.columns.len()).map(|at| row.get_ref(at).map(value)).collect();
+            let values: rusqlite::Result<Vec<_>> =
+                (0..found.columns.len()).map(|at| row.get_ref(at).map(value)).collect();
             let values = values.map_err(refused)?;
             bytes += values.iter().map(|value| value.as_str().map_or(16, str::len)).sum::<usize>();
             if found.rows.len() >= bounds.rows || bytes > bounds.bytes {
@@ -108,8 +112,12 @@ impl Index {
 
 fn only_reading(context: AuthContext<'_>) -> Authorization {
     match context.action {
-        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
-        AuthAction::Function { function_name } if function_name != "load_extension" => Authorization::Allow,
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => {
+            Authorization::Allow
+        }
+        AuthAction::Function { function_name } if function_name != "load_extension" => {
+            Authorization::Allow
+        }
         _ => Authorization::Deny,
     }
 }
@@ -120,7 +128,9 @@ fn is_interrupt(error: &rusqlite::Error) -> bool {
 
 fn refused(error: rusqlite::Error) -> Error {
     match error {
-        rusqlite::Error::SqliteFailure(error, _) if error.code == ErrorCode::AuthorizationForStatementDenied => {
+        rusqlite::Error::SqliteFailure(error, _)
+            if error.code == ErrorCode::AuthorizationForStatementDenied =>
+        {
             Error::Query("not allowed: only SELECT, from the table logs".to_owned())
         }
         error => Error::Query(error.to_string()),
@@ -132,6 +142,8 @@ fn value(value: ValueRef<'_>) -> Value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned().into(),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            String::from_utf8_lossy(text).into_owned().into()
+        }
     }
 }

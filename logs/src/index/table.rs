@@ -20,7 +20,8 @@ use crate::query::{Compare, Expr};
 use crate::search::{Scope, Search, Stopped};
 
 const NAME: &CStr = c"logs";
-const SCHEMA: &CStr = c"CREATE TABLE logs (timestamp TEXT, level TEXT, process TEXT, instance_id TEXT, message TEXT)";
+const SCHEMA: &CStr =
+    c"CREATE TABLE logs (timestamp TEXT, level TEXT, process TEXT, instance_id TEXT, message TEXT)";
 /// Lines of the first page; those after it are larger, as then someone means to read all.
 const PAGE: usize = 1000;
 const PAGE_MAX: usize = 64_000;
@@ -55,7 +56,10 @@ fn letter(column: c_int, operator: Op) -> Option<char> {
     }
 }
 
-#[expect(unsafe_code, reason = "rusqlite asks the implementer to vouch for `repr(C)` with SQLite's part first")]
+#[expect(
+    unsafe_code,
+    reason = "rusqlite asks the implementer to vouch for `repr(C)` with SQLite's part first"
+)]
 unsafe impl<'vtab> VTab<'vtab> for Table {
     type Aux = Aux;
     type Cursor = Cursor<'vtab>;
@@ -68,7 +72,8 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
         _table_name: &[u8],
         _args: &[&[u8]],
     ) -> Result<(Cow<'static, CStr>, Self)> {
-        let (shared, deadline) = aux.cloned().ok_or_else(|| Error::ModuleError("no index".to_owned()))?;
+        let (shared, deadline) =
+            aux.cloned().ok_or_else(|| Error::ModuleError("no index".to_owned()))?;
         Ok((Cow::Borrowed(SCHEMA), Self { base: ffi::sqlite3_vtab::default(), shared, deadline }))
     }
 
@@ -77,7 +82,9 @@ unsafe impl<'vtab> VTab<'vtab> for Table {
             .constraints()
             .enumerate()
             .filter(|(_, constraint)| constraint.is_usable())
-            .filter_map(|(at, constraint)| Some((at, letter(constraint.column(), constraint.operator())?)))
+            .filter_map(|(at, constraint)| {
+                Some((at, letter(constraint.column(), constraint.operator())?))
+            })
             .collect();
         let mut letters = String::new();
         let mut cost = 1e9;
@@ -131,7 +138,8 @@ impl Cursor<'_> {
             }
             let Some(search) = &mut self.search else { return Ok(()) };
             search.time = self.deadline.saturating_duration_since(Instant::now());
-            let found = scan::search(&self.shared, search).map_err(|error| Error::ModuleError(error.to_string()))?;
+            let found = scan::search(&self.shared, search)
+                .map_err(|error| Error::ModuleError(error.to_string()))?;
             if found.stopped == Some(Stopped::Time) {
                 let over = ffi::Error::new(ffi::SQLITE_INTERRUPT);
                 return Err(Error::SqliteFailure(over, Some("the query took too long".to_owned())));
@@ -146,7 +154,10 @@ impl Cursor<'_> {
     }
 }
 
-#[expect(unsafe_code, reason = "rusqlite asks the implementer to vouch for `repr(C)` with SQLite's part first")]
+#[expect(
+    unsafe_code,
+    reason = "rusqlite asks the implementer to vouch for `repr(C)` with SQLite's part first"
+)]
 unsafe impl VTabCursor for Cursor<'_> {
     fn filter(&mut self, _idx_num: c_int, idx_str: Option<&str>, args: &Filters<'_>) -> Result<()> {
         let values = args.iter().map(|value| match value {
@@ -193,7 +204,8 @@ fn narrowed(conditions: &[(char, Option<String>)]) -> Search {
     let until = [value('<'), value('=')].into_iter().flatten().filter_map(parse_timestamp).min();
     let process = value('p').and_then(|process| ProcessName::new(process).ok());
     let id = value('i').and_then(|id| InstanceId::new(id).ok());
-    let level = value('l').and_then(|level| Level::ALL.into_iter().find(|known| known.as_str() == level));
+    let level =
+        value('l').and_then(|level| Level::ALL.into_iter().find(|known| known.as_str() == level));
     Search {
         scope: match (process, id) {
             (Some(process), Some(id)) => Scope::Instance(InstanceName::new(process, id)),
@@ -214,7 +226,8 @@ fn narrowed(conditions: &[(char, Option<String>)]) -> Search {
 
 /// `2026-11-21 13:20:02.123456`, UTC, always as long.
 fn timestamp(time_us: u64) -> String {
-    let time = i64::try_from(time_us).ok().and_then(|time| jiff::Timestamp::from_microsecond(time).ok());
+    let time =
+        i64::try_from(time_us).ok().and_then(|time| jiff::Timestamp::from_microsecond(time).ok());
     let time = time.unwrap_or(jiff::Timestamp::MAX).to_zoned(jiff::tz::TimeZone::UTC);
     time.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string()
 }
