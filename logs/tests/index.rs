@@ -159,6 +159,7 @@ enum Step {
     Lines(Vec<(u8, i64, u8, String)>),
     Commit,
     Reopen,
+    Compact(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -167,6 +168,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(one, 1..40).prop_map(Step::Lines),
         2 => Just(Step::Commit),
         1 => Just(Step::Reopen),
+        1 => (1usize..50).prop_map(Step::Compact),
     ]
 }
 
@@ -242,7 +244,7 @@ fn pages(index: &Index, search: &Search) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_search_finds_exactly_what_a_plain_filter_finds(
@@ -265,6 +267,9 @@ proptest! {
                 Step::Commit => {
                     writer.commit(&format!("c{}", lines.len())).expect("commit");
                     if !lines.is_empty() { committed = lines.len(); }
+                }
+                Step::Compact(budget) => {
+                    writer.compact(budget).expect("compact");
                 }
                 Step::Reopen => {
                     drop((writer, index));

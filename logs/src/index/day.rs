@@ -28,9 +28,10 @@ CREATE TABLE instances (
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY, instance INTEGER NOT NULL, min_seq INTEGER NOT NULL,
     min_time INTEGER NOT NULL, max_time INTEGER NOT NULL, levels INTEGER NOT NULL,
-    lines INTEGER NOT NULL, bytes INTEGER NOT NULL
+    lines INTEGER NOT NULL, bytes INTEGER NOT NULL, size INTEGER NOT NULL
 );
 CREATE INDEX blocks_of_instance ON blocks (instance, id);
+CREATE INDEX small_blocks ON blocks (instance, id) WHERE lines < 128;
 CREATE TABLE texts (id INTEGER PRIMARY KEY, raw INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (
     tokens, content='', contentless_delete=1, detail=none, tokenize=\"ascii tokenchars '_:-'\"
@@ -61,6 +62,8 @@ pub struct Day {
     readers: Mutex<Vec<Connection>>,
     /// Set once a search met damage, for the writer to move it aside.
     damaged: AtomicBool,
+    /// Set once nothing is left to be merged in a file that gets no more lines.
+    at_rest: AtomicBool,
 }
 
 impl Day {
@@ -75,6 +78,7 @@ impl Day {
             extent: Mutex::new(extent),
             readers,
             damaged: AtomicBool::new(false),
+            at_rest: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +100,16 @@ impl Day {
     /// Whether someone met damage in it.
     pub fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Says that nothing is left to be merged.
+    pub fn set_at_rest(&self) {
+        self.at_rest.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is left to be merged.
+    pub fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Ordering::Relaxed)
     }
 
     /// Calls `work` with a read-only connection.
@@ -138,11 +152,13 @@ impl Day {
             let conn = Connection::open(&self.path)?;
             conn.busy_timeout(BUSY)?;
             conn.pragma_update(None, "page_size", 8192)?;
+            conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             let fresh =
                 conn.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0))? == 0;
             conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
             conn.pragma_update(None, "synchronous", "NORMAL")?;
             conn.pragma_update(None, "cache_size", -16_384)?;
+            conn.pragma_update(None, "secure_delete", "FAST")?;
             conn.set_prepared_statement_cache_capacity(32);
             if fresh {
                 let id = format!(

@@ -16,18 +16,24 @@ mod block;
 mod day;
 mod error;
 mod files;
-mod interim;
+mod maintain;
 mod need;
+mod retain;
 mod scan;
 mod seal;
+mod sieve;
+mod sql;
+mod table;
 mod tail;
+mod unpacker;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use error::{Error, Result};
-pub use interim::*;
+pub use retain::{Gone, Keep, Policy, Usage, day_of};
+pub use sql::{Bounds, Rows};
 pub use writer::{Resume, Writer};
 
 use crate::search::{Found, Search};

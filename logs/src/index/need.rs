@@ -32,14 +32,12 @@ impl Need {
     #[must_use]
     pub fn of(expr: &Expr) -> Self {
         match expr {
-            Expr::All | Expr::Regex(_) | Expr::Level(..) | Expr::Field(..) | Expr::Not(_) => {
-                Self::Any
-            }
-            Expr::Word(word) => Self::all(words(word).map(Self::token)),
-            Expr::Phrase(phrase) => {
-                Self::all(phrase.iter().flat_map(|word| words(word)).map(Self::token))
-            }
-            Expr::Prefix(prefix) => Self::of_prefix(prefix),
+            Expr::All | Expr::Regex(_) | Expr::Level(..) | Expr::Not(_) => Self::Any,
+            Expr::Field(name, value) => Self::of_field(name, value),
+            Expr::Word(word) => Self::word(word),
+            Expr::Phrase(phrase) => Self::all(phrase.iter().map(|word| Self::word(word))),
+            Expr::Prefix(prefix) if is_word(prefix) => Self::beginning(prefix),
+            Expr::Prefix(_) => Self::Any,
             Expr::Substring(part) => Self::of_substring(part),
             Expr::And(exprs) => Self::all(exprs.iter().map(Self::of)),
             Expr::Or(exprs) => {
@@ -57,6 +55,10 @@ impl Need {
         Self::Token(key(word).into_owned())
     }
 
+    fn word(word: &str) -> Self {
+        if is_word(word) { Self::token(word) } else { Self::Any }
+    }
+
     fn all(needs: impl Iterator<Item = Self>) -> Self {
         let mut needs: Vec<_> = needs.filter(|need| *need != Self::Any).take(TERMS_MAX).collect();
         match needs.len() {
@@ -66,18 +68,28 @@ impl Need {
         }
     }
 
-    fn of_prefix(prefix: &str) -> Self {
-        let mut found: Vec<_> = words(prefix).collect();
-        let last = if prefix.ends_with(is_word_char) { found.pop() } else { None };
-        let begin = last.map_or(Self::Any, Self::beginning);
-        Self::all(found.into_iter().map(Self::token).chain([begin]))
-    }
-
     fn beginning(word: &str) -> Self {
         if word.chars().count() < PREFIX_MIN {
             Self::Any
         } else {
             Self::Prefix(key(word).into_owned())
+        }
+    }
+
+    /// The words of the field's name and value, which stand in the text as they are, unless it is JSON with
+    /// characters written as numbers. A number may be written in several ways, except for plain digits.
+    fn of_field(name: &str, value: &str) -> Self {
+        let plain = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte))
+        };
+        let ambiguous =
+            value.parse::<f64>().is_ok() && !value.bytes().all(|byte| byte.is_ascii_digit());
+        if !plain(name) || !plain(value) || ambiguous {
+            return Self::Any;
+        }
+        match Self::all(words(name).chain(words(value)).map(Self::token)) {
+            Self::Any => Self::Any,
+            as_is => Self::Or(vec![as_is, Self::Token(ESCAPED.to_owned())]),
         }
     }
 
@@ -142,12 +154,20 @@ impl Need {
     }
 }
 
+/// Whether it is one word and nothing else, so that it is filed under its key.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_word_char)
+}
+
 /// `"token"`. No token holds a quote, as it is no word character; doubling it costs nothing.
 fn quote(token: &str, out: &mut String) {
     out.push('"');
     out.push_str(&token.replace('"', "\"\""));
     out.push('"');
 }
+
+/// The token of blocks whose text holds a `\u`, behind which JSON may hide any word.
+pub const ESCAPED: &str = "u:";
 
 /// The token every block of an instance carries. No word of a text holds a colon.
 pub fn instance_token(name: &tenement_wire::InstanceName) -> String {

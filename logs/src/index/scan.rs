@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
-use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use rusqlite::{Connection, params_from_iter};
 
-use super::block::{self, Block};
+use tenement_wire::ProcessName;
+
+use super::Shared;
 use super::day::Day;
 use super::error::{Error, Result};
 use super::need::{self, Need};
-use super::{Shared, block::RAW_MAX};
+use super::sieve::Sieve;
+use super::unpacker::{Names, Unpacker, number_of};
 use crate::line::Line;
 use crate::search::{Found, Scope, Search, Stopped};
 
 /// Searches.
 pub fn search(shared: &Shared, search: &Search) -> Result<Found> {
+    if matches!(&search.scope, Scope::Process(process) if ProcessName::new(process).is_err()) {
+        // No process is called so, and what is no name must not come near a query.
+        return Ok(Found { lines: Vec::new(), next: None, stopped: None });
+    }
     let mut hunt = Hunt::new(shared, search);
     let tail = shared.tail.snapshot(&search.scope);
     let whole = hunt.below;
@@ -65,9 +71,8 @@ struct Hunt<'a> {
     stopped: Option<Stopped>,
     /// Whether there may be lines beyond those found.
     more: bool,
-    zstd: Option<zstd::bulk::Decompressor<'static>>,
-    raw: Vec<u8>,
-    block: Block,
+    sieve: Arc<Sieve>,
+    unpacker: Unpacker,
 }
 
 impl<'a> Hunt<'a> {
@@ -86,9 +91,8 @@ impl<'a> Hunt<'a> {
             bytes_max: shared.settings.found_bytes,
             stopped: None,
             more: false,
-            zstd: None,
-            raw: Vec::new(),
-            block: Block::default(),
+            sieve: Arc::new(Sieve::of(&search.query)),
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -185,7 +189,7 @@ impl<'a> Hunt<'a> {
         let snapshot = conn.unchecked_transaction().map_err(Error::sqlite(&day.path))?;
         let conn = &*snapshot;
         let sqlite = Error::sqlite(&day.path);
-        let mut names = BTreeMap::new();
+        let mut names = Names::default();
         let Some((sql, values)) = self.heads(conn).map_err(sqlite)? else { return Ok(None) };
         let sqlite = |error| Error::sqlite(&day.path)(error);
         let mut statement = conn.prepare_cached(&sql).map_err(sqlite)?;
@@ -207,7 +211,7 @@ impl<'a> Hunt<'a> {
         day: &Day,
         conn: &Connection,
         heads: impl Iterator<Item = rusqlite::Result<Head>>,
-        names: &mut BTreeMap<i64, Arc<InstanceName>>,
+        names: &mut Names,
     ) -> Result<Option<u64>> {
         for head in heads {
             let head = head.map_err(Error::sqlite(&day.path))?;
@@ -241,51 +245,24 @@ impl<'a> Hunt<'a> {
         day: &Day,
         conn: &Connection,
         head: Head,
-        names: &mut BTreeMap<i64, Arc<InstanceName>>,
+        names: &mut Names,
     ) -> Result<()> {
-        let id = head.id.cast_signed();
-        let damaged = |what| Error::Block { path: day.path.clone(), id, what };
-        if !self.load(conn, id).map_err(Error::sqlite(&day.path))? {
-            return Err(damaged("it has no text"));
-        }
-        block::unpack(&self.raw, &mut self.block).map_err(damaged)?;
-        let name = match names.get(&head.instance) {
-            Some(name) => Arc::clone(name),
-            None => {
-                let name = instance(conn, head.instance).map_err(Error::sqlite(&day.path))?;
-                let name = Arc::new(name.ok_or_else(|| damaged("its instance is unknown"))?);
-                names.insert(head.instance, Arc::clone(&name));
-                name
-            }
-        };
-        let block = std::mem::take(&mut self.block);
-        for entry in &block.entries {
-            if self.wants(entry.seq, entry.time_us, entry.level) {
-                let line = block.line(entry, &name);
-                if self.search.query.matches(&line) {
-                    self.keep(line);
+        let name = names.get(day, conn, head.instance)?;
+        let mut unpacker = std::mem::take(&mut self.unpacker);
+        let block = unpacker.load(day, conn, head.id);
+        let result = block.map(|block| {
+            let sieve = Arc::clone(&self.sieve);
+            sieve.pass(block, |entry| {
+                if self.wants(entry.seq, entry.time_us, entry.level) {
+                    let line = block.line(entry, &name);
+                    if self.search.query.matches(&line) {
+                        self.keep(line);
+                    }
                 }
-            }
-        }
-        self.block = block;
-        Ok(())
-    }
-
-    /// Reads and decompresses a block into `self.raw`. False if there is none.
-    fn load(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<bool> {
-        let mut statement = conn.prepare_cached("SELECT raw, data FROM texts WHERE id = ?1")?;
-        let mut rows = statement.query([id])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        let size = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX).min(RAW_MAX);
-        let data = row.get_ref(1)?.as_blob()?;
-        let zstd = match &mut self.zstd {
-            Some(zstd) => zstd,
-            None => self.zstd.insert(zstd::bulk::Decompressor::new().map_err(damage)?),
-        };
-        self.raw.clear();
-        self.raw.reserve(size);
-        zstd.decompress_to_buffer(data, &mut self.raw).map_err(damage)?;
-        Ok(true)
+            });
+        });
+        self.unpacker = unpacker;
+        result
     }
 
     /// The statement that gives the blocks to look at, in order. None if this file has none.
@@ -355,26 +332,4 @@ impl<'a> Hunt<'a> {
         let next = next.or_else(|| lines.last().filter(|_| self.more).map(|line| line.seq));
         Found { lines, next, stopped: self.stopped }
     }
-}
-
-fn damage(_: std::io::Error) -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(String::from("a block that zstd cannot unpack")))
-}
-
-fn number_of(conn: &Connection, name: &InstanceName) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT id FROM instances WHERE process = ?1 AND instance = ?2")?
-        .query_row((name.process().as_str(), name.id().as_str()), |row| row.get(0))
-        .optional()
-}
-
-fn instance(conn: &Connection, number: i64) -> rusqlite::Result<Option<InstanceName>> {
-    let names = conn
-        .prepare_cached("SELECT process, instance FROM instances WHERE id = ?1")?
-        .query_row([number], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-        .optional()?;
-    let name = names.and_then(|(process, id)| {
-        Some(InstanceName::new(ProcessName::new(&process).ok()?, InstanceId::new(&id).ok()?))
-    });
-    Ok(name)
 }

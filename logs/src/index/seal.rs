@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tenement_wire::InstanceName;
 
 use super::block;
-use super::need::{instance_token, process_token};
+use super::need::{ESCAPED, instance_token, process_token};
 use crate::line::Line;
 use crate::token::{KEY_MAX, fold_into, words};
 
@@ -89,6 +89,10 @@ impl Sealer {
     fn tokens(&mut self, instance: &InstanceName, lines: &[Arc<Line>]) -> String {
         let mut tokens =
             format!("{} {}", process_token(instance.process().as_str()), instance_token(instance));
+        if lines.iter().any(|line| memchr::memmem::find(line.text.as_bytes(), b"\\u").is_some()) {
+            tokens.push(' ');
+            tokens.push_str(ESCAPED);
+        }
         self.seen.clear();
         for line in lines {
             for word in words(&line.text) {
@@ -114,7 +118,7 @@ impl Sealed {
     /// Writes it, within the caller's transaction.
     pub fn write(&self, conn: &Connection, instance: i64) -> rusqlite::Result<()> {
         let id = self.id.cast_signed();
-        conn.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        conn.prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
             .execute((
                 id,
                 instance,
@@ -124,6 +128,7 @@ impl Sealed {
                 self.levels,
                 self.lines.cast_signed() as i64,
                 self.bytes.cast_signed() as i64,
+                self.data.len().cast_signed() as i64,
             ))?;
         let raw = self.raw.cast_signed() as i64;
         conn.prepare_cached("INSERT INTO texts VALUES (?1, ?2, ?3)")?

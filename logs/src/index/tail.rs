@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tenement_wire::InstanceName;
+
 use crate::line::Line;
 use crate::search::Scope;
 
@@ -51,8 +53,9 @@ impl Tail {
     }
 
     /// Forgets an instance's lines.
-    pub fn purge(&self, keep: impl Fn(&Line) -> bool) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines.retain(|line| keep(line));
+    pub fn purge(&self, instance: &InstanceName) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.lines.retain(|line| *line.instance != *instance);
     }
 
     /// The lines of `scope`. The lock is held for as long as it takes to count references up.

@@ -192,6 +192,15 @@ impl Writer {
         self.write_cursor(cursor).map_err(|error| self.failed(error))
     }
 
+    /// Forgets an instance's lines that are not in a file yet.
+    pub(super) fn drop_pending(&mut self, instance: &InstanceName) {
+        self.shared.tail.purge(instance);
+        self.open.remove(instance);
+        for segment in &mut self.segments {
+            segment.sealed.retain(|sealed| *sealed.instance != *instance);
+        }
+    }
+
     /// Writes a segment, and the cursor with the last one. If the agent dies between two segments, the lines
     /// of the first have no cursor yet, and [`files::open`] removes them.
     fn write(&mut self, segment: &Segment, cursor: Option<&str>) -> Result<()> {
