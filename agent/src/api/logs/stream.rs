@@ -206,3 +206,78 @@ async fn stopped(stopping: &mut Option<Stopping>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tenement_logs::line::{Level, Source};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn line(seq: u64) -> Line {
+        Line {
+            seq,
+            time_us: 1_700_000_000_000_000,
+            instance: Arc::new("api:prod".parse().unwrap()),
+            level: Level::Info,
+            source: Source::Instance,
+            text: "two\nlines".into(),
+        }
+    }
+
+    async fn next(
+        feed: &mut std::pin::Pin<Box<impl Stream<Item = Result<Bytes, Infallible>>>>,
+    ) -> Option<String> {
+        let Ok(bytes) = feed.next().await?;
+        Some(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_a_comment_every_15_seconds() {
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), None, None));
+        assert_eq!(next(&mut feed).await.unwrap(), "retry: 1000\n\n");
+        for _ in 0..3 {
+            let from = Instant::now();
+            assert_eq!(next(&mut feed).await.unwrap(), ": alive\n\n");
+            assert_eq!(from.elapsed().as_secs(), 15);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_one_event_with_its_seq_and_none_is_sent_twice() {
+        let events = stream::iter([Event::Line(line(2)), Event::Line(line(3))]).boxed();
+        let mut feed = Box::pin(feed([line(1), line(2)].into(), events, None, None));
+        next(&mut feed).await;
+        let sent = next(&mut feed).await.unwrap();
+        let ids: Vec<_> = sent.lines().filter(|line| line.starts_with("id: ")).collect();
+        assert_eq!(ids, ["id: 1", "id: 2", "id: 3"]);
+        assert_eq!(sent.matches("\n\n").count(), 3, "{sent}");
+        assert!(sent.contains(r#""message":"two\nlines""#), "{sent}");
+        assert_eq!(next(&mut feed).await.unwrap(), ": the agent stops\n\n");
+        assert_eq!(next(&mut feed).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed() {
+        let events =
+            [Event::Line(line(1)), Event::Missed { count: 7, next: 9 }, Event::Line(line(9))];
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::iter(events).boxed(), None, None));
+        next(&mut feed).await;
+        let sent = next(&mut feed).await.unwrap();
+        let missed = "\n\nevent: missed\ndata: {\"count\":7,\"next\":9}\n\nid: 9\n";
+        assert!(sent.contains(missed), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_agent_stops() {
+        let (stop, stopping) = tokio::sync::watch::channel(());
+        let stopping = Some(Stopping(stopping));
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), stopping, None));
+        next(&mut feed).await;
+        drop(stop);
+        assert_eq!(next(&mut feed).await.unwrap(), ": the agent stops\n\n");
+        assert_eq!(next(&mut feed).await, None);
+    }
+}
