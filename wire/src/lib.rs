@@ -7,6 +7,7 @@ pub mod error;
 pub mod limits;
 pub mod logs;
 pub mod names;
+pub mod plain;
 pub mod problems;
 pub mod secrets;
 pub mod status;

@@ -19,7 +19,7 @@ pub struct LogLine {
     /// Who wrote it.
     pub source: LogSource,
     /// The text as printed. It may hold several lines and escape sequences: whoever shows it to a person
-    /// makes it harmless first (`plain::neutral`).
+    /// makes it harmless first ([`crate::plain`]).
     pub message: String,
 }
 
