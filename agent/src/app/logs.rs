@@ -10,6 +10,7 @@ use tenement_logs::journal::Scope;
 use super::Places;
 use crate::flows::agent::Agent;
 use crate::flows::edge::Edge;
+use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::logs::Indexed;
 
 /// How long the last commit may take when the agent stops; what it does not write is read again.
@@ -35,6 +36,16 @@ pub(super) fn start(places: &Places, agent: &Arc<Agent<Edge>>) -> Option<Indexer
             log::error!("logs are not indexed: {error}{cause}");
             None
         }
+    }
+}
+
+/// What the API answers from.
+pub(super) fn door(agent: &Arc<Agent<Edge>>) -> Arc<dyn Logs> {
+    match agent.logs.get() {
+        Some(logs) => Arc::new(logs.clone()),
+        None => Arc::new(NoLogs {
+            reason: "the index could not be opened; the agent's log says why".into(),
+        }),
     }
 }
 

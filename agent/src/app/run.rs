@@ -16,6 +16,7 @@ use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
+use crate::flows::logbook::Logs;
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
 use crate::proxy::{Policy, Proxy};
@@ -138,7 +139,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
-    let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
+    let api = serve_api(&listeners, manager.clone(), logs::door(&agent), stopping.clone())?;
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
     let http = tokio::spawn(http);
 
@@ -269,6 +270,7 @@ fn manager(
 fn serve_api(
     listeners: &Listeners,
     manager: Arc<Manager<Edge>>,
+    logs: Arc<dyn Logs>,
     stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, String> {
     let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
@@ -278,7 +280,7 @@ fn serve_api(
     });
     let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
     let access = if manager.mode == "user" { Access::user() } else { Access::system() };
-    let router = crate::api::router(manager);
+    let router = crate::api::router_with_logs(manager, logs);
     Ok(tokio::spawn(crate::api::serve(admin, router, access, until_true(stopping))))
 }
 

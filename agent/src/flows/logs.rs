@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream;
-use tenement_logs::index::{Keep, Policy};
+use serde_json::Value;
+use tenement_logs::index::{self, Bounds, Index, Keep, Policy};
 use tenement_logs::indexer::{self, Follower, Indexer, Wanted};
-use tenement_logs::search::{Found, Search};
+use tenement_logs::search::{Found, Search, Stopped};
 use tenement_wire::InstanceName;
-use tenement_wire::logs::{LogsTable, LogsUsage};
+use tenement_wire::logs::{LogsCell, LogsDay, LogsOfInstance, LogsStopped, LogsTable, LogsUsage};
 
 use super::logbook::{Event, Events, Follow, Logs, LogsError, Reply};
 use crate::config::{Config, LogKeep};
@@ -85,7 +86,7 @@ impl Indexed {
     /// Runs `work` where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Indexer) -> Result<T, tenement_logs::index::Error> + Send + 'static,
+        work: impl FnOnce(&Indexer) -> Result<T, index::Error> + Send + 'static,
     ) -> Result<T, LogsError> {
         let turn = self.searches.take()?;
         let indexer = self.indexer.clone();
@@ -117,12 +118,53 @@ impl Logs for Indexed {
     }
 
     fn usage(&self) -> Reply<'_, LogsUsage> {
-        Box::pin(self.blocking(|_| Ok(LogsUsage::default())))
+        Box::pin(self.blocking(|indexer| usage(indexer.index())))
     }
 
-    fn sql(&self, _sql: String) -> Reply<'_, LogsTable> {
-        Box::pin(self.blocking(|_| Ok(LogsTable::default())))
+    fn sql(&self, sql: String) -> Reply<'_, LogsTable> {
+        Box::pin(async move {
+            let work = move |indexer: &Indexer| match indexer.index().sql(&sql, Bounds::default()) {
+                Err(index::Error::Query(message)) => Ok(Err(message)),
+                other => other.map(|rows| Ok(table(rows))),
+            };
+            self.blocking(work).await?.map_err(|message| LogsError::Sql { message })
+        })
     }
+}
+
+fn usage(index: &Index) -> Result<LogsUsage, index::Error> {
+    let days = index.days()?.into_iter();
+    let days: Vec<_> =
+        days.map(|day| LogsDay { day: day.day, bytes: day.bytes, lines: day.lines }).collect();
+    let instances = index.usage()?.into_iter().map(|usage| LogsOfInstance {
+        process: usage.instance.process().to_string(),
+        instance_id: usage.instance.id().to_string(),
+        bytes: usage.bytes,
+        lines: usage.lines,
+        days: u32::try_from(usage.days.len()).unwrap_or(u32::MAX),
+        oldest_ms: usage.oldest_us / 1000,
+        newest_ms: usage.newest_us / 1000,
+    });
+    let lines = days.iter().map(|day| day.lines).sum();
+    Ok(LogsUsage { bytes: index.disk_bytes(), lines, days, instances: instances.collect() })
+}
+
+fn table(rows: index::Rows) -> LogsTable {
+    let cell = |value: Value| match value {
+        Value::Null => LogsCell::Null(()),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => LogsCell::Integer(whole),
+            None => number.as_f64().map_or(LogsCell::Null(()), LogsCell::Real),
+        },
+        Value::String(text) => LogsCell::Text(text),
+        other => LogsCell::Text(other.to_string()),
+    };
+    let stopped = rows.stopped.map(|stopped| match stopped {
+        Stopped::Time => LogsStopped::Time,
+        Stopped::Memory => LogsStopped::Memory,
+    });
+    let cells = rows.rows.into_iter().map(|row| row.into_iter().map(cell).collect());
+    LogsTable { columns: rows.columns, rows: cells.collect(), stopped }
 }
 
 async fn next((mut follower, turn): (Follower, Turn)) -> Option<(Event, (Follower, Turn))> {

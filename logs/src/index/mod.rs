@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use error::{Error, Result};
-pub use retain::{Gone, Keep, Policy, Usage, day_of};
+pub use retain::{DayUsage, Gone, Keep, Policy, Usage, day_of};
 pub use sql::{Bounds, Rows};
 pub use writer::{Resume, Writer};
 

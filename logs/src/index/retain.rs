@@ -56,6 +56,21 @@ pub struct Usage {
     pub text_bytes: u64,
     /// The days (UTC, `2026-11-21`) on which there are lines, by the file they are in.
     pub days: BTreeSet<String>,
+    /// When its oldest line was written, Unix microseconds.
+    pub oldest_us: u64,
+    /// When its newest line was written.
+    pub newest_us: u64,
+}
+
+/// What there is of a day: of the files that bear its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayUsage {
+    /// `2026-11-21`, in UTC.
+    pub day: String,
+    /// Size on disk.
+    pub bytes: u64,
+    /// Lines.
+    pub lines: u64,
 }
 
 impl Index {
@@ -73,10 +88,33 @@ impl Index {
                         usage.bytes += part.bytes;
                         usage.text_bytes += part.text_bytes;
                         usage.days.extend(part.days);
+                        usage.oldest_us = usage.oldest_us.min(part.oldest_us);
+                        usage.newest_us = usage.newest_us.max(part.newest_us);
                     }
                     None => drop(all.insert(part.instance.clone(), part)),
                 }
             }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// What there is, per day, the oldest first.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn days(&self) -> Result<Vec<DayUsage>> {
+        let mut all: BTreeMap<String, DayUsage> = BTreeMap::new();
+        for day in self.shared.days().iter() {
+            let count = |conn: &Connection| {
+                let sum = "SELECT coalesce(sum(lines), 0) FROM blocks";
+                let lines = conn.query_row(sum, [], |row| row.get::<_, i64>(0));
+                lines.map(i64::cast_unsigned).map_err(Error::sqlite(&day.path))
+            };
+            let (name, lines) = (date(day.day), day.read(count)?);
+            let empty = DayUsage { day: name.clone(), bytes: 0, lines: 0 };
+            let usage = all.entry(name).or_insert(empty);
+            usage.lines += lines;
+            usage.bytes += disk_bytes(day);
         }
         Ok(all.into_values().collect())
     }
@@ -91,20 +129,23 @@ impl Index {
 fn usage_of(day: &Day, conn: &Connection) -> Result<Vec<Usage>> {
     let read = || {
         let mut statement = conn.prepare_cached(
-            "SELECT process, i.instance, sum(lines), sum(size), sum(bytes) \
+            "SELECT process, i.instance, sum(lines), sum(size), sum(bytes), min(min_time), max(max_time) \
              FROM blocks b JOIN instances i ON i.id = b.instance GROUP BY b.instance",
         )?;
         let rows = statement.query_map([], |row| {
             let (process, instance) = (row.get::<_, String>(0)?, row.get::<_, String>(1)?);
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            Ok((format!("{process}:{instance}"), number(2)?, number(3)?, number(4)?))
+            let times = (number(5)?, number(6)?);
+            Ok((format!("{process}:{instance}"), number(2)?, number(3)?, number(4)?, times))
         })?;
         rows.collect::<rusqlite::Result<Vec<_>>>()
     };
     let rows = read().map_err(Error::sqlite(&day.path))?;
-    let usage = rows.into_iter().filter_map(|(name, lines, bytes, text_bytes)| {
+    let usage = rows.into_iter().filter_map(|(name, lines, bytes, text_bytes, times)| {
         let instance = name.parse().ok()?;
-        Some(Usage { instance, lines, bytes, text_bytes, days: BTreeSet::from([date(day.day)]) })
+        let days = BTreeSet::from([date(day.day)]);
+        let (oldest_us, newest_us) = times;
+        Some(Usage { instance, lines, bytes, text_bytes, days, oldest_us, newest_us })
     });
     Ok(usage.collect())
 }

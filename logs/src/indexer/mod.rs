@@ -12,6 +12,7 @@
 
 mod ahead;
 mod follow;
+mod house;
 mod hub;
 mod place;
 mod work;

@@ -34,22 +34,12 @@ const ALONE: Duration = Duration::from_millis(250);
 const HOLD: Duration = Duration::from_millis(20);
 /// Between two tries after something failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// If the end was not reached for so long, a second reader goes there.
-const BEHIND: Duration = Duration::from_millis(1000);
 /// The journal is opened anew after so many entries, which gives the memory of its mapped files back.
 const REOPEN: usize = 200_000;
-/// How often it is looked what is too old.
-const RETAIN: Duration = Duration::from_secs(60);
-/// Blocks merged at once, and the pauses after some and after none.
-const COMPACT: usize = 256;
-const COMPACT_PAUSE: Duration = Duration::from_secs(1);
-const COMPACT_IDLE: Duration = Duration::from_secs(30);
-/// How often the place follows the journal's end while nobody logs.
-const ANCHOR: Duration = Duration::from_secs(600);
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     #[error(transparent)]
@@ -58,33 +48,33 @@ enum Failed {
 
 /// The thread's own things.
 pub(super) struct Work {
-    scope: Scope,
-    writer: Writer,
-    index: Index,
-    hub: Hub,
-    shared: Arc<Shared>,
-    requests: mpsc::Receiver<Request>,
-    place: Place,
-    grouper: Grouper,
+    pub(super) scope: Scope,
+    pub(super) writer: Writer,
+    pub(super) index: Index,
+    pub(super) hub: Hub,
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) place: Place,
+    pub(super) grouper: Grouper,
     /// When the first and the last of the lines that wait for a commit came.
-    waits: Option<(Instant, Instant)>,
+    pub(super) waits: Option<(Instant, Instant)>,
     /// When the journal's end was seen.
-    at_end: Instant,
-    ahead: Option<Ahead>,
+    pub(super) at_end: Instant,
+    pub(super) ahead: Option<Ahead>,
     /// A line that the index did not take yet.
-    held: Option<Arc<Line>>,
+    pub(super) held: Option<Arc<Line>>,
     /// Not before this is a failed commit tried again.
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
     /// Where the journal ended, before everything up to there was read.
-    anchor: Option<Cursor>,
-    anchored: Instant,
+    pub(super) anchor: Option<Cursor>,
+    pub(super) anchored: Instant,
     /// When the entry that was read last was written.
-    newest_us: u64,
-    retained: Option<Instant>,
-    compacted: Instant,
-    compact_pause: Duration,
-    failing: bool,
-    lines: u64,
+    pub(super) newest_us: u64,
+    pub(super) retained: Option<Instant>,
+    pub(super) compacted: Instant,
+    pub(super) compact_pause: Duration,
+    pub(super) failing: bool,
+    pub(super) lines: u64,
 }
 
 impl Work {
@@ -115,7 +105,7 @@ impl Work {
             newest_us: 0,
             retained: None,
             compacted: Instant::now(),
-            compact_pause: COMPACT_PAUSE,
+            compact_pause: Duration::from_secs(1),
             failing: false,
             lines: 0,
         };
@@ -252,7 +242,7 @@ impl Work {
     }
 
     /// Hands on all lines, complete or not.
-    fn take_all(&mut self) -> Result<(), Failed> {
+    pub(super) fn take_all(&mut self) -> Result<(), Failed> {
         let mut lines = Vec::new();
         while let Some(line) = self.held.take().or_else(|| self.grouper.take().map(Arc::new)) {
             if let Err(error) = self.writer.append(line.clone()) {
@@ -309,7 +299,7 @@ impl Work {
         }
     }
 
-    fn write(&mut self) -> Result<(), Failed> {
+    pub(super) fn write(&mut self) -> Result<(), Failed> {
         self.place.forget_purges(self.newest_us);
         self.writer.commit(&self.place.text())?;
         (self.waits, self.retry_at) = (None, None);
@@ -317,62 +307,6 @@ impl Work {
             self.failing = false;
             log::info!("logs are indexed again");
             self.status(|status| status.error = None);
-        }
-        Ok(())
-    }
-
-    /// Has a second reader at the journal's end for as long as this one is behind.
-    fn keep_up(&mut self, end: bool) {
-        let behind_us = if end { 0 } else { now_us().saturating_sub(self.newest_us) };
-        let lines = self.lines;
-        self.status(|status| (status.behind_us, status.lines) = (behind_us, lines));
-        if end {
-            self.at_end = Instant::now();
-            self.ahead = None;
-        } else if self.ahead.is_none() && self.at_end.elapsed() > BEHIND {
-            match Ahead::start(self.scope, self.hub.clone(), self.place.numbering) {
-                Ok(ahead) => self.ahead = Some(ahead),
-                Err(error) => log::warn!("new lines come late until the backlog is read: {error}"),
-            }
-        }
-    }
-
-    /// Now and then removes what is too old or too much, and merges small blocks while there is nothing else.
-    fn keep_house(&mut self, end: bool) -> Result<(), Failed> {
-        if self.retained.is_none_or(|at| at.elapsed() > RETAIN)
-            || self.shared.retain.swap(false, Ordering::Relaxed)
-        {
-            self.retained = Some(Instant::now());
-            let policy = self.shared.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let gone = self.writer.retain(&policy, now_us())?;
-            if gone.files > 0 || gone.blocks > 0 {
-                log::info!(files = gone.files, blocks = gone.blocks; "old logs were removed");
-            }
-        }
-        // Only after a commit, and in small steps: lines must not wait for it.
-        if end && self.waits.is_none() && self.compacted.elapsed() > self.compact_pause {
-            let merged = self.writer.compact(COMPACT)?;
-            self.compacted = Instant::now();
-            self.compact_pause = if merged == 0 { COMPACT_IDLE } else { COMPACT_PAUSE };
-        }
-        Ok(())
-    }
-
-    /// On a quiet host, moves the place on to the journal's end from time to time, past the entries of
-    /// others: or their loss, one day, would look like a loss of ours.
-    fn anchor(&mut self, end: bool) -> Result<(), Failed> {
-        if !end || !self.grouper.is_empty() {
-            return Ok(());
-        }
-        if let Some(anchor) = self.anchor.take() {
-            // It was taken before everything up to it was read: that is so now.
-            if anchor.time_us() > self.newest_us && self.waits.is_none() {
-                self.place.cursor = Some(anchor.into());
-                self.write()?;
-            }
-        } else if self.anchored.elapsed() > ANCHOR {
-            self.anchored = Instant::now();
-            self.anchor = journal::end(self.scope)?;
         }
         Ok(())
     }
@@ -386,29 +320,6 @@ impl Work {
         }
     }
 
-    /// Does what was asked for meanwhile; waits for it at most this long.
-    fn answer_within(&mut self, bound: Duration) {
-        let mut request = match bound.is_zero() {
-            true => self.requests.try_recv().ok(),
-            false => self.requests.recv_timeout(bound).ok(),
-        };
-        while let Some(Request::Purge(instance, answer)) = request {
-            let purged = self.purge(&instance).map_err(|error| error.to_string());
-            // Whoever asked may have stopped waiting.
-            let _ = answer.try_send(purged);
-            request = self.requests.try_recv().ok();
-        }
-    }
-
-    fn purge(&mut self, instance: &tenement_wire::InstanceName) -> Result<(), Failed> {
-        self.place.purge(instance, now_us());
-        self.take_all()?;
-        self.hub.purge(instance);
-        self.writer.purge(instance)?;
-        // With the place, which knows of the purge: or a crash would bring back what is in the journal.
-        self.write()
-    }
-
     fn tell(&mut self, error: &Failed) {
         let text = chain(error);
         if !self.failing {
@@ -418,7 +329,7 @@ impl Work {
         self.status(|status| status.error = Some(text));
     }
 
-    fn status(&self, change: impl FnOnce(&mut super::Status)) {
+    pub(super) fn status(&self, change: impl FnOnce(&mut super::Status)) {
         change(&mut self.shared.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
