@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, files, loops, signals};
+use super::{EXIT_CONFIG, Places, files, logs, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
+use crate::flows::logbook::Logs;
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
 use crate::proxy::{Policy, Proxy};
@@ -131,13 +132,14 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
+    let logs = logs::start(&places, &agent);
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), events));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
-    let api = serve_api(&listeners, manager.clone(), stopping.clone())?;
+    let api = serve_api(&listeners, manager.clone(), logs::door(&agent), stopping.clone())?;
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
     let http = tokio::spawn(http);
 
@@ -167,6 +169,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _ = http.await;
     let _ = api.await;
     agent.store.close().await;
+    logs::stop(logs).await;
     if let Some(history) = agent.history.get() {
         history.close().await;
     }
@@ -268,6 +271,7 @@ fn manager(
 fn serve_api(
     listeners: &Listeners,
     manager: Arc<Manager<Edge>>,
+    logs: Arc<dyn Logs>,
     stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, String> {
     let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
@@ -277,7 +281,7 @@ fn serve_api(
     });
     let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
     let access = if manager.mode == "user" { Access::user() } else { Access::system() };
-    let router = crate::api::router(manager);
+    let router = crate::api::router_with_logs(manager, logs);
     Ok(tokio::spawn(crate::api::serve(admin, router, access, until_true(stopping))))
 }
 

@@ -21,6 +21,8 @@ mod lacks;
 pub mod lease;
 mod limits;
 mod listing;
+pub mod logbook;
+pub mod logs;
 pub mod manage;
 pub mod management;
 pub mod observe;
