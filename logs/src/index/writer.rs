@@ -47,6 +47,19 @@ pub(super) struct Current {
     numbers: HashMap<Arc<InstanceName>, i64>,
 }
 
+impl Current {
+    /// Folds the write-ahead log into the file, which gets no more lines. If that is not possible just now,
+    /// SQLite does it when the file is next opened.
+    fn finish(&self) {
+        let result =
+            self.conn.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+        if let Err(error) = result {
+            log::debug!(file:% = self.day.path.display(), reason:% = error; "a finished file of the log index keeps its write-ahead log for now");
+        }
+        self.day.close_readers();
+    }
+}
+
 /// An instance's lines that are not sealed yet.
 #[derive(Debug, Default)]
 struct Open {
@@ -205,7 +218,8 @@ impl Writer {
     /// of the first have no cursor yet, and [`files::open`] removes them.
     fn write(&mut self, segment: &Segment, cursor: Option<&str>) -> Result<()> {
         if self.current.as_ref().is_none_or(|current| current.day.day != segment.day) {
-            self.current = Some(self.create(segment)?);
+            let before = self.current.replace(self.create(segment)?);
+            before.iter().for_each(Current::finish);
         }
         let Some(current) = &mut self.current else { return Ok(()) };
         let (Current { day, conn, numbers }, mut extent) = (current, None::<Extent>);
