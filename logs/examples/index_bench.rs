@@ -20,8 +20,8 @@ use tenement_logs::query::Expr;
 use tenement_logs::search::{Scope, Search};
 use tenement_wire::InstanceName;
 
-/// Lines per commit while a backlog is read.
-const COMMIT: u64 = 50_000;
+/// Lines per commit, as the indexer commits while it reads a backlog.
+const COMMIT: u64 = 100_000;
 /// Searches of a kind.
 const ROUNDS: usize = 60;
 

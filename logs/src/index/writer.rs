@@ -47,10 +47,10 @@ pub(super) struct Current {
     numbers: HashMap<Arc<InstanceName>, i64>,
 }
 
-impl Current {
-    /// Folds the write-ahead log into the file, which gets no more lines. If that is not possible just now,
+impl Drop for Current {
+    /// Folds the write-ahead log into the file, which gets no more lines for now. If that is not possible,
     /// SQLite does it when the file is next opened.
-    fn finish(&self) {
+    fn drop(&mut self) {
         let result =
             self.conn.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
         if let Err(error) = result {
@@ -218,8 +218,7 @@ impl Writer {
     /// of the first have no cursor yet, and [`files::open`] removes them.
     fn write(&mut self, segment: &Segment, cursor: Option<&str>) -> Result<()> {
         if self.current.as_ref().is_none_or(|current| current.day.day != segment.day) {
-            let before = self.current.replace(self.create(segment)?);
-            before.iter().for_each(Current::finish);
+            self.current = Some(self.create(segment)?);
         }
         let Some(current) = &mut self.current else { return Ok(()) };
         let (Current { day, conn, numbers }, mut extent) = (current, None::<Extent>);
