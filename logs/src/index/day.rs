@@ -160,7 +160,8 @@ impl Day {
         let open = || {
             let conn = Connection::open(&self.path)?;
             conn.busy_timeout(BUSY)?;
-            conn.pragma_update(None, "page_size", 8192)?;
+            // Blocks are of 3 to 8 KiB: larger pages would stand half empty (measured: 4 B per line more).
+            conn.pragma_update(None, "page_size", 4096)?;
             conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             let fresh =
                 conn.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0))? == 0;
