@@ -1,11 +1,15 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+mod logs;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
+
+pub use logs::{Form, Logs, LogsAction, Which};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied, 5 agent unreachable,
@@ -82,8 +86,11 @@ pub enum Command {
     Secret(Secret),
     /// Say why an instance is awake or asleep, and what holds it
     Why(One),
-    /// Show the log of an instance (through journalctl)
-    Logs(Logs),
+    /// Show the logs of an instance, of a process or of all
+    #[command(
+        after_help = "Examples:\n  ten logs api:prod -f\n  ten logs api --since \"1h ago\" --level warn\n  ten logs --search 'timeout OR \"connection reset\" -health'\n  ten logs --process usage     (a process that is named like a verb)"
+    )]
+    Logs(Box<Logs>),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
     /// Write a config for the app in a directory
@@ -267,23 +274,6 @@ pub enum SecretAction {
         #[arg(value_name = "NAME")]
         secret: SecretName,
     },
-}
-
-/// `ten logs`.
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// The instance, as process:id
-    #[arg(value_name = "PROCESS:ID")]
-    pub name: InstanceName,
-    /// Keep showing new lines
-    #[arg(long, short)]
-    pub follow: bool,
-    /// How many of the newest lines
-    #[arg(long, short = 'n', value_name = "N")]
-    pub lines: Option<u32>,
-    /// Only lines since then, such as "10 min ago" or "2026-01-31 12:00"
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub since: Option<String>,
 }
 
 /// `ten config`.

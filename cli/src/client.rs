@@ -1,6 +1,8 @@
 //! HTTP over the admin socket: one request at a time, with a deadline, bounded answers and errors
 //! that say why the agent could not be reached.
 
+mod stream;
+
 use std::error::Error;
 use std::io;
 use std::time::Duration;

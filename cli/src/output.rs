@@ -97,10 +97,8 @@ fn error_text(error: &CliError) -> String {
 
 /// Text from elsewhere, with what could steer a terminal or reorder a line made visible.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    // A cell or a message is one line: what would break it counts, too.
+    let steers = |c: char| matches!(c, '\n' | '\t') || tenement_wire::plain::steers(c);
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -134,6 +132,7 @@ mod tests {
     #[test]
     fn control_characters_of_the_server_never_reach_the_terminal() {
         assert_eq!(clean("a\x1b[2Jb\n\u{9b}c\u{202e}d"), "a\\u{1b}[2Jb\\n\\u{9b}c\\u{202e}d");
+        assert_eq!(clean("in\u{200b}visible"), "in\\u{200b}visible");
         assert!(matches!(clean("naïve ✓"), Cow::Borrowed(_)));
     }
 }

@@ -88,7 +88,7 @@ fn config_check_runs_the_agents_own_parser_without_an_agent() {
 }
 
 #[test]
-fn logs_becomes_journalctl_for_the_unit() {
+fn logs_without_an_agent_becomes_journalctl_for_the_unit() {
     let dir = tempfile::tempdir().unwrap();
     script(dir.path(), "journalctl", "echo \"$*\"; exit 3");
     let logs = |args: &[&str]| {
@@ -103,6 +103,18 @@ fn logs_becomes_journalctl_for_the_unit() {
         run.out,
         "--unit=ten-api@prod.service --no-hostname --output=short-iso --follow --since=-1h --lines=5\n"
     );
+    assert!(
+        run.err.contains("the agent is not running") && run.err.contains("by journalctl"),
+        "{}",
+        run.err
+    );
+    let run = logs(&["api", "--level", "error", "--all"]).exits(3);
+    assert_eq!(
+        run.out,
+        "--unit=ten-api@*.service --no-hostname --output=short-iso --priority=err\n"
+    );
+    let run = logs(&["--search", "x"]).exits(5);
+    assert!(run.err.contains("a search needs the agent"), "{}", run.err);
     fs::remove_file(dir.path().join("journalctl")).unwrap();
     assert!(logs(&["api:prod"]).exits(1).err.contains("journalctl"));
 }

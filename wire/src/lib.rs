@@ -5,7 +5,9 @@
 pub mod dto;
 pub mod error;
 pub mod limits;
+pub mod logs;
 pub mod names;
+pub mod plain;
 pub mod problems;
 pub mod secrets;
 pub mod status;

@@ -113,6 +113,11 @@ impl Input {
         self.parse(field, &text)
     }
 
+    /// Whether the query has this parameter and nobody has taken it yet.
+    pub fn has(&self, field: &str) -> bool {
+        self.query.iter().any(|(key, _)| key == field)
+    }
+
     /// A yes-or-no parameter of the query; absent means no.
     pub fn flag(&mut self, field: &str) -> bool {
         let Some(at) = self.query.iter().position(|(key, _)| key == field) else { return false };
@@ -238,7 +243,8 @@ impl Input {
         }
     }
 
-    fn wrong<T>(&mut self, field: &str, message: &str) -> Option<T> {
+    /// Remembers what is wrong with a field.
+    pub fn wrong<T>(&mut self, field: &str, message: &str) -> Option<T> {
         self.errors.push(FieldError { field: field.to_owned(), message: message.to_owned() });
         None
     }

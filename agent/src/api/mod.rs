@@ -9,6 +9,7 @@
 //! not check tokens; whoever may connect to the socket may do everything.
 
 mod input;
+mod logs;
 mod peer;
 mod problem;
 mod routes;
@@ -17,6 +18,6 @@ mod serve;
 mod trace;
 
 pub use peer::{Access, Peer};
-pub use routes::router;
+pub use routes::{router, router_with_logs};
 pub use serve::serve;
 pub use trace::RequestId;

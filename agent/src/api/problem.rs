@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 use tenement_wire::{ApiError, FieldError, InstanceName, NameError, ProcessName};
 
 use crate::flows::ManageError;
+use crate::flows::logbook::LogsError;
 
 /// An error answer in the making.
 #[derive(Debug, Clone)]
@@ -142,6 +143,42 @@ impl From<ManageError> for Problem {
                 problem.api.errors = found.into_iter().map(place).collect();
             }
             _ => {}
+        }
+        problem
+    }
+}
+
+impl From<LogsError> for Problem {
+    fn from(error: LogsError) -> Self {
+        use StatusCode as S;
+        let (status, code, hint) = match &error {
+            LogsError::Off { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "logs_off",
+                "the journal has them all: journalctl TENEMENT_INSTANCE=<id>",
+            ),
+            LogsError::Busy { .. } => {
+                (S::SERVICE_UNAVAILABLE, "too_many", "end one of them, or try again soon")
+            }
+            LogsError::Sql { .. } => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid_request",
+                "see docs/LOGS.md for what the view has",
+            ),
+            LogsError::Internal(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the agent's log has the cause under the request id: journalctl -u tenement",
+            ),
+        };
+        let mut problem = Self::new(status, code, error.to_string(), hint);
+        problem.cause = Some(chain(&error));
+        match error {
+            LogsError::Busy { .. } => problem.retry_after = Some(Duration::from_secs(1)),
+            LogsError::Sql { message } => {
+                problem.api.errors = vec![FieldError { field: "sql".into(), message }];
+            }
+            LogsError::Off { .. } | LogsError::Internal(_) => {}
         }
         problem
     }

@@ -17,19 +17,28 @@ use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceName, ProcessName};
 
 use super::input::Input;
+use super::logs;
 use super::problem::Problem;
 use super::secrets;
 use super::trace::trace;
+use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::{ManageError, Management, Spawn};
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 type Manager<M> = State<Arc<M>>;
 
-/// The whole API. It needs no more than `serve` to be reachable.
+/// The API of an agent without an index of logs.
 pub fn router<M: Management>(management: Arc<M>) -> Router {
+    router_with_logs(management, Arc::new(NoLogs { reason: "this agent keeps no index".into() }))
+}
+
+/// The whole API. It needs no more than `serve` to be reachable.
+pub fn router_with_logs<M: Management>(management: Arc<M>, logs: Arc<dyn Logs>) -> Router {
+    let desk = logs::Desk::new(logs);
+    let routes = || routes::<M>().merge(logs::routes(desk.clone()));
     Router::new()
-        .nest("/api/v1", routes::<M>())
-        .nest("/api", routes::<M>())
+        .nest("/api/v1", routes())
+        .nest("/api", routes())
         .fallback(|uri: Uri| async move { Problem::no_route(uri.path()) })
         .layer(middleware::from_fn(trace))
         .with_state(management)

@@ -29,6 +29,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (out of file descriptors, usually), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Tells a request that goes on and on when the agent stops. Nothing is ever sent: the sender goes away.
+#[derive(Debug, Clone)]
+pub(super) struct Stopping(pub(super) watch::Receiver<()>);
+
 /// Serves `router` to those whom `access` allows, until `shutdown`; then lets open requests end, with
 /// a bound. Each request carries its [`Peer`] as an extension.
 pub async fn serve(
@@ -87,7 +91,10 @@ async fn connection(
     if !allowed {
         log::warn!(uid = peer.uid, gid = peer.gid; "refused on the admin socket");
     }
-    let service = service_fn(move |request| answer(request, router.clone(), peer.clone(), allowed));
+    let stop = Stopping(stopping.clone());
+    let service = service_fn(move |request| {
+        answer(request, router.clone(), peer.clone(), stop.clone(), allowed)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -111,6 +118,7 @@ async fn answer(
     request: Request<Incoming>,
     router: Router,
     peer: Peer,
+    stop: Stopping,
     allowed: bool,
 ) -> Result<Response, Infallible> {
     if !allowed {
@@ -118,5 +126,6 @@ async fn answer(
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(stop);
     TowerToHyperService::new(router).call(request).await
 }

@@ -9,6 +9,7 @@ mod check;
 mod files;
 mod listeners;
 pub mod logging;
+mod logs;
 mod loops;
 mod only;
 mod paths;

@@ -61,6 +61,12 @@ impl Places {
         self.state_dir.join("state.db")
     }
 
+    /// The log index.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+
     /// The history of instances.
     #[must_use]
     pub fn history(&self) -> PathBuf {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, files, loops, signals};
+use super::{EXIT_CONFIG, Places, files, logs, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
@@ -131,6 +131,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
+    let logs = logs::start(&places, &agent);
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), events));
 
@@ -166,6 +167,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _ = http.await;
     let _ = api.await;
     agent.store.close().await;
+    logs::stop(logs).await;
     if let Some(history) = agent.history.get() {
         history.close().await;
     }

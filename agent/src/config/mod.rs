@@ -12,6 +12,7 @@ mod credentials;
 mod domain;
 mod instances;
 mod limits;
+mod logs;
 mod merge;
 mod network;
 mod node;
@@ -29,6 +30,7 @@ mod tiers;
 pub mod types;
 
 pub use credentials::{Credential, Credentials};
+pub use logs::LogKeep;
 pub use network::Network;
 pub use paths::{PathState, check_paths};
 pub use problems::SourceFile;

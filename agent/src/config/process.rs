@@ -12,7 +12,7 @@ use super::problems::Problems;
 use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
 use super::types::{Definition, Origin, PathRole, RunAs};
-use super::{command, credentials, limits, network, sandbox, supervision, tiers};
+use super::{command, credentials, limits, logs, network, sandbox, supervision, tiers};
 
 mod env;
 mod listen;
@@ -44,6 +44,7 @@ fn keys() -> Vec<&'static str> {
     keys.extend(network::KEYS);
     keys.extend(credentials::KEYS);
     keys.extend(supervision::KEYS);
+    keys.extend(logs::KEYS);
     keys.extend(["total", "max"]);
     keys.extend(limits::keys());
     keys
@@ -147,6 +148,7 @@ fn read(
         port,
         credentials,
         supervision: common.supervision,
+        logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }
 

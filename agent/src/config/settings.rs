@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
-use super::{domain, quantity};
+use super::{domain, logs, quantity};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -113,7 +113,8 @@ fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
 /// Reads what the files say of the agent itself.
 pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defaults) {
     let fields = &merged.settings;
-    let known: Vec<&str> = KEYS.into_iter().chain(["limits", "defaults", "total", "max"]).collect();
+    let known: Vec<&str> =
+        KEYS.into_iter().chain(logs::KEYS).chain(["limits", "defaults", "total", "max"]).collect();
     fields.refuse_unknown("[settings]", &known, problems);
     let known: Vec<&str> =
         DEFAULT_KEYS.into_iter().chain(tiers::KEYS).chain(supervision::KEYS).collect();
@@ -139,6 +140,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
     s.limits = limits(&merged.limits, problems);
+    s.logs = s.logs.overridden(fields, problems);
     if let Some(node) = fields.get("total") {
         s.total = super::limits::totals(node, "[settings.total]", problems);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
 use super::credentials::Credentials;
+use super::logs::LogKeep;
 use super::network::Network;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub total: ResourceLimits,
     /// What the limits of any instance may be raised to.
     pub max: ResourceLimits,
+    /// How much of all logs is kept.
+    pub logs: LogKeep,
 }
 
 impl Settings {
@@ -105,6 +108,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             total: ResourceLimits::new(),
             max: ResourceLimits::new(),
+            logs: LogKeep::DEFAULT,
         }
     }
 }
@@ -322,4 +326,6 @@ pub struct Definition {
     pub credentials: Credentials,
     /// When to give up on one.
     pub supervision: Supervision,
+    /// How much of its instances' logs is kept, where that differs from the settings.
+    pub logs: LogKeep,
 }

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
+use super::logs::Indexed;
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
@@ -48,6 +49,8 @@ pub struct Agent<H> {
     pub(super) loads: Semaphore,
     /// Where changes of state are kept, if anywhere. Set before instances are admitted.
     pub history: OnceLock<History>,
+    /// The logs of the instances, if they are indexed.
+    pub logs: OnceLock<Indexed>,
     started_ms: u64,
     /// Instances that are being parked at once.
     pub(super) parkings: Semaphore,
@@ -72,6 +75,7 @@ impl<H: Host> Agent<H> {
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
+            logs: OnceLock::new(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),

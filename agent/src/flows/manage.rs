@@ -256,6 +256,12 @@ impl<H: Host> Management for Manager<H> {
         if let Some(removing) = &mut removing {
             removing.done = true;
         }
+        if let (true, Some(logs)) = (purge, self.agent.logs.get())
+            && let Err(error) = logs.purge(name).await
+        {
+            // It is gone all the same, and to remove it once more would find nothing.
+            log::error!("the log lines of {name}, which was purged, could not be removed: {error}");
+        }
         Ok(Removed { name: name.clone(), data_dir, purged: purge })
     }
 

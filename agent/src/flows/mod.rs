@@ -17,6 +17,8 @@ pub mod host;
 pub mod instance;
 pub mod lease;
 mod limits;
+pub mod logbook;
+pub mod logs;
 pub mod manage;
 pub mod management;
 pub mod observe;

@@ -43,6 +43,9 @@ impl<H: Host> Manager<H> {
                 let new = self.agent.store.register_many(named, Origin::Config, range).await?;
                 self.agent.rejected.lock().expect("no panic while held").clear();
                 (self.on_config)(&config);
+                if let Some(logs) = self.agent.logs.get() {
+                    logs.keep(&config);
+                }
                 self.agent.adopt_config(config);
                 self.agent.admit(new);
                 self.agent.publish();

@@ -50,6 +50,8 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
         p(
             "LogExtraFields",
             Value::Bytes(vec![
+                // What the reader of the journal asks for: one match for all instances.
+                field("TENEMENT", "1"),
                 field("TENEMENT_PROCESS", job.name.process().as_str()),
                 field("TENEMENT_INSTANCE", job.name.id().as_str()),
             ]),

@@ -230,12 +230,21 @@ pub struct Reply {
 
 impl Door {
     pub fn open(access: Access) -> Self {
+        Self::serve(access, api::router)
+    }
+
+    /// With these logs.
+    pub fn open_logs(logs: Arc<dyn tenement_agent::flows::logbook::Logs>) -> Self {
+        Self::serve(Access::user(), |fake| api::router_with_logs(fake, logs))
+    }
+
+    fn serve(access: Access, router: impl FnOnce(Arc<Fake>) -> axum::Router) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let fake = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel();
-        let router = api::router(fake.clone());
+        let router = router(fake.clone());
         let served = tokio::spawn(api::serve(listener, router, access, async {
             let _ = stopped.await;
         }));

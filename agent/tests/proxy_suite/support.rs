@@ -210,6 +210,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         port: None,
         credentials: Default::default(),
         supervision: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
             lifecycle::each(&agent(global)?, out, &args.many.names, verb)
         }
         Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
-        Command::Logs(args) => logs::run(endpoint(global)?.mode, out, &args),
+        Command::Logs(args) => logs::run(&agent(global)?, out, &args),
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),

@@ -24,6 +24,7 @@ use tempfile::TempDir;
 pub struct Asked {
     pub line: String,
     pub body: String,
+    pub last_event_id: Option<String>,
 }
 
 /// A running fake agent; its thread ends with the test process.
@@ -70,13 +71,18 @@ async fn accept(listener: StdListener, answer: Answer, seen: Arc<Mutex<Vec<Strin
             let (answer, seen) = (answer.clone(), seen.clone());
             async move {
                 let line = format!("{} {}", request.method(), request.uri());
+                let last_event_id = request.headers().get("last-event-id");
+                let last_event_id = last_event_id.map(|id| id.to_str().unwrap().to_owned());
                 let body = request.into_body().collect().await.unwrap().to_bytes();
-                let asked = Asked { line, body: String::from_utf8_lossy(&body).into_owned() };
+                let body = String::from_utf8_lossy(&body).into_owned();
+                let asked = Asked { line, body, last_event_id };
                 seen.lock()
                     .unwrap()
                     .push(format!("{} {}", asked.line, asked.body).trim_end().to_owned());
                 let (status, value) = answer(&asked);
-                let body = Full::new(Bytes::from(value.to_string()));
+                // A text is the body itself, such as an event stream.
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let body = Full::new(Bytes::from(text));
                 Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
             }
         });

@@ -105,12 +105,12 @@ impl Writer {
     ///
     /// # Errors
     /// Too much waits for [`Self::commit`]: the line was not taken.
-    pub fn append(&mut self, line: Line) -> Result<()> {
+    pub fn append(&mut self, line: impl Into<Arc<Line>>) -> Result<()> {
+        let line = line.into();
         if self.bytes >= self.shared.settings.tail_bytes {
             return Err(Error::TailFull { bytes: self.bytes });
         }
         self.turn_to(&line)?;
-        let line = Arc::new(line);
         let open = match self.open.get_mut(&line.instance) {
             Some(open) => open,
             None => self.open.entry(Arc::clone(&line.instance)).or_default(),

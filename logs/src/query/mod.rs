@@ -3,7 +3,33 @@
 //! User text becomes an [`Expr`] once, at the border; nothing else ever sees it. In particular no part of
 //! it reaches FTS or SQL but as a bound parameter or a quoted token.
 
+//!
+//! ```text
+//!  text ──► lexer: words, quotes, patterns, marks, each with its column ──► parse: an Expr, bounded ──► matches
+//! ```
+
+mod error;
+mod fields;
+mod lexer;
+mod matches;
+mod parse;
+mod term;
+#[cfg(test)]
+mod tests;
+
+pub use error::QueryError;
+pub use parse::parse;
+
 use crate::line::Level;
+
+/// Longest query, in bytes.
+pub const QUERY_MAX: usize = 4096;
+/// Most terms in one query.
+pub const TERMS_MAX: usize = 64;
+/// Most parentheses inside each other.
+pub const DEPTH_MAX: usize = 16;
+/// Most regular expressions in one query.
+pub const REGEX_MAX: usize = 8;
 
 /// A parsed query.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! `ten logs`: becomes journalctl for the unit of the instance.
+//! The journal itself, through journalctl: when there is no agent, or it keeps no index.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -6,17 +6,16 @@ use std::process::Command;
 
 use tenement_wire::InstanceName;
 
-use crate::args::Logs;
+use super::LINES;
+use crate::args::{Logs, Target, Which};
 use crate::endpoint::Mode;
 use crate::error::{CliError, Result};
 use crate::output::{Output, clean};
 
-/// How many lines are shown if nothing says how many.
-const LINES: u32 = 100;
 /// How many `ten why` shows of an instance that has failed.
 const WHY_LINES: u32 = 20;
 
-/// Does not return if journalctl could be started.
+/// Becomes journalctl: does not return if that could be started.
 pub fn run(mode: Mode, out: Output, args: &Logs) -> Result<()> {
     let error = Command::new("journalctl").args(journalctl(mode, out, args)).exec();
     Err(CliError::failure(
@@ -26,11 +25,16 @@ pub fn run(mode: Mode, out: Output, args: &Logs) -> Result<()> {
 }
 
 fn journalctl(mode: Mode, out: Output, args: &Logs) -> Vec<OsString> {
+    let which = &args.which;
     let mut words: Vec<String> = Vec::new();
     if mode == Mode::User {
         words.push("--user".into());
     }
-    words.push(format!("--unit={}", args.name.service_unit()));
+    words.push(match (which.instance(), which.process()) {
+        (Some(name), _) => format!("--unit={}", name.service_unit()),
+        (None, Some(process)) => format!("--unit=ten-{process}@*.service"),
+        (None, None) => "--unit=ten-*@*.service".into(),
+    });
     words.push("--no-hostname".into());
     words.push(format!("--output={}", if out.json { "json" } else { "short-iso" }));
     if out.quiet {
@@ -39,20 +43,26 @@ fn journalctl(mode: Mode, out: Output, args: &Logs) -> Vec<OsString> {
     if args.follow {
         words.push("--follow".into());
     }
-    if let Some(since) = &args.since {
+    if let Some(since) = &which.since {
         words.push(format!("--since={}", since_time(since)));
     }
-    match (args.lines, &args.since) {
+    if let Some(until) = &which.until {
+        words.push(format!("--until={}", since_time(until)));
+    }
+    if let Some(level) = &which.level {
+        words.push(format!("--priority={}", if level == "error" { "err" } else { level }));
+    }
+    match (args.lines, &which.since) {
         (Some(lines), _) => words.push(format!("--lines={lines}")),
-        (None, None) => words.push(format!("--lines={LINES}")),
-        (None, Some(_)) => {}
+        (None, None) if !args.all => words.push(format!("--lines={LINES}")),
+        (None, _) => {}
     }
     words.into_iter().map(OsString::from).collect()
 }
 
 /// The last lines of an instance's log, indented; or why they can't be read, and who can.
 pub fn last_lines(mode: Mode, name: &InstanceName) -> String {
-    let args = Logs { name: name.clone(), follow: false, lines: Some(WHY_LINES), since: None };
+    let args = Logs { which: only(name), lines: Some(WHY_LINES), ..Logs::default() };
     let words = journalctl(mode, Output { json: false, quiet: true }, &args);
     let ran = Command::new("journalctl").args(words).output();
     let text = match &ran {
@@ -72,6 +82,11 @@ pub fn last_lines(mode: Mode, name: &InstanceName) -> String {
         );
     }
     lines.iter().map(|line| format!("  {}\n", clean(line))).collect()
+}
+
+fn only(name: &InstanceName) -> Which {
+    let target = Target { process: name.process().clone(), id: Some(name.id().clone()) };
+    Which { target: Some(target), ..Which::default() }
 }
 
 /// A bare span such as `10m` means that long ago; the rest is systemd's own syntax (systemd.time(7)).
@@ -94,14 +109,14 @@ mod tests {
 
     #[test]
     fn logs_name_the_unit_and_pass_on_what_was_asked() {
-        let name = "api:prod".parse().unwrap();
-        let mut args = Logs { name, follow: false, lines: None, since: None };
+        let name: InstanceName = "api:prod".parse().unwrap();
+        let mut args = Logs { which: only(&name), ..Logs::default() };
         assert_eq!(
             words(Mode::System, false, &args),
             "--unit=ten-api@prod.service --no-hostname --output=short-iso --lines=100"
         );
         args.follow = true;
-        args.since = Some("10m".into());
+        args.which.since = Some("10m".into());
         assert_eq!(
             words(Mode::User, true, &args),
             "--user --unit=ten-api@prod.service --no-hostname --output=json --follow --since=-10m"

@@ -1,0 +1,283 @@
+//! Lines as they come, as server-sent events (HTML standard, section 9.2).
+//!
+//! Every line is an event whose id is its `seq`. A client that reconnects with `Last-Event-ID` gets
+//! everything after it, once. One that reads too slowly is told what it missed. A comment every few seconds
+//! shows that the connection is alive, and when the agent stops the stream ends at once.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName};
+use tenement_logs::line::Line;
+use tenement_logs::search::Search;
+use tenement_wire::logs::LogsMissed;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::ask::{Limit, Seq, What};
+use super::{Desk, SEARCH_TIME, show, slot};
+use crate::api::input::Input;
+use crate::api::problem::Problem;
+use crate::api::serve::Stopping;
+use crate::flows::logbook::{Event, Events, Follow};
+
+/// Silence after which a comment is sent. Proxies cut connections that are silent for 30 or 60 s.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Bytes that are sent at once, if that many are there.
+const CHUNK: usize = 64 * 1024;
+/// What a browser waits before it reconnects, and a first sign of life.
+const GREETING: &[u8] = b"retry: 1000\n\n";
+const ALIVE: &[u8] = b": alive\n\n";
+const BYE: &[u8] = b": the agent stops\n\n";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+pub(super) async fn stream(
+    State(desk): State<Desk>,
+    stopping: Option<Extension<Stopping>>,
+    headers: HeaderMap,
+    mut input: Input,
+) -> Result<Response, Problem> {
+    let what = What::of(&mut input);
+    let Seq(mut after) = input.parameter("after").unwrap_or_default();
+    let tail: Option<Limit> = input.parameter("tail");
+    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        match text.parse::<Seq>() {
+            Ok(Seq(last)) => after = last,
+            Err(message) => drop(input.wrong::<()>("Last-Event-ID", message)),
+        }
+    }
+    if let Some(what) = what.as_ref()
+        && what.until_us.is_some()
+    {
+        input.wrong::<()>("until", "does not go with a stream: ask for /logs");
+    }
+    let what = input.finish(what)?;
+    let slot = slot(&desk.streams, "streams")?;
+    let (past, events) = open(&desk, what, after, tail).await?;
+    let feed = feed(past, events, stopping.map(|Extension(stopping)| stopping), slot);
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(feed)).into_response())
+}
+
+/// The lines to begin with, and the ones to come. It follows first and looks back then, so that no line
+/// falls between; what is seen twice is told by its `seq`.
+async fn open(
+    desk: &Desk,
+    what: What,
+    after: Option<u64>,
+    tail: Option<Limit>,
+) -> Result<(VecDeque<Line>, Events), Problem> {
+    let What { scope, since_us, level, query, .. } = what;
+    let follow = Follow { scope, level, query, after };
+    let events = desk.logs.follow(follow.clone()).await?;
+    if after.is_some() || (tail.is_none() && since_us.is_none()) {
+        return Ok((VecDeque::new(), events));
+    }
+    let search = Search {
+        scope: follow.scope.clone(),
+        since_us,
+        until_us: None,
+        level,
+        query: follow.query.clone(),
+        before: None,
+        after: None,
+        oldest_first: tail.is_none(),
+        limit: tail.as_ref().map_or(1, |tail| tail.0),
+        time: SEARCH_TIME,
+    };
+    let found = desk.logs.search(search).await?;
+    if tail.is_some() {
+        return Ok((found.lines.into_iter().rev().collect(), events));
+    }
+    // All since a time: from the first line of that time on, as if it resumed there.
+    match found.lines.first() {
+        None => Ok((VecDeque::new(), events)),
+        Some(first) => {
+            let after = Some(first.seq.saturating_sub(1));
+            let events = desk.logs.follow(Follow { after, ..follow }).await?;
+            Ok((VecDeque::new(), events))
+        }
+    }
+}
+
+struct Feed {
+    past: VecDeque<Line>,
+    events: Events,
+    /// The last line that was sent: no line at or before it is sent again.
+    last: u64,
+    stopping: Option<Stopping>,
+    state: Phase,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Phase {
+    Fresh,
+    Open,
+    Ended,
+}
+
+fn feed(
+    past: VecDeque<Line>,
+    events: Events,
+    stopping: Option<Stopping>,
+    slot: impl Into<Option<OwnedSemaphorePermit>>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let feed = Feed { past, events, last: 0, stopping, state: Phase::Fresh, _slot: slot.into() };
+    stream::unfold(feed, |mut feed| async move {
+        let chunk = feed.chunk().await?;
+        Some((Ok(chunk), feed))
+    })
+}
+
+impl Feed {
+    async fn chunk(&mut self) -> Option<Bytes> {
+        match self.state {
+            Phase::Ended => return None,
+            Phase::Fresh => {
+                self.state = Phase::Open;
+                return Some(Bytes::from_static(GREETING));
+            }
+            Phase::Open => {}
+        }
+        let mut out = Vec::new();
+        while out.len() < CHUNK
+            && let Some(line) = self.past.pop_front()
+        {
+            self.write(&Event::Line(line), &mut out);
+        }
+        while out.is_empty() {
+            let event = tokio::select! {
+                biased;
+                () = stopped(&mut self.stopping) => return Some(self.end()),
+                event = self.events.next() => event,
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(ALIVE)),
+            };
+            match event {
+                Some(event) => self.write(&event, &mut out),
+                None => return Some(self.end()),
+            }
+        }
+        // What is there already goes along, so that a busy stream is not one small write for each line.
+        while out.len() < CHUNK
+            && let Some(Some(event)) = self.events.next().now_or_never()
+        {
+            self.write(&event, &mut out);
+        }
+        Some(out.into())
+    }
+
+    fn end(&mut self) -> Bytes {
+        self.state = Phase::Ended;
+        Bytes::from_static(BYE)
+    }
+
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        match event {
+            Event::Line(line) if line.seq <= self.last => {}
+            Event::Line(line) => {
+                self.last = line.seq;
+                let _ = write!(out, "id: {}\ndata: ", line.seq);
+                show::ndjson(&show::line(line), out);
+                out.push(b'\n');
+            }
+            Event::Missed { count, next } => {
+                let missed = LogsMissed { count: *count, next: *next };
+                out.extend_from_slice(b"event: missed\ndata: ");
+                let _ = serde_json::to_writer(&mut *out, &missed);
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+    }
+}
+
+/// Ends when the agent stops.
+async fn stopped(stopping: &mut Option<Stopping>) {
+    match stopping {
+        // A sender that is gone says the same as a word from it.
+        Some(Stopping(word)) => drop(word.changed().await),
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tenement_logs::line::{Level, Source};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn line(seq: u64) -> Line {
+        Line {
+            seq,
+            time_us: 1_700_000_000_000_000,
+            instance: Arc::new("api:prod".parse().unwrap()),
+            level: Level::Info,
+            source: Source::Instance,
+            text: "two\nlines".into(),
+        }
+    }
+
+    async fn next(
+        feed: &mut std::pin::Pin<Box<impl Stream<Item = Result<Bytes, Infallible>>>>,
+    ) -> Option<String> {
+        let Ok(bytes) = feed.next().await?;
+        Some(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_a_comment_every_15_seconds() {
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), None, None));
+        assert_eq!(next(&mut feed).await.unwrap(), "retry: 1000\n\n");
+        for _ in 0..3 {
+            let from = Instant::now();
+            assert_eq!(next(&mut feed).await.unwrap(), ": alive\n\n");
+            assert_eq!(from.elapsed().as_secs(), 15);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_one_event_with_its_seq_and_none_is_sent_twice() {
+        let events = stream::iter([Event::Line(line(2)), Event::Line(line(3))]).boxed();
+        let mut feed = Box::pin(feed([line(1), line(2)].into(), events, None, None));
+        next(&mut feed).await;
+        let sent = next(&mut feed).await.unwrap();
+        let ids: Vec<_> = sent.lines().filter(|line| line.starts_with("id: ")).collect();
+        assert_eq!(ids, ["id: 1", "id: 2", "id: 3"]);
+        assert_eq!(sent.matches("\n\n").count(), 3, "{sent}");
+        assert!(sent.contains(r#""message":"two\nlines""#), "{sent}");
+        assert_eq!(next(&mut feed).await.unwrap(), ": the agent stops\n\n");
+        assert_eq!(next(&mut feed).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed() {
+        let events =
+            [Event::Line(line(1)), Event::Missed { count: 7, next: 9 }, Event::Line(line(9))];
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::iter(events).boxed(), None, None));
+        next(&mut feed).await;
+        let sent = next(&mut feed).await.unwrap();
+        let missed = "\n\nevent: missed\ndata: {\"count\":7,\"next\":9}\n\nid: 9\n";
+        assert!(sent.contains(missed), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_agent_stops() {
+        let (stop, stopping) = tokio::sync::watch::channel(());
+        let stopping = Some(Stopping(stopping));
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), stopping, None));
+        next(&mut feed).await;
+        drop(stop);
+        assert_eq!(next(&mut feed).await.unwrap(), ": the agent stops\n\n");
+        assert_eq!(next(&mut feed).await, None);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the management API says about logs, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a log. Its columns have the names of the `logs` view of `ten logs sql`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Its place among all lines of this host, in the order of the journal. `before` and `after` take it,
+    /// and it is the event id of a stream.
+    pub seq: u64,
+    /// When it was written: RFC 3339 in UTC with microseconds, `2026-01-31T12:00:00.123456Z`.
+    pub timestamp: String,
+    /// How bad it is: `emerg`, `alert`, `crit`, `error`, `warn`, `notice`, `info` or `debug`.
+    pub level: String,
+    /// The process of the instance it belongs to.
+    pub process: String,
+    /// The id of that instance.
+    pub instance_id: String,
+    /// Who wrote it.
+    pub source: LogSource,
+    /// The text as printed. It may hold several lines and escape sequences: whoever shows it to a person
+    /// makes it harmless first ([`crate::plain`]).
+    pub message: String,
+}
+
+/// Who wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSource {
+    /// The instance.
+    Instance,
+    /// systemd, about the instance's unit.
+    Systemd,
+    /// The agent: where the journal lost lines, or where one was cut.
+    Marker,
+}
+
+/// Why a search did not look at everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogsStopped {
+    /// Its time was over.
+    Time,
+    /// It had read or held as much as it may.
+    Memory,
+}
+
+/// Answer of `GET /logs`: one page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPage {
+    /// In the order asked for.
+    pub lines: Vec<LogLine>,
+    /// The `before` (or `after`, oldest first) that the next page is asked with; `null` if there is none.
+    pub next: Option<u64>,
+    /// Set if the search stopped early: there may be more, and asking with `next` goes on.
+    pub stopped: Option<LogsStopped>,
+}
+
+/// Data of the event `missed` of a stream: its reader was too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsMissed {
+    /// How many lines were left out.
+    pub count: u64,
+    /// The `seq` of the first line that is sent again; `GET /logs?before=…` finds the ones left out.
+    pub next: u64,
+}
+
+/// Answer of `GET /logs/usage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsUsage {
+    /// Bytes that the index takes on disk.
+    pub bytes: u64,
+    /// Lines in it.
+    pub lines: u64,
+    /// The index, day by day, the oldest first.
+    pub days: Vec<LogsDay>,
+    /// Every instance that has lines, by name.
+    pub instances: Vec<LogsOfInstance>,
+}
+
+/// One day file of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsDay {
+    /// `2026-01-31`, in UTC.
+    pub day: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Lines.
+    pub lines: u64,
+}
+
+/// What the index holds of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsOfInstance {
+    /// Its process.
+    pub process: String,
+    /// Its id.
+    pub instance_id: String,
+    /// Bytes that its lines take, without what all instances share.
+    pub bytes: u64,
+    /// Lines.
+    pub lines: u64,
+    /// On how many days it has lines.
+    pub days: u32,
+    /// Its oldest line, Unix milliseconds.
+    pub oldest_ms: u64,
+    /// Its newest line, Unix milliseconds.
+    pub newest_ms: u64,
+}
+
+/// Body of `POST /logs/sql`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsSql {
+    /// One statement that only reads.
+    pub sql: String,
+}
+
+/// Answer of `POST /logs/sql`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogsTable {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<LogsCell>>,
+    /// Set if it stopped early: there may be more rows.
+    pub stopped: Option<LogsStopped>,
+}
+
+/// A value of SQLite. A blob is given as text in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogsCell {
+    /// NULL
+    Null(()),
+    /// INTEGER
+    Integer(i64),
+    /// REAL
+    Real(f64),
+    /// TEXT, or a BLOB
+    Text(String),
+}
