@@ -15,6 +15,8 @@ mod follow;
 mod house;
 mod hub;
 mod place;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::path::Path;
