@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(20);
 /// Instances that go one step down in a tick under pressure.
 const STEPS_PER_TICK: usize = 8;
+/// Instances that are asked in a tick whether they were frozen by hand: some files are opened for each, which
+/// for a thousand in each tick would cost more than their health checks.
+const PEEKS_PER_TICK: usize = 64;
 /// Within what time the instances of a process are started when their window begins, and the pause
 /// between two starts at most.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -39,7 +42,7 @@ impl<H: Host> Agent<H> {
     /// pressure in.
     pub async fn tide(self: Arc<Self>, pressure: PathBuf) {
         let (mut gauge, mut warm) = (Gauge::default(), HashSet::new());
-        let mut since_look = LOOK;
+        let (mut since_look, mut peeked) = (LOOK, 0);
         // Beside the loop: slow starts must not hold up what pressure asks for.
         let agent = self.clone();
         tokio::spawn(async move { agent.fill_up().await });
@@ -50,7 +53,7 @@ impl<H: Host> Agent<H> {
             }
             tokio::time::sleep(TICK).await;
             since_look += TICK;
-            self.peek();
+            peeked = self.peek(peeked);
             // Where the kernel tells no pressure (`psi=0`), nobody goes down early.
             let stalled = std::fs::read_to_string(&pressure).ok().and_then(|t| stalled_us(&t));
             if stalled.is_some_and(|stalled| gauge.read(stalled, TICK)) {
@@ -59,16 +62,18 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// Looks for those that were frozen or thawed by hand, where systemd doesn't tell.
-    fn peek(self: &Arc<Self>) {
-        for instance in self.all() {
-            if !matches!(instance.phase(), Phase::Running | Phase::Frozen) {
-                continue;
-            }
+    /// Looks for those that were frozen or thawed by hand, where systemd doesn't tell: some in each tick,
+    /// the ones after the first `peeked`. Returns where to go on.
+    fn peek(self: &Arc<Self>, peeked: usize) -> usize {
+        let mut up = self.all();
+        up.retain(|one| matches!(one.phase(), Phase::Running | Phase::Frozen));
+        let from = if peeked < up.len() { peeked } else { 0 };
+        for instance in up.iter().skip(from).take(PEEKS_PER_TICK) {
             if let Some(frozen) = self.host.peek_frozen(&instance.name) {
                 self.observe_freezer(&instance.name, frozen);
             }
         }
+        from + PEEKS_PER_TICK
     }
 
     /// The shortest `dormant_after`, so that it is kept to.
