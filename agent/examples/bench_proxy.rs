@@ -55,6 +55,7 @@ fn definition() -> Definition {
         env_file: Vec::new(),
         health: None,
         instances: 1,
+        logs: Default::default(),
         idle_timeout: None,
         startup_timeout: Duration::from_secs(10),
         stop_timeout: Duration::from_secs(1),

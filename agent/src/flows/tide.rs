@@ -40,6 +40,9 @@ const ASKED_PER_TICK: usize = 4 * STEPS_PER_TICK;
 const UNLOADS_PER_LOOK: usize = 512;
 /// Starts in vain that `min_running` of one process puts up with.
 const VAIN_STARTS: usize = 16;
+/// Instances that are asked in a tick whether they were frozen by hand: some files are opened for each, which
+/// for a thousand in each tick would cost more than their health checks.
+const PEEKS_PER_TICK: usize = 64;
 /// Within what time the instances of a process are started when their window begins, and the pause
 /// between two starts at most.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -50,7 +53,7 @@ impl<H: Host> Agent<H> {
     /// pressure in.
     pub async fn tide(self: Arc<Self>, pressure: PathBuf) {
         let (mut gauge, mut warm) = (Gauge::default(), HashSet::new());
-        let mut since_look = LOOK;
+        let (mut since_look, mut peeked) = (LOOK, 0);
         let mut easing = None::<JoinHandle<usize>>;
         // Beside the loop: slow starts must not hold up what pressure asks for.
         let agent = self.clone();
@@ -63,7 +66,7 @@ impl<H: Host> Agent<H> {
             }
             tokio::time::sleep(TICK).await;
             since_look += TICK;
-            self.peek();
+            peeked = self.peek(peeked);
             // Where the kernel tells no pressure (`psi=0`), nobody goes down early.
             let stalled = std::fs::read_to_string(&pressure).ok().and_then(|t| stalled_us(&t));
             let pressed = stalled.is_some_and(|stalled| gauge.read(stalled, TICK));
@@ -75,19 +78,21 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// Looks for those that were frozen or thawed by hand, where systemd doesn't tell.
-    fn peek(self: &Arc<Self>) {
+    /// Looks for those that were frozen or thawed by hand, where systemd doesn't tell: some in each tick,
+    /// the ones after the first `peeked`. Returns where to go on.
+    fn peek(self: &Arc<Self>, peeked: usize) -> usize {
         if !self.host.peeks() {
-            return;
+            return 0;
         }
-        for instance in self.all() {
-            if !matches!(instance.phase(), Phase::Running | Phase::Frozen) {
-                continue;
-            }
+        let mut up = self.all();
+        up.retain(|one| matches!(one.phase(), Phase::Running | Phase::Frozen));
+        let from = if peeked < up.len() { peeked } else { 0 };
+        for instance in up.iter().skip(from).take(PEEKS_PER_TICK) {
             if let Some(frozen) = self.host.peek_frozen(&instance.name) {
                 self.observe_freezer(&instance.name, frozen);
             }
         }
+        from + PEEKS_PER_TICK
     }
 
     /// The shortest `stop_after` or `dormant_after`, so that it is kept to.
