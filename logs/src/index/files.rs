@@ -71,9 +71,12 @@ fn look(day: &Day) -> Result<Option<Extent>> {
     })
 }
 
+/// The file that is written to.
+pub type Newest = (Arc<Day>, Connection);
+
 /// The newest file that has a cursor, opened for writing, and where it stands. Files after it hold lines
 /// that were never confirmed by a cursor and go, as do such lines in the file itself.
-pub fn newest_sound(shared: &Shared) -> Result<(Option<(Arc<Day>, Connection)>, Resume)> {
+pub fn newest_sound(shared: &Shared) -> Result<(Option<Newest>, Resume)> {
     while let Some(day) = shared.days().last().cloned() {
         match open_newest(&day) {
             Ok(Some((conn, resume))) => return Ok((Some((day, conn)), resume)),

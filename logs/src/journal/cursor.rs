@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_cursor_is_read_and_an_entry_recognised_after_it_was_copied() {
         let here = cursor("f7", 0x56, 9);
-        assert_eq!((here.number(), here.time_us()), (0x56, 0x660c_908e_70499));
+        assert_eq!((here.number(), here.time_us()), (0x56, 0x0006_60c9_08e7_0499));
         assert!(here.same_entry(&cursor("aa", 1, 9)) && !here.same_entry(&cursor("f7", 0x56, 8)));
     }
 
