@@ -110,7 +110,8 @@ fn what_was_not_committed_is_read_again_and_stands_there_once() {
 fn expr() -> impl Strategy<Value = Expr> {
     let word = || {
         prop::sample::select(vec![
-            "alpha", "Beta", "gam_ma", "Größe", "ERROR", "x1", "absent", "al", "日本",
+            "alpha", "Beta", "gam_ma", "Größe", "ERROR", "x1", "absent", "al", "日本", "sharp",
+            "kelvin",
         ])
     };
     let leaf = prop_oneof![
@@ -123,6 +124,9 @@ fn expr() -> impl Strategy<Value = Expr> {
         "[a-zA-Z =\"']{1,8}".prop_map(Expr::Substring),
         (word(), word()).prop_map(|(a, b)| Expr::Substring(format!(" {a}={b}"))),
         (word(), word()).prop_map(|(a, b)| Expr::Substring(format!("{a} {b}"))),
+        (prop::sample::select(vec!["k", "level"]), word())
+            .prop_map(|(name, value)| Expr::Field(name.into(), value.into())),
+        Just(Expr::Field("n".into(), "1000".into())),
         Just(Expr::Regex(regex::Regex::new("(?i)al.*be").expect("a regex"))),
         (
             prop::sample::select(vec![
@@ -145,13 +149,28 @@ fn expr() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn text() -> impl Strategy<Value = String> {
+fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "alpha", "ALPHA", "beta", "gam_ma", "GRÖSSE", "größe", "error", "x1", "日本", "alpine",
     ]);
     let gap = prop::sample::select(vec![" ", "=", "-", "  ", "\"", "\n", "' OR 1=1 --", "☂"]);
     prop::collection::vec((word, gap), 0..6)
         .prop_map(|parts| parts.into_iter().map(|(word, gap)| format!("{word}{gap}")).collect())
+}
+
+/// Words, or a line with fields: plain, or JSON, which may write a letter or a number in several ways.
+fn text() -> impl Strategy<Value = String> {
+    let fields = prop::sample::select(vec![
+        "k=alpha n=1000",
+        "k=\"Größe\"",
+        "{\"k\":\"alpha\"}",
+        "{\"k\":\"al\\u0070ha\",\"n\":1e3}",
+        "{\"n\":1000}",
+        "{\"\\u006b\":\"x1\"}",
+        "ſharp \u{212a}elvin \u{130}x",
+        "{\"k\":[\"x1\",{}]}",
+    ]);
+    prop_oneof![3 => words(), 1 => fields.prop_map(String::from)]
 }
 
 #[derive(Debug, Clone)]

@@ -43,7 +43,7 @@ impl Corpus {
     pub fn new(total: u64) -> Self {
         let mut sum = 0;
         let weights = (1..=INSTANCES as u64).map(|rank| {
-            sum += 1_000_000 / rank;
+            sum += (1e6 / (rank as f64).powf(0.75)) as u64;
             sum
         });
         let weights = weights.collect();

@@ -9,6 +9,9 @@ use super::day::{APPLICATION_ID, Day, Extent, VERSION, format, parse_name, state
 use super::error::{Error, Result};
 use super::{Resume, Shared};
 
+/// A file with the connection that writes to it.
+pub type Opened = (Arc<Day>, Connection);
+
 /// Writes where the journal stands. Only the newest file's cursor counts.
 pub fn write_cursor(conn: &Connection, cursor: &str, next_seq: u64) -> rusqlite::Result<()> {
     let mut put = conn.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
@@ -71,12 +74,9 @@ fn look(day: &Day) -> Result<Option<Extent>> {
     })
 }
 
-/// The file that is written to.
-pub type Newest = (Arc<Day>, Connection);
-
 /// The newest file that has a cursor, opened for writing, and where it stands. Files after it hold lines
 /// that were never confirmed by a cursor and go, as do such lines in the file itself.
-pub fn newest_sound(shared: &Shared) -> Result<(Option<Newest>, Resume)> {
+pub fn newest_sound(shared: &Shared) -> Result<(Option<Opened>, Resume)> {
     while let Some(day) = shared.days().last().cloned() {
         match open_newest(&day) {
             Ok(Some((conn, resume))) => return Ok((Some((day, conn)), resume)),

@@ -11,7 +11,9 @@ use super::error::{Error, Result};
 use super::seal::Sealer;
 use super::unpacker::{Names, Unpacker};
 
-/// Small blocks (fewer lines than the index `small_blocks` says) in a row that are worth merging.
+/// Fewer lines make a block small, as the index `small_blocks` has it: they take half as much again.
+const SMALL: usize = 32;
+/// Small blocks in a row that are worth merging.
 const WORTH: usize = 16;
 /// The same in a file that gets no more lines.
 const WORTH_AT_REST: usize = 2;
@@ -86,7 +88,7 @@ fn compact_file(
     let mut unpacker = Unpacker::default();
     let mut names = Names::default();
     while merged < budget {
-        let runs = runs(conn, worth, budget - merged).map_err(Error::sqlite(&day.path))?;
+        let runs = runs(day, conn, worth, budget - merged).map_err(Error::sqlite(&day.path))?;
         if runs.is_empty() {
             break;
         }
@@ -97,19 +99,33 @@ fn compact_file(
         }
         transaction.commit().map_err(Error::sqlite(&day.path))?;
     }
+    if merged > 0 && merged < budget {
+        conn.execute_batch("PRAGMA incremental_vacuum").map_err(Error::sqlite(&day.path))?;
+    }
     Ok(merged)
 }
 
-/// One run each of the instances that have the most small blocks.
-fn runs(conn: &Connection, worth: usize, budget: usize) -> rusqlite::Result<Vec<Run>> {
+/// One run each of the instances that have many small blocks. One whose small blocks stand apart is not
+/// looked at again before it has many more.
+fn runs(day: &Day, conn: &Connection, worth: usize, budget: usize) -> rusqlite::Result<Vec<Run>> {
     let mut crowded = conn.prepare_cached(
-        "SELECT instance FROM blocks WHERE lines < 128 GROUP BY instance HAVING count(*) >= ?1 LIMIT 64",
+        "SELECT instance, count(*) FROM blocks WHERE lines < 32 GROUP BY instance HAVING count(*) >= ?1",
     )?;
-    let crowded = crowded.query_map([worth.cast_signed() as i64], |row| row.get(0))?;
+    let worth_it = worth.cast_signed() as i64;
+    let crowded = crowded.query_map([worth_it], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
     let mut runs = Vec::new();
     let mut left = budget;
-    for instance in crowded {
-        let Some(run) = run_of(conn, instance?, worth)? else { continue };
+    let mut apart = day.apart();
+    for row in crowded {
+        let (instance, count) = row?;
+        if apart.get(&instance).is_some_and(|known| count < known + worth_it) {
+            continue;
+        }
+        let Some(run) = run_of(conn, instance, worth)? else {
+            apart.insert(instance, count);
+            continue;
+        };
+        apart.remove(&instance);
         left = left.saturating_sub(run.ids.len());
         runs.push(run);
         if left == 0 {
@@ -130,7 +146,7 @@ fn run_of(conn: &Connection, instance: i64, worth: usize) -> rusqlite::Result<Op
             |at| row.get::<_, i64>(at).map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         let (id, more_lines, more_bytes) =
             (row.get::<_, i64>(0)?.cast_unsigned(), size(1)?, size(2)?);
-        let small = more_lines < LINES_MAX / 2 && more_bytes <= TEXT_MAX;
+        let small = more_lines < SMALL && more_bytes <= TEXT_MAX;
         let fits = small && lines + more_lines <= LINES_MAX && bytes + more_bytes <= TEXT_MAX;
         if !fits {
             // A block that is full by now is worth it however few it is made of.

@@ -47,6 +47,19 @@ pub(super) struct Current {
     numbers: HashMap<Arc<InstanceName>, i64>,
 }
 
+impl Drop for Current {
+    /// Folds the write-ahead log into the file, which gets no more lines for now. If that is not possible,
+    /// SQLite does it when the file is next opened.
+    fn drop(&mut self) {
+        let result =
+            self.conn.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+        if let Err(error) = result {
+            log::debug!(file:% = self.day.path.display(), reason:% = error; "a finished file of the log index keeps its write-ahead log for now");
+        }
+        self.day.close_readers();
+    }
+}
+
 /// An instance's lines that are not sealed yet.
 #[derive(Debug, Default)]
 struct Open {
