@@ -2,120 +2,14 @@
 
 mod api_support;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api_support::shelf::Shelf;
 use api_support::{Door, Reply};
-use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use tenement_agent::flows::logbook::{Event, Events, Follow, Logs, LogsError, Reply as Later};
-use tenement_logs::line::{Level, Line, Source};
-use tenement_logs::search::{Found, Scope, Search, Stopped};
-use tenement_wire::logs::{LogsCell, LogsTable, LogsUsage};
+use tenement_logs::search::Stopped;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
-
-/// Lines in memory.
-#[derive(Default)]
-struct Shelf {
-    lines: Mutex<Vec<Line>>,
-    searches: Mutex<Vec<Search>>,
-    followers: Mutex<Vec<mpsc::UnboundedSender<Event>>>,
-    stopped: Mutex<Option<Stopped>>,
-}
-
-fn line(seq: u64, name: &str, text: &str) -> Line {
-    Line {
-        seq,
-        time_us: 1_700_000_000_000_000 + seq,
-        instance: Arc::new(name.parse().unwrap()),
-        level: if text.contains("error") { Level::Error } else { Level::Info },
-        source: Source::Instance,
-        text: text.into(),
-    }
-}
-
-impl Shelf {
-    fn with(texts: &[&str]) -> Arc<Self> {
-        let shelf = Self::default();
-        for text in texts {
-            shelf.put("api:prod", text);
-        }
-        Arc::new(shelf)
-    }
-
-    fn put(&self, name: &str, text: &str) {
-        let mut lines = self.lines.lock().unwrap();
-        let line = line(lines.len() as u64 + 1, name, text);
-        lines.push(line.clone());
-        for follower in self.followers.lock().unwrap().iter() {
-            let _ = follower.send(Event::Line(line.clone()));
-        }
-    }
-
-    fn find(&self, search: &Search) -> Found {
-        let lines = self.lines.lock().unwrap();
-        let fits = |line: &&Line| {
-            (match &search.scope {
-                Scope::All => true,
-                Scope::Process(process) => line.instance.process().as_str() == process,
-                Scope::Instance(name) => *line.instance == *name,
-            }) && search.query.matches(line)
-                && search.level.is_none_or(|level| line.level <= level)
-                && search.before.is_none_or(|seq| line.seq < seq)
-                && search.after.is_none_or(|seq| line.seq > seq)
-                && search.since_us.is_none_or(|at| line.time_us >= at)
-                && search.until_us.is_none_or(|at| line.time_us < at)
-        };
-        let mut found: Vec<Line> = lines.iter().filter(fits).cloned().collect();
-        if !search.oldest_first {
-            found.reverse();
-        }
-        let more = found.len() > search.limit;
-        found.truncate(search.limit);
-        let next = more.then(|| found.last().unwrap().seq);
-        Found { lines: found, next, stopped: *self.stopped.lock().unwrap() }
-    }
-}
-
-impl Logs for Shelf {
-    fn search(&self, search: Search) -> Later<'_, Found> {
-        let found = self.find(&search);
-        self.searches.lock().unwrap().push(search);
-        Box::pin(std::future::ready(Ok(found)))
-    }
-
-    fn follow(&self, follow: Follow) -> Later<'_, Events> {
-        let (send, receive) = mpsc::unbounded_channel();
-        if let Some(after) = follow.after {
-            for line in self.lines.lock().unwrap().iter().filter(|line| line.seq > after) {
-                send.send(Event::Line(line.clone())).unwrap();
-            }
-        }
-        self.followers.lock().unwrap().push(send);
-        let events =
-            stream::unfold(
-                receive,
-                |mut receive| async move { Some((receive.recv().await?, receive)) },
-            );
-        Box::pin(std::future::ready(Ok(events.boxed())))
-    }
-
-    fn usage(&self) -> Later<'_, LogsUsage> {
-        Box::pin(std::future::ready(Ok(LogsUsage { bytes: 7, ..LogsUsage::default() })))
-    }
-
-    fn sql(&self, sql: String) -> Later<'_, LogsTable> {
-        let answer = if sql.starts_with("SELECT") {
-            let rows = vec![vec![LogsCell::Integer(1), LogsCell::Null(())]];
-            Ok(LogsTable { columns: vec!["a".into(), "b".into()], rows, stopped: None })
-        } else {
-            Err(LogsError::Sql { message: "only SELECT reads".into() })
-        };
-        Box::pin(std::future::ready(answer))
-    }
-}
 
 fn messages(reply: &Reply) -> Vec<&str> {
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -139,8 +33,7 @@ async fn a_search_answers_with_lines_of_a_stable_shape_under_both_prefixes() {
 
 #[tokio::test]
 async fn searches_page_through_every_line_once_in_both_orders() {
-    let texts: Vec<String> = (1..=5).map(|n| format!("line {n}")).collect();
-    let shelf = Shelf::with(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let shelf = Shelf::numbered(5);
     let door = Door::open_logs(shelf);
     for (order, cursor, wanted) in [("newest", "before", "54321"), ("oldest", "after", "12345")] {
         let (mut seen, mut from) = (String::new(), String::new());
@@ -204,10 +97,8 @@ async fn every_bad_parameter_is_named_at_once_with_its_fix() {
     let wanted =
         ["before", "format", "level", "limit", "order", "process", "search", "since", "x", "zone"];
     assert_eq!(fields, wanted, "{reply:?}");
-    let of = |field: &str| {
-        let error = errors.iter().find(|error| error["field"] == field).unwrap();
-        error["message"].as_str().unwrap().to_owned()
-    };
+    let found = |field: &str| errors.iter().find(|error| error["field"] == field).unwrap();
+    let of = |field: &str| found(field)["message"].as_str().unwrap().to_owned();
     assert_eq!(
         of("search"),
         "column 1: this quote is never closed; add a \" at its end, or write \\\""
@@ -316,7 +207,7 @@ async fn a_stream_resumes_after_the_last_event_without_loss_or_repeat() {
 
 #[tokio::test]
 async fn a_last_event_id_that_is_no_seq_is_refused() {
-    let door = Door::open_logs(Shelf::with(&[]));
+    let door = Door::open_logs(Shelf::numbered(0));
     let ask =
         "GET /api/logs/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\nLast-Event-ID: x\r\n\r\n";
     let reply = door.raw(ask).await;
@@ -350,8 +241,7 @@ async fn more_streams_than_may_be_are_refused_and_a_closed_one_makes_room() {
 
 #[tokio::test]
 async fn an_export_holds_every_line_from_old_to_new() {
-    let texts: Vec<String> = (1..=1203).map(|n| format!("line {n}")).collect();
-    let shelf = Shelf::with(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let shelf = Shelf::numbered(1203);
     let door = Door::open_logs(shelf.clone());
     let get = |format: &str| {
         format!("GET /api/v1/logs/export?format={format} HTTP/1.0\r\nHost: x\r\n\r\n")
