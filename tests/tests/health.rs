@@ -50,7 +50,10 @@ fn a_start_is_finished_when_it_is_healthy_and_sleep_is_left_alone() {
     host.run("ten wake hwell:a");
     assert_eq!(health(host, "hwell:a"), "healthy");
     // Checks go on each second, and it sleeps all the same, and stays asleep.
-    host.until_asleep("hwell:a");
+    until("it is parked", Duration::from_secs(20), || {
+        let tier = host.ten_json("show hwell:a")["tier"].clone();
+        if tier == "parked" { Ok(()) } else { Err(tier) }
+    });
     let wakes = "journalctl -o cat UNIT=ten-hwell@a.service JOB_TYPE=start JOB_RESULT=done | wc -l";
     let before = host.run(wakes).out;
     let begin = std::time::Instant::now();

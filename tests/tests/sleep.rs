@@ -116,7 +116,13 @@ fn a_thousand_stops_under_requests_fail_none() {
         rhythm(host, &format!("{id}.{process}.localhost"), 2, |_, _| Duration::from_millis(1))
     });
     let stopping = races.map(|(name, stops, command, tolerate)| {
-        let script = format!("for i in $(seq {stops}); do {command} || {tolerate}; done");
+        // Stops hit it at every point of its life; but each fourth waits until it is up, since one that
+        // is stopped faster than systemd can start it answers nobody, however right everything is.
+        let unit = format!("ten-{}.service", name.replace(':', "@"));
+        let up = format!(
+            "[ $((i % 4)) != 0 ] || timeout 20 sh -c 'until systemctl is-active -q {unit}; do sleep 0.02; done'"
+        );
+        let script = format!("for i in $(seq {stops}); do {up}; {command} || {tolerate}; done");
         (name, stops, std::thread::spawn(move || host.run(&script)))
     });
     for ((name, stops, thread), finish) in stopping.into_iter().zip(loads) {

@@ -16,7 +16,7 @@ use super::agent::Agent;
 use super::checkup::close_if_idle;
 use super::descent::{self, Look, Step, Without};
 use super::few::Few;
-use super::host::{Host, HostError};
+use super::host::{Active, Host, HostError};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use super::story::Way;
 use crate::config::Definition;
@@ -249,7 +249,14 @@ impl<H: Host> Agent<H> {
     pub(super) async fn learn_freezer(self: &Arc<Self>, instance: &Arc<Instance>) {
         let _turn = instance.learning.lock().await;
         // A freeze of ours has the gate. While we are in it, none can begin between answer and note.
-        while !instance.gate.enter() {
+        loop {
+            if instance.units().service != Active::Active {
+                // It was stopped: nothing is frozen. And whoever parks it now must not find us in the gate.
+                return;
+            }
+            if instance.gate.enter() {
+                break;
+            }
             self.until_gate_opens(instance).await;
         }
         let _inside = Inside(instance);

@@ -5,6 +5,7 @@
 mod admin;
 mod frozen;
 mod health;
+mod logs;
 mod park;
 mod scale;
 mod wake;
@@ -20,6 +21,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         // One figure alone.
         Some("park") => return park::all(host, systemd),
+        Some("logs") => return logs::all(host, systemd),
         Some("health") => return health::checks(host, systemd),
         Some("frozen") => return frozen::frozen(host, systemd),
         _ => {}
@@ -44,4 +46,6 @@ fn main() {
     }
     println!("== systemd {systemd}: health checks of 1,000 running instances");
     health::checks(host, systemd);
+    println!("== systemd {systemd}: logs");
+    logs::all(host, systemd);
 }
