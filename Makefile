@@ -7,13 +7,14 @@ export TENEMENT_DEB_DIR ?= $(CARGO_TARGET_DIR)/deb
 # One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
 step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
 
-.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps need-root setup setup-host clean
+.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps fuzz need-root setup setup-host clean
 
 help:
 	@echo 'make demo [CHECK=1] [SUITE=trixie]  build, boot a throwaway host, wake and sleep instances'
 	@echo 'make test      everything: check, package, end to end on Debian 12 and 13, a small VM run'
 	@echo 'make check     format, clippy, licences, unit tests (with the floor and file-size tests)'
 	@echo 'make bench     figures beside those of peers; appended to target/bench/results.jsonl'
+	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS (20); a crash is kept in agent/fuzz/artifacts'
 	@echo 'make deb       target/deb/tenement_*.deb;  make rpm: target/rpm/;  make lint: lintian'
 
 demo: setup setup-host deb apps
@@ -55,6 +56,10 @@ e2e:
 bench: need-root setup setup-host deb apps
 	$(call step,Benchmarks)
 	tests/bench/run
+
+fuzz:
+	$(call step,Fuzzing)
+	packaging/fuzz
 
 deb: setup
 	$(call step,Building the package (a few minutes when nothing is compiled yet))
