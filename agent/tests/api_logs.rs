@@ -190,16 +190,16 @@ async fn a_stream_resumes_after_the_last_event_without_loss_or_repeat() {
     for (query, last) in [("process=api&id=prod", Some(1)), ("after=1", None), ("after=0", Some(1))]
     {
         let (mut stream, mut text) = follow(&door, query, last).await;
-        until(&mut stream, &mut text, "id: 3").await;
+        until(&mut stream, &mut text, "\nid: 3").await;
         assert_eq!(ids(&text), [2, 3], "{query}");
     }
     let (mut stream, mut text) = follow(&door, "tail=2", None).await;
-    until(&mut stream, &mut text, "id: 3").await;
+    until(&mut stream, &mut text, "\nid: 3").await;
     shelf.put("api:prod", "d");
-    until(&mut stream, &mut text, "id: 4").await;
+    until(&mut stream, &mut text, "\nid: 4").await;
     assert_eq!(ids(&text), [2, 3, 4]);
     let (mut since, mut from) = follow(&door, "since=2023-11-14T22:13:20.000002Z", None).await;
-    until(&mut since, &mut from, "id: 4").await;
+    until(&mut since, &mut from, "\nid: 4").await;
     assert_eq!(ids(&from), [2, 3, 4]);
     door.stop();
     until(&mut stream, &mut text, ": the agent stops").await;
