@@ -183,18 +183,7 @@ fn latencies(index: &Index, corpus: &Corpus, lines: u64) -> Latencies {
 }
 
 fn search(scope: Scope, query: Expr) -> Search {
-    Search {
-        scope,
-        since_us: None,
-        until_us: None,
-        level: None,
-        query,
-        before: None,
-        after: None,
-        oldest_first: false,
-        limit: 100,
-        time: Duration::from_secs(30),
-    }
+    Search::new(scope, query, 100, Duration::from_secs(30))
 }
 
 /// What the searches of a kind took, in milliseconds.

@@ -43,6 +43,25 @@ pub struct Search {
     pub time: Duration,
 }
 
+impl Search {
+    /// The newest `limit` lines of `scope` that match, without any other bound.
+    #[must_use]
+    pub fn new(scope: Scope, query: Expr, limit: usize, time: Duration) -> Self {
+        Self {
+            scope,
+            since_us: None,
+            until_us: None,
+            level: None,
+            query,
+            before: None,
+            after: None,
+            oldest_first: false,
+            limit,
+            time,
+        }
+    }
+}
+
 /// Why a search did not look at everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {

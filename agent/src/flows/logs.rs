@@ -1,7 +1,6 @@
 //! The logs of the instances: the log index as the doors and the other flows know it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream;
 use serde_json::Value;
@@ -10,6 +9,7 @@ use tenement_logs::indexer::{self, Follower, Indexer, Wanted};
 use tenement_logs::search::{Found, Search, Stopped};
 use tenement_wire::InstanceName;
 use tenement_wire::logs::{LogsCell, LogsDay, LogsOfInstance, LogsStopped, LogsTable, LogsUsage};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::logbook::{Event, Events, Follow, Logs, LogsError, Reply};
 use crate::config::{Config, LogKeep};
@@ -23,49 +23,21 @@ const STREAMS: usize = 512;
 #[derive(Debug, Clone)]
 pub struct Indexed {
     indexer: Indexer,
-    searches: Turns,
-    streams: Turns,
+    searches: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
-/// So many at once.
-#[derive(Debug, Clone)]
-struct Turns {
-    taken: Arc<AtomicUsize>,
-    most: usize,
-    what: &'static str,
-}
-
-/// One of them; it is given back when this is dropped.
-#[derive(Debug)]
-struct Turn(Arc<AtomicUsize>);
-
-impl Turns {
-    fn new(most: usize, what: &'static str) -> Self {
-        Self { taken: Arc::default(), most, what }
-    }
-
-    fn take(&self) -> Result<Turn, LogsError> {
-        let turn = Turn(self.taken.clone());
-        if self.taken.fetch_add(1, Ordering::AcqRel) >= self.most {
-            return Err(LogsError::Busy { what: self.what });
-        }
-        Ok(turn)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// One of so many at once; it is given back when this is dropped.
+fn turn(turns: &Arc<Semaphore>, what: &'static str) -> Result<OwnedSemaphorePermit, LogsError> {
+    turns.clone().try_acquire_owned().map_err(|_| LogsError::Busy { what })
 }
 
 impl Indexed {
     /// The logs of a running indexer.
     #[must_use]
     pub fn new(indexer: Indexer) -> Self {
-        let (searches, streams) =
-            (Turns::new(SEARCHES, "searches"), Turns::new(STREAMS, "streams"));
-        Self { indexer, searches, streams }
+        let turns = |count| Arc::new(Semaphore::new(count));
+        Self { indexer, searches: turns(SEARCHES), streams: turns(STREAMS) }
     }
 
     /// Keeps as much as `config` says.
@@ -88,7 +60,7 @@ impl Indexed {
         &self,
         work: impl FnOnce(&Indexer) -> Result<T, index::Error> + Send + 'static,
     ) -> Result<T, LogsError> {
-        let turn = self.searches.take()?;
+        let turn = turn(&self.searches, "searches")?;
         let indexer = self.indexer.clone();
         let done = tokio::task::spawn_blocking(move || {
             // Held until the work is done, even if whoever asked has gone.
@@ -109,7 +81,7 @@ impl Logs for Indexed {
 
     fn follow(&self, follow: Follow) -> Reply<'_, Events> {
         Box::pin(async move {
-            let turn = self.streams.take()?;
+            let turn = turn(&self.streams, "streams")?;
             let Follow { scope, level, query, after } = follow;
             let follower = self.indexer.follow(Wanted { scope, level, query }, after);
             let events: Events = Box::pin(stream::unfold((follower, turn), next));
@@ -167,7 +139,9 @@ fn table(rows: index::Rows) -> LogsTable {
     LogsTable { columns: rows.columns, rows: cells.collect(), stopped }
 }
 
-async fn next((mut follower, turn): (Follower, Turn)) -> Option<(Event, (Follower, Turn))> {
+async fn next(
+    (mut follower, turn): (Follower, OwnedSemaphorePermit),
+) -> Option<(Event, (Follower, OwnedSemaphorePermit))> {
     match follower.next().await {
         Ok(Some(indexer::Event::Line(line))) => Some((Event::Line(line), (follower, turn))),
         Ok(Some(indexer::Event::Missed { count, next })) => {

@@ -2,49 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_logs::index::{Error, Index, Keep, Policy, Settings, Writer};
-use tenement_logs::line::{Level, Line, Source};
+use tenement_logs::index::{Error, Index, Keep, Policy, Settings};
 use tenement_logs::query::Expr;
 use tenement_logs::search::{Scope, Search, Stopped};
-use tenement_wire::InstanceName;
+
+use super::support::{DAY_US, START, days, line, name, open, seqs};
 
 const NONE: [u64; 0] = [];
-const DAY_US: u64 = 86_400_000_000;
-const START: u64 = 20_000 * DAY_US;
-
-fn name(text: &str) -> InstanceName {
-    text.parse().expect("an instance name")
-}
-
-fn line(seq: u64, time_us: u64, instance: &str, text: &str) -> Line {
-    let instance = Arc::new(name(instance));
-    Line { seq, time_us, instance, level: Level::Info, source: Source::Instance, text: text.into() }
-}
 
 fn search(query: Expr) -> Search {
-    Search {
-        scope: Scope::All,
-        since_us: None,
-        until_us: None,
-        level: None,
-        query,
-        before: None,
-        after: None,
-        oldest_first: false,
-        limit: 10_000,
-        time: Duration::from_secs(20),
-    }
-}
-
-fn open(dir: &tempfile::TempDir) -> (Writer, Index) {
-    Index::open(dir.path(), Settings::default()).expect("the index opens")
-}
-
-fn seqs(index: &Index, search: &Search) -> Vec<u64> {
-    index.search(search).expect("a search").lines.iter().map(|line| line.seq).collect()
+    Search::new(Scope::All, query, 10_000, Duration::from_secs(20))
 }
 
 /// The day files, oldest first.
@@ -56,20 +25,6 @@ fn files(dir: &tempfile::TempDir) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-/// One commit per day, `each` lines in it, by turns of two processes.
-fn days(writer: &mut Writer, count: u64, each: u64) {
-    for seq in 1..=count * each {
-        let day = (seq - 1) / each;
-        let who = ["api:prod", "web:dev"][(seq % 2) as usize];
-        writer
-            .append(line(seq, START + day * DAY_US + seq, who, &format!("word{seq} common")))
-            .expect("append");
-        if seq % each == 0 {
-            writer.commit(&format!("c{day}")).expect("commit");
-        }
-    }
 }
 
 #[test]

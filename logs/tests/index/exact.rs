@@ -1,54 +1,17 @@
 //! The index finds what a plain filter finds, whatever happened to its files in between.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tenement_logs::index::{Index, Settings, Writer};
-use tenement_logs::line::{Level, Line, Source};
+use tenement_logs::index::{Index, Writer};
+use tenement_logs::line::{Level, Line};
 use tenement_logs::query::{Compare, Expr};
 use tenement_logs::search::{Scope, Search};
-use tenement_wire::InstanceName;
 
-const DAY_US: u64 = 86_400_000_000;
-const START: u64 = 20_000 * DAY_US;
-
-fn name(text: &str) -> InstanceName {
-    text.parse().expect("an instance name")
-}
-
-fn line(seq: u64, time_us: u64, instance: &str, level: Level, text: &str) -> Line {
-    Line {
-        seq,
-        time_us,
-        instance: Arc::new(name(instance)),
-        level,
-        source: Source::Instance,
-        text: text.into(),
-    }
-}
+use super::support::{DAY_US, START, line, name, open, seqs};
 
 fn search(query: Expr) -> Search {
-    Search {
-        scope: Scope::All,
-        since_us: None,
-        until_us: None,
-        level: None,
-        query,
-        before: None,
-        after: None,
-        oldest_first: false,
-        limit: 1000,
-        time: Duration::from_secs(10),
-    }
-}
-
-fn open(dir: &tempfile::TempDir) -> (Writer, Index) {
-    Index::open(dir.path(), Settings::default()).expect("the index opens")
-}
-
-fn seqs(index: &Index, search: &Search) -> Vec<u64> {
-    index.search(search).expect("a search").lines.iter().map(|line| line.seq).collect()
+    Search::new(Scope::All, query, 1000, Duration::from_secs(10))
 }
 
 #[test]
@@ -57,7 +20,7 @@ fn lines_are_found_from_the_tail_from_the_file_and_after_reopening() {
     let (mut writer, index) = open(&dir);
     for seq in 1..=700 {
         writer
-            .append(line(seq, START + seq, "api:prod", Level::Info, &format!("request {seq} done")))
+            .append(line(seq, START + seq, "api:prod", &format!("request {seq} done")))
             .expect("append");
     }
     let all = search(Expr::Word("DONE".into()));
@@ -79,9 +42,7 @@ fn what_was_not_committed_is_read_again_and_stands_there_once() {
     let append = |writer: &mut Writer, seqs: std::ops::Range<u64>, day: u64| {
         for seq in seqs {
             let text = format!("line {seq}");
-            writer
-                .append(line(seq, START + day * DAY_US, "api:prod", Level::Info, &text))
-                .expect("append");
+            writer.append(line(seq, START + day * DAY_US, "api:prod", &text)).expect("append");
         }
     };
     append(&mut writer, 1..300, 0);
@@ -279,7 +240,8 @@ proptest! {
                 Step::Lines(new) => for (who, offset, level, text) in new {
                     let seq = lines.len() as u64 + 1;
                     let time = START.saturating_add_signed(offset);
-                    let line = line(seq, time, NAMES[usize::from(who)], Level::from_priority(level), &text);
+                    let level = Level::from_priority(level);
+                    let line = Line { level, ..line(seq, time, NAMES[usize::from(who)], &text) };
                     lines.push(line.clone());
                     writer.append(line).expect("append");
                 },

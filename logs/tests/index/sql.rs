@@ -1,37 +1,11 @@
 //! `SELECT … FROM logs`: all lines, nothing but reading, and bounds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_logs::index::{Bounds, Error, Index, Settings, Writer};
-use tenement_logs::line::{Level, Line, Source};
+use tenement_logs::index::{Bounds, Error};
 use tenement_logs::search::Stopped;
 
-const DAY_US: u64 = 86_400_000_000;
-const START: u64 = 20_000 * DAY_US;
-
-fn line(seq: u64, time_us: u64, instance: &str, text: &str) -> Line {
-    let instance = Arc::new(instance.parse().expect("an instance name"));
-    Line { seq, time_us, instance, level: Level::Info, source: Source::Instance, text: text.into() }
-}
-
-fn open(dir: &tempfile::TempDir) -> (Writer, Index) {
-    Index::open(dir.path(), Settings::default()).expect("the index opens")
-}
-
-/// One commit per day, `each` lines in it, by turns of two processes.
-fn days(writer: &mut Writer, count: u64, each: u64) {
-    for seq in 1..=count * each {
-        let day = (seq - 1) / each;
-        let who = ["api:prod", "web:dev"][(seq % 2) as usize];
-        writer
-            .append(line(seq, START + day * DAY_US + seq, who, &format!("word{seq} common")))
-            .expect("append");
-        if seq % each == 0 {
-            writer.commit(&format!("c{day}")).expect("commit");
-        }
-    }
-}
+use super::support::{DAY_US, START, days, line, open};
 
 #[test]
 fn sql_sees_every_line_of_every_file_and_the_tail() {
