@@ -113,29 +113,44 @@ fn a_database_deleted_while_the_agent_runs_is_written_again() {
     host.run("ten rm dbfd:late --yes");
 }
 
-/// Puts the agent's directory on a small file system of its own, with what is in it.
-fn on_a_small_disk(host: &Host) {
-    host.run(&format!(
-        "systemctl stop tenement.service; mkdir -p /run/keep && cp -a {DIR}/. /run/keep/; \
-         mount -t tmpfs -o size=1m,mode=0700 small {DIR} && cp -a /run/keep/. {DIR}/ && \
-         chown tenement:tenement {DIR}"
-    ));
+/// The agent's directory on a small file system of its own, for as long as this lives: also a test
+/// that fails leaves a host on which the ones after it can succeed.
+struct SmallDisk<'a>(&'a Host);
+
+impl<'a> SmallDisk<'a> {
+    /// Moves there what the directory holds (the index of logs may be many megabytes), with a
+    /// megabyte to spare.
+    fn mount(host: &'a Host) -> Self {
+        host.run(&format!(
+            "systemctl stop tenement.service && cp -a {DIR} /run/keep && \
+             mount -t tmpfs -o size=$(($(du -sk /run/keep | cut -f1) + 1024))k,mode=0700 small {DIR}"
+        ));
+        let small = Self(host);
+        host.run(&format!("cp -a /run/keep/. {DIR}/ && chown tenement:tenement {DIR}"));
+        small
+    }
 }
 
-fn on_the_old_disk(host: &Host) {
-    host.run(&format!(
-        "systemctl stop tenement.service; cp -a {DIR}/. /run/keep/; umount {DIR}; \
-         rm -f /run/keep/filler; cp -a /run/keep/. {DIR}/; rm -rf /run/keep; \
-         systemctl start tenement.service"
-    ));
-    until_answers(host);
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let ran = self.0.try_run(&format!(
+            "set -e; systemctl stop tenement.service; mount -o remount,rw {DIR}; rm -f {DIR}/filler; \
+             rm -rf /run/keep; cp -a {DIR} /run/keep; umount {DIR}; \
+             find {DIR} -mindepth 1 -delete; cp -a /run/keep/. {DIR}/; rm -rf /run/keep; \
+             systemctl start tenement.service"
+        ));
+        if !std::thread::panicking() {
+            assert_eq!(ran.code, 0, "{ran:?}");
+            until_answers(self.0);
+        }
+    }
 }
 
 #[test]
 fn a_full_disk_refuses_changes_with_507_and_serves_everything_else() {
     let host = host();
     let before = registered(host);
-    on_a_small_disk(host);
+    let small = SmallDisk::mount(host);
     // From before the agent's start on.
     host.run(&format!("dd if=/dev/zero of={DIR}/filler bs=4096 status=none; true"));
     host.run("systemctl start tenement.service");
@@ -163,7 +178,7 @@ fn a_full_disk_refuses_changes_with_507_and_serves_everything_else() {
     host.run(&format!("rm {DIR}/filler"));
     host.run("ten rm dbfd:full --yes");
     assert_eq!(registered(host), before);
-    on_the_old_disk(host);
+    drop(small);
     assert_eq!(registered(host), before);
 }
 
@@ -171,7 +186,7 @@ fn a_full_disk_refuses_changes_with_507_and_serves_everything_else() {
 fn a_read_only_disk_refuses_changes_and_serves_everything_else() {
     let host = host();
     let before = registered(host);
-    on_a_small_disk(host);
+    let small = SmallDisk::mount(host);
     // A disk is read-only at boot, after the kernel has seen errors on it.
     host.run(&format!("mount -o remount,ro {DIR} && systemctl start tenement.service"));
     until_answers(host);
@@ -189,7 +204,7 @@ fn a_read_only_disk_refuses_changes_and_serves_everything_else() {
         if ran.code == 0 { Ok(()) } else { Err(ran) }
     });
     host.run("ten rm dbfd:ro --yes");
-    on_the_old_disk(host);
+    drop(small);
     assert_eq!(registered(host), before);
 }
 

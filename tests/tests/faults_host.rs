@@ -99,7 +99,7 @@ fn with_a_read_only_state_directory_all_are_served_and_woken_and_changes_are_ref
 fn on_a_full_disk_changes_are_refused_and_a_kill_of_the_agent_loses_nothing_acknowledged() {
     let host = host();
     host.run(&format!("{STOP}; {KILL_HELPER}"));
-    host.run(&format!("mount -t tmpfs -o size=4m {OVER} && {START}"));
+    host.run(&format!("mount -t tmpfs -o size=$(($(du -sk /var/lib/tenement | cut -f1) + 3072))k {OVER} && {START}"));
     until_answers(host);
     host.run("dd if=/dev/zero of=/var/lib/tenement/fill bs=64k status=none 2>/dev/null || true");
     // The log of the database still has some room in its last page.
