@@ -12,7 +12,7 @@ use tenement_wire::InstanceName;
 use crate::line::{Level, Line, Source};
 
 /// Lines in a block at most.
-pub const LINES_MAX: usize = 256;
+pub const LINES_MAX: usize = 512;
 /// Text in a block at most, bytes, unless its last line alone exceeds it.
 pub const TEXT_MAX: usize = 128 << 10;
 /// What a block may unpack to; more is damage, not data.

@@ -160,8 +160,9 @@ impl Day {
         let open = || {
             let conn = Connection::open(&self.path)?;
             conn.busy_timeout(BUSY)?;
-            // Blocks are of 3 to 8 KiB: larger pages would stand half empty (measured: 2 B per line more).
-            conn.pragma_update(None, "page_size", 4096)?;
+            // A block takes whole pages beyond its first: the smaller they are, the less of the last one
+            // stands empty (bytes per line, measured: 49.4 with 1 KiB, 53.1 with 4, 51.1 with 64).
+            conn.pragma_update(None, "page_size", 1024)?;
             conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             let fresh =
                 conn.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0))? == 0;

@@ -1,7 +1,7 @@
 //! The index itself: lines in compressed blocks, a SQLite file per day, and the words of each block in FTS5.
 //!
 //! ```text
-//! append ─► tail (memory) ──► open block per instance ──256 lines──► sealed ──commit──► day file
+//! append ─► tail (memory) ──► open block per instance ──512 lines──► sealed ──commit──► day file
 //!             ▲                                                                            ▲
 //!             └────────────── search: newest first, tail, then file by file ───────────────┘
 //! ```

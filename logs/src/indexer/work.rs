@@ -35,7 +35,7 @@ const HOLD: Duration = Duration::from_millis(20);
 /// Between two tries after something failed.
 const RETRY: Duration = Duration::from_millis(500);
 /// The journal is opened anew after so many entries, which gives the memory of its mapped files back.
-const REOPEN: usize = 20_000;
+const REOPEN: usize = 10_000;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
