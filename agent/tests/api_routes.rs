@@ -29,7 +29,7 @@ async fn every_route_reaches_its_verb_under_both_prefixes() {
         ("POST PREFIX/instances/api:prod/restart", "", "restart api:prod", 200),
         (
             "PATCH PREFIX/instances/api:prod",
-            r#"{"limits":{"memory_max":"256M","cpu":1.5,"tasks_max":null}}"#,
+            r#"{"limits":{"memory_max":268435456,"cpu":1500.0,"tasks_max":null}}"#,
             "set api:prod {MemoryMax: Some(268435456), Cpu: Some(1500), TasksMax: None}",
             200,
         ),
@@ -67,7 +67,7 @@ async fn every_route_reaches_its_verb_under_both_prefixes() {
 #[tokio::test]
 async fn every_wrong_limit_is_named_and_nothing_is_set() {
     let door = door();
-    let body = r#"{"limits":{"memory_max":"1M","cpu":"x","memory":1,"tasks_max":[],"files_max":100},"x":1}"#;
+    let body = r#"{"limits":{"memory_max":1048576,"cpu":1.5,"memory":1,"tasks_max":[],"files_max":100},"x":1}"#;
     let reply = door.ask("PATCH /api/v1/instances/api:prod", body).await;
     assert_eq!(reply.status, 422, "{reply:?}");
     let errors = reply.body["errors"].as_array().unwrap();

@@ -1,5 +1,7 @@
 //! What the management API sends and takes, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::status::{ServiceView, Usage};
@@ -7,6 +9,7 @@ use crate::{InstanceName, Limit, ResourceLimits};
 
 /// What an instance is doing, in the words of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Its service is not running: a request wakes it. Its [`Tier`] tells how deep it sleeps.
@@ -50,6 +53,7 @@ impl std::str::FromStr for State {
 
 /// How warm an instance is kept, from warm to cold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// It has a process.
@@ -83,6 +87,7 @@ impl Tier {
 
 /// How an instance is by its health checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HealthState {
     /// It has come up and has not been healthy yet.
@@ -113,6 +118,7 @@ impl HealthState {
 
 /// One instance, as `ten ps --json` and `ten show --json` print it. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InstanceView {
     /// `process:id`.
     pub name: InstanceName,
@@ -174,6 +180,7 @@ pub struct InstanceView {
 
 /// The next step of an unused instance to a colder tier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NextStep {
     /// In words that follow "it": `freezes`, `stops`, `is unloaded`, `has its memory reclaimed`.
     pub step: String,
@@ -183,6 +190,7 @@ pub struct NextStep {
 
 /// Answer of `GET /api/v1/instances`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InstanceList {
     /// In order of name.
     pub instances: Vec<InstanceView>,
@@ -190,15 +198,19 @@ pub struct InstanceList {
 
 /// Body of `POST /api/v1/instances`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SpawnRequest {
     /// The process to spawn.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::ProcessName))]
     pub process: String,
-    /// The ids to register; empty means ids `1..=instances` of the config.
+    /// The ids to register, each once; empty means ids `1..=instances` of the config.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Ids))]
     pub ids: Vec<String>,
     /// Start them now, or only register them (asleep until the first request).
     #[serde(default = "yes")]
+    #[cfg_attr(feature = "schema", schema(default = true))]
     pub start: bool,
 }
 
@@ -208,6 +220,7 @@ fn yes() -> bool {
 
 /// Answer of `DELETE /api/v1/instances/{name}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Removed {
     /// The instance that was removed.
     pub name: InstanceName,
@@ -217,8 +230,20 @@ pub struct Removed {
     pub purged: bool,
 }
 
+/// Body of `PATCH /api/v1/instances/{name}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LimitsChange {
+    /// New limits by name, in the units of the answer: a number sets one, `null` takes it away.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Changes))]
+    pub limits: BTreeMap<Limit, Option<u64>>,
+}
+
 /// Answer of `PATCH /api/v1/instances/{name}`: limits by name, `cpu` in thousandths of a core.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LimitsSet {
     /// The instance.
     pub name: InstanceName,
@@ -234,6 +259,7 @@ pub struct LimitsSet {
 
 /// Answer of `GET /api/v1/instances/{name}/why`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Why {
     /// The instance itself.
     pub instance: InstanceView,
@@ -249,6 +275,7 @@ pub struct Why {
 
 /// Answer of `GET /api/v1/version`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Version {
     /// Version of the agent.
     pub version: String,
@@ -260,6 +287,7 @@ pub struct Version {
 
 /// Answer of `GET /api/v1/config` and of a check or reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConfigView {
     /// Domain whose subdomains are instances.
     pub domain: String,
@@ -281,6 +309,7 @@ pub struct ConfigView {
 
 /// One process of the config, as understood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ProcessView {
     /// Its name.
     pub name: String,
@@ -298,18 +327,25 @@ pub struct ProcessView {
 
 /// Body of `POST /api/v1/config/check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
     /// The files to check, in order; empty means those that the agent reads.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(max_items = 1000))]
     pub files: Vec<ConfigFile>,
 }
 
 /// One config file handed over as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// What errors call it.
+    /// What errors call it, in 1 to 255 characters that are no control characters.
+    #[cfg_attr(
+        feature = "schema",
+        schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")
+    )]
     pub name: String,
     /// Its text.
     pub text: String,
@@ -317,6 +353,7 @@ pub struct ConfigFile {
 
 /// Answer of `POST /api/v1/config/check`, and what `tenementd check --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConfigCheck {
     /// Whether the agent would take it.
     pub valid: bool,
@@ -328,6 +365,7 @@ pub struct ConfigCheck {
 
 /// Answer of `GET /api/v1/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -335,6 +373,7 @@ pub struct Health {
 
 /// One error of the config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConfigProblem {
     /// File, as given.
     pub file: String,

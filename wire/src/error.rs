@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One bad field of a request or a config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Which field, as the user wrote it.
     pub field: String,
@@ -13,7 +14,14 @@ pub struct FieldError {
 
 /// Body of every error answer (RFC 9457 problem details, with our extensions).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApiError {
+    /// What kind of problem it is, as a URI: `urn:tenement:problem:` and the code.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// The kind in words, the same for every problem of it.
+    #[serde(default)]
+    pub title: String,
     /// HTTP status code.
     pub status: u16,
     /// Stable, machine-readable code, such as `unknown_instance`.
@@ -36,6 +44,8 @@ impl ApiError {
     #[must_use]
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         Self {
+            kind: format!("urn:tenement:problem:{code}"),
+            title: String::new(),
             status,
             code: code.into(),
             detail: detail.into(),
@@ -43,6 +53,13 @@ impl ApiError {
             request_id: None,
             errors: Vec::new(),
         }
+    }
+
+    /// The same error with its kind in words.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
     }
 
     /// The same error with what to do next.

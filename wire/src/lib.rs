@@ -9,6 +9,8 @@ pub mod logs;
 pub mod names;
 pub mod plain;
 pub mod problems;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod secrets;
 pub mod status;
 

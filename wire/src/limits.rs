@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// One limit. Its value is always one integer in the unit that [`Limit::unit`] tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// Memory beyond which the kernel kills it.

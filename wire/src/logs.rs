@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One line of a log. Its columns have the names of the `logs` view of `ten logs sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// Its place among all lines of this host, in the order of the journal. `before` and `after` take it,
     /// and it is the event id of a stream.
@@ -25,6 +26,7 @@ pub struct LogLine {
 
 /// Who wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogSource {
     /// The instance.
@@ -37,6 +39,7 @@ pub enum LogSource {
 
 /// Why a search did not look at everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogsStopped {
     /// Its time was over.
@@ -47,6 +50,7 @@ pub enum LogsStopped {
 
 /// Answer of `GET /logs`: one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogPage {
     /// In the order asked for.
     pub lines: Vec<LogLine>,
@@ -58,6 +62,7 @@ pub struct LogPage {
 
 /// Data of the event `missed` of a stream: its reader was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsMissed {
     /// How many lines were left out.
     pub count: u64,
@@ -67,6 +72,7 @@ pub struct LogsMissed {
 
 /// Answer of `GET /logs/usage`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsUsage {
     /// Bytes that the index takes on disk.
     pub bytes: u64,
@@ -80,6 +86,7 @@ pub struct LogsUsage {
 
 /// One day file of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsDay {
     /// `2026-01-31`, in UTC.
     pub day: String,
@@ -91,6 +98,7 @@ pub struct LogsDay {
 
 /// What the index holds of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsOfInstance {
     /// Its process.
     pub process: String,
@@ -110,13 +118,19 @@ pub struct LogsOfInstance {
 
 /// Body of `POST /logs/sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsSql {
-    /// One statement that only reads.
+    /// One statement that only reads, at most 64 KiB.
+    #[cfg_attr(
+        feature = "schema",
+        schema(min_length = 1, max_length = 65536, format = "sqlite-select")
+    )]
     pub sql: String,
 }
 
 /// Answer of `POST /logs/sql`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogsTable {
     /// Names of the columns.
     pub columns: Vec<String>,
@@ -128,6 +142,7 @@ pub struct LogsTable {
 
 /// A value of SQLite. A blob is given as text in hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum LogsCell {
     /// NULL

@@ -84,6 +84,7 @@ impl fmt::Display for SecretName {
 
 /// What may be known of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SecretView {
     /// Its name, which is that of its file in `$CREDENTIALS_DIRECTORY`.
     pub name: SecretName,
@@ -97,6 +98,7 @@ pub struct SecretView {
 
 /// Answer of the API about the secrets of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SecretList {
     /// In order of name.
     pub secrets: Vec<SecretView>,

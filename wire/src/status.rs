@@ -7,6 +7,7 @@ use crate::InstanceName;
 /// An instance's service as systemd has it (org.freedesktop.systemd1(5)). What it never had, or what
 /// this host or version does not know, is `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct ServiceView {
     /// `ActiveState`: `active`, `inactive`, `failed`, `activating`, `deactivating`, …
@@ -31,6 +32,7 @@ pub struct ServiceView {
 
 /// What a service uses, as its cgroup counts it. `null`: this host does not count it, or it is down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Usage {
     /// `MemoryCurrent` in bytes.
@@ -53,6 +55,7 @@ pub struct Usage {
 
 /// What made an instance change its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// A request woke it.
@@ -134,6 +137,7 @@ impl Cause {
 
 /// One change of an instance's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HistoryEntry {
     /// When, in Unix milliseconds.
     pub time_ms: u64,
@@ -147,6 +151,7 @@ pub struct HistoryEntry {
 
 /// Answer of `GET /api/v1/instances/{name}/history`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct History {
     /// Which instance.
     pub name: InstanceName,
@@ -160,6 +165,7 @@ pub struct History {
 
 /// How the state database is, as `GET /api/v1/state` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StateDatabase {
     /// Its file.
     pub path: String,

@@ -14,7 +14,7 @@ use http::header::CONTENT_TYPE;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tenement_wire::dto::ConfigFile;
-use tenement_wire::{FieldError, Limit};
+use tenement_wire::{FieldError, Limit, LimitUnit};
 
 use super::problem::Problem;
 
@@ -118,12 +118,12 @@ impl Input {
         self.query.iter().any(|(key, _)| key == field)
     }
 
-    /// A yes-or-no parameter of the query; absent means no.
+    /// A yes-or-no parameter of the query: `true` or `false`; absent means no.
     pub fn flag(&mut self, field: &str) -> bool {
         let Some(at) = self.query.iter().position(|(key, _)| key == field) else { return false };
         match self.query.remove(at).1.as_str() {
-            "true" | "1" | "" => true,
-            "false" | "0" => false,
+            "true" => true,
+            "false" => false,
             _ => {
                 self.wrong::<()>(field, "must be true or false");
                 false
@@ -173,7 +173,14 @@ impl Input {
     pub fn files(&mut self, field: &str) -> Vec<ConfigFile> {
         let mut files = Vec::new();
         for (at, item) in self.array(field).into_iter().enumerate() {
-            match serde_json::from_value(item) {
+            match serde_json::from_value::<ConfigFile>(item) {
+                Ok(file)
+                    if !(1..=255).contains(&file.name.chars().count())
+                        || file.name.contains(char::is_control) =>
+                {
+                    let message = "must have 1 to 255 characters, none of them a control character";
+                    self.wrong::<()>(&format!("{field}[{at}].name"), message);
+                }
                 Ok(file) => files.push(file),
                 Err(error) => {
                     self.wrong::<()>(&format!("{field}[{at}]"), &error.to_string());
@@ -183,14 +190,14 @@ impl Input {
         files
     }
 
-    /// An optional object of limits of the body: each a number, a text such as `256M`, or null.
+    /// An optional object of limits of the body: each a whole number in the limit's own unit, or null.
     pub fn limits(&mut self, field: &str) -> BTreeMap<Limit, Option<u64>> {
         let mut changes = BTreeMap::new();
         let given = match self.body.remove(field) {
             None => return changes,
             Some(Value::Object(given)) => given,
             Some(_) => {
-                self.wrong::<()>(field, "must be an object such as {\"memory_max\": \"256M\"}");
+                self.wrong::<()>(field, "must be an object such as {\"memory_max\": 268435456}");
                 return changes;
             }
         };
@@ -199,9 +206,10 @@ impl Input {
             let Some(limit) = self.parse::<Limit>(&place, &key) else { continue };
             let value = match &value {
                 Value::Null => Ok(None),
-                Value::Number(number) => limit.parse(&number.to_string()).map(Some),
-                Value::String(text) if text.len() <= 100 => limit.parse(text).map(Some),
-                _ => Err(format!("`{limit}` must be {}, or null", limit.example())),
+                value => match whole(value) {
+                    Some(number) => limit.check(number).map(Some),
+                    None => Err(format!("must be a whole number of {}, or null", unit(limit))),
+                },
             };
             match value {
                 Ok(value) => drop(changes.insert(limit, value)),
@@ -247,5 +255,24 @@ impl Input {
     pub fn wrong<T>(&mut self, field: &str, message: &str) -> Option<T> {
         self.errors.push(FieldError { field: field.to_owned(), message: message.to_owned() });
         None
+    }
+}
+
+/// A number without a fraction; JSON has `1.0` for one too.
+fn whole(value: &Value) -> Option<u64> {
+    // Above 2^53 a float no longer holds every whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let float = value.as_f64().filter(|f| (0.0..=EXACT).contains(f) && f.fract() == 0.0)?;
+        Some(float as u64)
+    })
+}
+
+fn unit(limit: Limit) -> &'static str {
+    match limit.unit() {
+        LimitUnit::Bytes => "bytes",
+        LimitUnit::MilliCores => "thousandths of a core",
+        LimitUnit::Count => "them",
+        LimitUnit::Seconds => "seconds",
     }
 }

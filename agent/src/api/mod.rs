@@ -8,7 +8,12 @@
 //! It knows HTTP and nothing else: what a verb does is behind [`crate::flows::Management`]. It does
 //! not check tokens; whoever may connect to the socket may do everything.
 
+mod bounds;
+mod codes;
+mod document;
+mod host;
 mod input;
+mod instances;
 mod logs;
 mod peer;
 mod problem;
@@ -16,7 +21,10 @@ mod routes;
 mod secrets;
 mod serve;
 mod trace;
+mod verbs;
 
+pub use codes::CODES;
+pub use document::Document;
 pub use peer::{Access, Peer};
 pub use routes::{router, router_with_logs};
 pub use serve::serve;

@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 use tenement_wire::secrets::TOO_LONG;
 use tenement_wire::{ApiError, FieldError, InstanceName, NameError, ProcessName};
 
+use super::codes::known;
 use crate::flows::ManageError;
 use crate::flows::logbook::LogsError;
 
@@ -28,7 +29,8 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
-        let api = ApiError::new(status.as_u16(), code, detail).hint(hint);
+        let title = known(code).map_or("", |(_, title)| title);
+        let api = ApiError::new(status.as_u16(), code, detail).title(title).hint(hint);
         Self { api: Box::new(api), cause: None, retry_after: None }
     }
 
@@ -85,6 +87,19 @@ impl Problem {
     pub fn too_long_a_secret() -> Self {
         let (what, fix) = TOO_LONG.split_once(": ").unwrap_or((TOO_LONG, "set a shorter one"));
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", what, fix)
+    }
+
+    /// The path and query are longer than the limit.
+    pub fn uri_too_long(limit: usize) -> Self {
+        let detail = format!("the path and query are longer than {limit} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail, "ask for less at once")
+    }
+
+    /// The headers are more, or longer, than the limits.
+    pub fn headers_too_large(count: usize, bytes: usize) -> Self {
+        let detail = format!("there are more than {count} headers, or {bytes} bytes of them");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::new(status, "headers_too_large", detail, "send fewer and shorter headers")
     }
 
     /// The body did not arrive.

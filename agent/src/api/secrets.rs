@@ -5,11 +5,19 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use tenement_wire::{InstanceName, SECRET_MAX, SecretList, SecretName};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::input::{Input, read};
 use super::problem::Problem;
-use super::routes::{Answer, Name, detached};
+use super::routes::{Answer, Name, collect, detached};
 use crate::flows::{Management, SecretOrder, SecretValue};
+
+/// The routes, below `/api/v1` and `/api`.
+pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
+    OpenApiRouter::new()
+        .routes(collect!(M => secrets))
+        .routes(collect!(M => set_secret, remove_secret))
+}
 
 /// The instance and the secret in the path.
 pub(super) struct Names(InstanceName, SecretName);
@@ -27,7 +35,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
     }
 }
 
-pub(super) async fn list<M: Management>(
+/// Names and sizes of the secrets of an instance
+#[utoipa::path(get, path = "/instances/{name}/secrets", tag = "secrets", security(("token" = ["read"])),
+    params(("name" = InstanceName, Path)),
+    responses((status = 200, description = "In order of name", body = SecretList)))]
+async fn secrets<M: Management>(
     State(m): State<Arc<M>>,
     Name(name): Name,
     input: Input,
@@ -36,8 +48,17 @@ pub(super) async fn list<M: Management>(
     order(m, name, SecretOrder::List).await
 }
 
-/// The body is the value, byte for byte, whatever its type is said to be.
-pub(super) async fn set<M: Management>(
+/// Set a secret
+///
+/// The body is the value, byte for byte, whatever its type is said to be: 524,288 bytes at most. It counts from
+/// the instance's next start, and never comes out again.
+#[utoipa::path(put, path = "/instances/{name}/secrets/{secret}", tag = "secrets",
+    security(("token" = ["operator"])),
+    params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "All of the instance's", body = SecretList)),
+    extensions(("x-problems" = json!(["busy"]))))]
+async fn set_secret<M: Management>(
     State(m): State<Arc<M>>,
     Names(name, secret): Names,
     request: Request,
@@ -49,7 +70,13 @@ pub(super) async fn set<M: Management>(
     order(m, name, SecretOrder::Set(secret, SecretValue(value.to_vec()))).await
 }
 
-pub(super) async fn remove<M: Management>(
+/// Delete a secret
+#[utoipa::path(delete, path = "/instances/{name}/secrets/{secret}", tag = "secrets",
+    security(("token" = ["operator"])),
+    params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
+    responses((status = 200, description = "Those that are left", body = SecretList)),
+    extensions(("x-problems" = json!(["busy"]))))]
+async fn remove_secret<M: Management>(
     State(m): State<Arc<M>>,
     Names(name, secret): Names,
     input: Input,

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-use tenement_wire::dto::LimitsSet;
+use tenement_wire::dto::{LimitsChange, LimitsSet};
 use tenement_wire::{InstanceName, Limit};
 
 use crate::args::Set;
@@ -15,13 +14,8 @@ use crate::table;
 /// Changes what the command line names, and shows the limits in force.
 pub fn run(agent: &Agent, out: Output, args: &Set) -> Result<()> {
     let changes = changes(&args.limits)?;
-    // As text, in which every limit has its unit with it.
-    let changes: BTreeMap<Limit, Option<String>> = changes
-        .into_iter()
-        .map(|(limit, value)| (limit, value.map(|value| limit.show(value))))
-        .collect();
     let path = format!("/instances/{}", args.name);
-    let set: LimitsSet = agent.patch(&path, &json!({ "limits": changes }))?;
+    let set: LimitsSet = agent.patch(&path, &LimitsChange { limits: changes })?;
     if out.json {
         return out.json(&set);
     }

@@ -10,6 +10,9 @@ use tenement_logs::query::{Expr, QueryError, parse};
 use tenement_logs::search::Scope;
 use tenement_logs::when::parse_when;
 use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::input::Input;
 
@@ -17,6 +20,85 @@ use crate::api::input::Input;
 pub(super) const LIMIT_MAX: usize = 1000;
 /// Longest SQL statement, in bytes.
 const SQL_MAX: usize = 64 * 1024;
+
+/// The parameters of [`What`], for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "its fields are only described")]
+pub(super) struct Wanted {
+    /// Only lines of instances of this process
+    process: Option<ProcessName>,
+    /// Only lines of this id of the process; it needs `process`
+    id: Option<InstanceId>,
+    /// Only lines of this instance; it goes with neither `process` nor `id`
+    instance: Option<InstanceName>,
+    /// Only lines from this time on: RFC 3339, `10m`, `yesterday` and the like (docs/LOGS.md)
+    #[param(min_length = 1, max_length = 100, format = "tenement-time")]
+    since: Option<String>,
+    /// Only lines before this time, which is after `since`
+    #[param(min_length = 1, max_length = 100, format = "tenement-time")]
+    until: Option<String>,
+    /// The time zone of such times: `Europe/Berlin` or `+02:00`
+    #[param(min_length = 1, max_length = 64, format = "tenement-zone")]
+    zone: Option<String>,
+    /// Only lines at least as bad as this
+    #[param(inline)]
+    level: Option<LevelWord>,
+    /// Only lines that hold this: the query language of docs/LOGS.md
+    #[param(max_length = 4096, format = "tenement-query")]
+    search: Option<String>,
+    /// Another name of `search`: one of them may be given
+    #[param(max_length = 4096, format = "tenement-query")]
+    q: Option<String>,
+}
+
+/// The words for a level, with the ones that others use.
+const LEVELS: [&str; 24] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "emergency",
+    "information",
+    "emerg",
+    "panic",
+    "alert",
+    "crit",
+    "critical",
+    "fatal",
+    "error",
+    "err",
+    "warn",
+    "warning",
+    "notice",
+    "info",
+    "debug",
+    "trace",
+];
+
+/// A level by one of [`LEVELS`].
+struct LevelWord(Level);
+
+impl PartialSchema for LevelWord {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(LEVELS)).into()
+    }
+}
+
+impl ToSchema for LevelWord {}
+
+impl FromStr for LevelWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let level = LEVELS.contains(&text).then(|| text.parse().ok()).flatten();
+        level.map(Self).ok_or_else(|| format!("must be one of {}", LEVELS.join(", ")))
+    }
+}
 
 /// Whose lines, when, and what they must hold.
 #[derive(Debug)]
@@ -40,7 +122,7 @@ impl What {
         {
             input.wrong::<()>("until", "must be after since");
         }
-        let level = input.parameter("level");
+        let level = input.parameter("level").map(|LevelWord(level)| level);
         let Query(query) = query(input);
         let scope = scope(input)?;
         Some(Self { scope, since_us, until_us, level, query })
@@ -156,7 +238,8 @@ impl FromStr for Seq {
 }
 
 /// Which lines come first.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub(super) enum Order {
     Newest,
     Oldest,
@@ -175,6 +258,8 @@ impl FromStr for Order {
 }
 
 /// The form of a page.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub(super) enum Format {
     Json,
     Ndjson,

@@ -14,18 +14,22 @@ use jiff::Timestamp;
 use tenement_logs::line::Line;
 use tenement_logs::search::{Found, Search};
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::ToSchema;
+use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::ask::What;
+use super::ask::{Wanted, What};
 use super::{Desk, SEARCH_TIME, show, slot};
 use crate::api::input::Input;
 use crate::api::problem::Problem;
+use crate::api::routes::collect;
 use crate::flows::logbook::LogsError;
 
 /// Lines read at once.
 const PAGE: usize = 500;
 
 /// The form of an export.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
 enum Form {
     Json,
     Text,
@@ -67,10 +71,18 @@ impl Form {
     }
 }
 
-pub(super) async fn export(
-    State(desk): State<Desk>,
-    mut input: Input,
-) -> Result<Response, Problem> {
+/// The route.
+pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
+    collect!(export_logs)
+}
+
+/// Everything that matches, from old to new
+#[utoipa::path(get, path = "/logs/export", tag = "logs", security(("token" = ["read"])),
+    params(Wanted, ("format" = Option<Form>, Query, description = "Form of the lines (json)")),
+    responses((status = 200, description = "A body of any length; one that breaks off is not whole", content(
+        (String = "application/x-ndjson"), (String = "text/plain"), (String = "application/vnd.fdo.journal")))),
+    extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
+async fn export_logs(State(desk): State<Desk>, mut input: Input) -> Result<Response, Problem> {
     let what = What::of(&mut input);
     let form = input.parameter("format").unwrap_or(Form::Json);
     let What { scope, since_us, until_us, level, query } = input.finish(what)?;

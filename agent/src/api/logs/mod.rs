@@ -14,19 +14,20 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use tenement_logs::search::Search;
-use tenement_wire::logs::{LogPage, LogsTable, LogsUsage};
+use tenement_wire::logs::{LogPage, LogsSql, LogsTable, LogsUsage};
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::input::Input;
 use super::problem::Problem;
+use super::routes::collect;
 use crate::flows::logbook::{Logs, LogsError};
-use ask::{Format, Limit, Order, Seq, Sql, What};
+use ask::{Format, Limit, Order, Seq, Sql, Wanted, What};
 
 /// Streams at once. Each holds a connection of the admin socket, which has 128.
 const STREAMS: usize = 64;
@@ -51,19 +52,30 @@ impl Desk {
 }
 
 /// The routes, below `/api/v1` and `/api`.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> {
-    Router::new()
-        .route("/logs", get(search))
-        .route("/logs/stream", get(stream::stream))
-        .route("/logs/export", get(export::export))
-        .route("/logs/usage", get(usage))
-        .route("/logs/sql", post(sql))
-        .method_not_allowed_fallback(|method: Method| async move {
-            Problem::method_not_allowed(&method)
-        })
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> OpenApiRouter<S> {
+    OpenApiRouter::new()
+        .routes(collect!(search))
+        .routes(stream::routes())
+        .routes(export::routes())
+        .routes(collect!(usage))
+        .routes(collect!(sql))
         .with_state(desk)
 }
 
+/// Search lines
+#[utoipa::path(get, path = "/logs", operation_id = "search_logs", tag = "logs", security(("token" = ["read"])),
+    params(
+        Wanted,
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Lines at most (100)"),
+        ("before" = Option<i64>, Query, minimum = 0, description = "Only lines before this `seq`"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Only lines after this `seq`"),
+        ("order" = Option<Order>, Query, description = "Which lines come first (newest)"),
+        ("format" = Option<Format>, Query, description = "Form of the answer, if not by the Accept header"),
+    ),
+    responses((status = 200, description = "One page; `ndjson` and `text` have the rest in the headers \
+        `Logs-Next` and `Logs-Stopped`", content(
+            (LogPage = "application/json"), (String = "application/x-ndjson"), (String = "text/plain")))),
+    extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
 async fn search(
     State(desk): State<Desk>,
     headers: HeaderMap,
@@ -123,11 +135,20 @@ fn lines(
     response
 }
 
+/// What the index of logs holds
+#[utoipa::path(get, path = "/logs/usage", tag = "logs", security(("token" = ["read"])),
+    responses((status = 200, description = "Of all, of each day and of each instance", body = LogsUsage)),
+    extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
 async fn usage(State(desk): State<Desk>, input: Input) -> Result<Json<LogsUsage>, Problem> {
     input.finish(Some(()))?;
     Ok(Json(desk.logs.usage().await?))
 }
 
+/// Ask the index in SQL
+#[utoipa::path(post, path = "/logs/sql", tag = "logs", security(("token" = ["admin"])),
+    request_body = LogsSql,
+    responses((status = 200, description = "The rows", body = LogsTable)),
+    extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
 async fn sql(State(desk): State<Desk>, mut input: Input) -> Result<Json<LogsTable>, Problem> {
     let sql: Option<Sql> = input.required("sql");
     let Sql(sql) = input.finish(sql)?;

@@ -20,11 +20,13 @@ use tenement_logs::line::Line;
 use tenement_logs::search::Search;
 use tenement_wire::logs::LogsMissed;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::ask::{Limit, Seq, What};
+use super::ask::{Limit, Seq, Wanted, What};
 use super::{Desk, SEARCH_TIME, show, slot};
 use crate::api::input::Input;
 use crate::api::problem::Problem;
+use crate::api::routes::collect;
 use crate::api::serve::Stopping;
 use crate::flows::logbook::{Event, Events, Follow};
 
@@ -38,7 +40,24 @@ const ALIVE: &[u8] = b": alive\n\n";
 const BYE: &[u8] = b": the agent stops\n\n";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-pub(super) async fn stream(
+/// The route.
+pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
+    collect!(stream_logs)
+}
+
+/// Follow lines as they come, as server-sent events
+///
+/// The id of an event is the `seq` of its line. `event: missed` says what a slow reader did not get.
+#[utoipa::path(get, path = "/logs/stream", tag = "logs", security(("token" = ["read"])),
+    params(
+        Wanted,
+        ("tail" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Begin with so many lines of the past"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Begin after this `seq`"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it"),
+    ),
+    responses((status = 200, description = "A stream without an end", content_type = "text/event-stream", body = String)),
+    extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
+async fn stream_logs(
     State(desk): State<Desk>,
     stopping: Option<Extension<Stopping>>,
     headers: HeaderMap,

@@ -1,0 +1,57 @@
+//! Every code that an error of this API can have, with its status and its title. The OpenAPI document, the
+//! errors themselves and the table in `docs/API.md` (which a test compares) come from here.
+
+/// Code, status, title.
+pub const CODES: &[(&str, u16, &str)] = &[
+    ("invalid_name", 400, "The path holds no name of an instance"),
+    ("malformed", 400, "The request can't be read"),
+    ("unauthenticated", 401, "The request does not say who asks"),
+    ("forbidden", 403, "The peer may not manage this agent"),
+    ("forbidden_scope", 403, "The token may not do this"),
+    ("no_route", 404, "There is nothing at this path"),
+    ("unknown_instance", 404, "There is no such instance"),
+    ("unknown_process", 404, "There is no such process"),
+    ("method_not_allowed", 405, "The path takes other methods"),
+    ("body_late", 408, "The body did not arrive in time"),
+    ("already_exists", 409, "An instance of this name exists"),
+    ("busy", 409, "Another operation is in the way"),
+    ("in_use", 409, "The instance is in use"),
+    ("too_large", 413, "The body is too large"),
+    ("uri_too_long", 414, "The path and query are too long"),
+    ("not_json", 415, "The body is of another type"),
+    ("config_rejected", 422, "The config has errors"),
+    ("invalid_request", 422, "Some fields can't be taken"),
+    ("headers_too_large", 431, "The headers are too many or too long"),
+    ("internal", 500, "The agent failed"),
+    ("logs_off", 503, "This agent keeps no index of logs"),
+    ("start_failed", 503, "The instance did not start"),
+    ("too_many", 503, "As many of these run as may"),
+    ("unavailable", 503, "Something that the agent needs does not answer"),
+    ("timed_out", 504, "The instance did not get there in time"),
+    ("store_full", 507, "The disk of the state database is full"),
+    ("store_read_only", 507, "The state database can't be written"),
+];
+
+/// Errors that any route can answer with.
+pub(super) const OF_ALL: &[&str] = &[
+    "malformed",
+    "body_late",
+    "too_large",
+    "uri_too_long",
+    "not_json",
+    "invalid_request",
+    "headers_too_large",
+    "internal",
+];
+/// Errors of routes that need a token, in addition.
+pub(super) const OF_GUARDED: &[&str] =
+    &["unauthenticated", "forbidden", "forbidden_scope", "unavailable"];
+/// Errors of routes with names in the path, in addition.
+pub(super) const OF_NAMED: &[&str] = &["invalid_name", "no_route"];
+/// Errors of routes that change something, in addition.
+pub(super) const OF_WRITING: &[&str] = &["store_full", "store_read_only"];
+
+/// Status and title of a code.
+pub(super) fn known(code: &str) -> Option<(u16, &'static str)> {
+    CODES.iter().find(|(known, ..)| *known == code).map(|(_, status, title)| (*status, *title))
+}

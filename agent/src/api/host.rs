@@ -1,0 +1,84 @@
+//! The routes of the agent itself: its config, its database, its version, its health.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use tenement_wire::dto::{CheckRequest, ConfigCheck, ConfigView, Health, Version};
+use tenement_wire::status::StateDatabase;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::input::Input;
+use super::routes::{Answer, Manager, collect, detached};
+use crate::flows::Management;
+
+/// The routes, below `/api/v1` and `/api`.
+pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
+    OpenApiRouter::new()
+        .routes(collect!(M => config))
+        .routes(collect!(M => config_check))
+        .routes(collect!(M => config_reload))
+        .routes(collect!(M => state))
+        .routes(collect!(M => version))
+        .routes(collect!(health))
+}
+
+/// The config that the agent runs on
+#[utoipa::path(get, path = "/config", tag = "config", security(("token" = ["read"])),
+    responses((status = 200, description = "With the errors of newer files, if any", body = ConfigView)))]
+async fn config<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
+    input.finish(Some(()))?;
+    detached(async move { m.config().await }).await
+}
+
+/// Check a config without taking it
+///
+/// The files are texts, never paths: the agent reads no file that a caller names. Without any, the files on
+/// disk are checked.
+#[utoipa::path(post, path = "/config/check", tag = "config", security(("token" = ["admin"])),
+    request_body(content = Option<CheckRequest>),
+    responses((status = 200, description = "Every error of it", body = ConfigCheck)))]
+async fn config_check<M: Management>(
+    State(m): Manager<M>,
+    mut input: Input,
+) -> Answer<ConfigCheck> {
+    let files = input.files("files");
+    let files = input.finish(Some(files))?;
+    detached(async move { m.config_check(files).await }).await
+}
+
+/// Read the config from disk and take it
+///
+/// A config with errors is refused with all of them, and the running one stays.
+#[utoipa::path(post, path = "/config/reload", tag = "config", security(("token" = ["admin"])),
+    responses((status = 200, description = "The config now", body = ConfigView)),
+    extensions(("x-problems" = json!(["config_rejected"]))))]
+async fn config_reload<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
+    input.finish(Some(()))?;
+    detached(async move { m.reload().await }).await
+}
+
+/// How the state database is
+#[utoipa::path(get, path = "/state", tag = "agent", security(("token" = ["admin"])),
+    responses((status = 200, description = "Its file, its copy, its trouble", body = StateDatabase)))]
+async fn state<M: Management>(State(m): Manager<M>, input: Input) -> Answer<StateDatabase> {
+    input.finish(Some(()))?;
+    detached(async move { m.state().await }).await
+}
+
+/// Versions of the agent and of systemd
+#[utoipa::path(get, path = "/version", tag = "agent", security(("token" = ["read"])),
+    responses((status = 200, description = "Versions", body = Version)))]
+async fn version<M: Management>(State(m): Manager<M>, input: Input) -> Answer<Version> {
+    input.finish(Some(()))?;
+    detached(async move { m.version().await }).await
+}
+
+/// Whether the agent accepts requests
+///
+/// It asks nothing of systemd.
+#[utoipa::path(get, path = "/health", tag = "agent", security(()),
+    responses((status = 200, description = "It does", body = Health)))]
+async fn health(input: Input) -> Answer<Health> {
+    input.finish(Some(Json(Health { status: "ok".into() })))
+}

@@ -1,0 +1,158 @@
+//! The routes of instances that say and change what is registered. Those that make them run are in
+//! [`super::verbs`].
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use tenement_wire::dto::{
+    InstanceList, InstanceView, LimitsChange, LimitsSet, Removed, SpawnRequest, State as Doing, Why,
+};
+use tenement_wire::status::History;
+use tenement_wire::{InstanceName, ProcessName};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::input::Input;
+use super::problem::Problem;
+use super::routes::{Answer, Manager, Name, collect, detached};
+use crate::flows::{Management, Spawn};
+
+/// The routes, below `/api/v1` and `/api`.
+pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
+    OpenApiRouter::new()
+        .routes(collect!(M => list, spawn))
+        .routes(collect!(M => show, set, remove))
+        .routes(collect!(M => why))
+        .routes(collect!(M => history))
+}
+
+/// List instances
+#[utoipa::path(get, path = "/instances", tag = "instances", security(("token" = ["read"])),
+    params(
+        ("process" = Option<ProcessName>, Query, description = "Only instances of this process"),
+        ("state" = Option<Doing>, Query, description = "Only those in this state"),
+    ),
+    responses((status = 200, description = "In order of name", body = InstanceList)))]
+async fn list<M: Management>(State(m): Manager<M>, mut input: Input) -> Answer<InstanceList> {
+    let process: Option<ProcessName> = input.parameter("process");
+    let state: Option<Doing> = input.parameter("state");
+    input.finish(Some(()))?;
+    let Json(mut instances) = detached(async move { m.list().await }).await?;
+    instances.retain(|view| {
+        process.as_ref().is_none_or(|p| view.name.process() == p)
+            && state.is_none_or(|s| view.state == s)
+    });
+    Ok(Json(InstanceList { instances }))
+}
+
+/// Register instances, and start them
+///
+/// Explicit ids are registered all or none. Without ids it means `1..=instances` of the config, and those
+/// that exist are kept. An instance whose start failed stays registered.
+#[utoipa::path(post, path = "/instances", tag = "instances", security(("token" = ["operator"])),
+    request_body = SpawnRequest,
+    responses((status = 201, description = "Every instance that was meant", body = InstanceList)),
+    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "start_failed", "timed_out"]))))]
+async fn spawn<M: Management>(
+    State(m): Manager<M>,
+    mut input: Input,
+) -> Result<(StatusCode, Json<InstanceList>), Problem> {
+    let process: Option<ProcessName> = input.required("process");
+    let ids = input.list("ids");
+    let start = input.switch("start", true);
+    let request = input.finish(process.map(|process| Spawn { process, ids, start }))?;
+    let Json(instances) = detached(async move { m.spawn(request).await }).await?;
+    Ok((StatusCode::CREATED, Json(InstanceList { instances })))
+}
+
+/// Show an instance
+#[utoipa::path(get, path = "/instances/{name}", tag = "instances", security(("token" = ["read"])),
+    params(("name" = InstanceName, Path)),
+    responses((status = 200, description = "As it is now", body = InstanceView)))]
+async fn show<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    input: Input,
+) -> Answer<InstanceView> {
+    input.finish(Some(()))?;
+    detached(async move { m.show(&name).await }).await
+}
+
+/// Change limits of one instance
+///
+/// They count beside those of the config, and never above its maxima. A `memory_max` below what is in use
+/// makes the kernel reclaim, or kill, at once.
+#[utoipa::path(patch, path = "/instances/{name}", tag = "instances", security(("token" = ["operator"])),
+    params(("name" = InstanceName, Path)),
+    request_body(content = Option<LimitsChange>),
+    responses((status = 200, description = "The limits in force", body = LimitsSet)),
+    extensions(("x-problems" = json!(["busy"]))))]
+async fn set<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<LimitsSet> {
+    let changes = input.limits("limits");
+    let changes = input.finish(Some(changes))?;
+    detached(async move { m.set(&name, changes).await }).await
+}
+
+/// Stop an instance and forget it
+#[utoipa::path(delete, path = "/instances/{name}", tag = "instances", security(("token" = ["operator"])),
+    params(
+        ("name" = InstanceName, Path),
+        ("purge" = Option<bool>, Query, description = "Delete its data too"),
+    ),
+    responses((status = 200, description = "What was removed", body = Removed)),
+    extensions(("x-problems" = json!(["busy", "timed_out"]))))]
+async fn remove<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<Removed> {
+    let purge = input.flag("purge");
+    input.finish(Some(()))?;
+    detached(async move { m.remove(&name, purge).await }).await
+}
+
+/// Why an instance is awake or asleep
+#[utoipa::path(get, path = "/instances/{name}/why", tag = "instances", security(("token" = ["read"])),
+    params(("name" = InstanceName, Path)),
+    responses((status = 200, description = "The reason, and what holds it", body = Why)))]
+async fn why<M: Management>(State(m): Manager<M>, Name(name): Name, input: Input) -> Answer<Why> {
+    input.finish(Some(()))?;
+    detached(async move { m.why(&name).await }).await
+}
+
+/// How many entries of a history are asked for.
+struct Limit(u32);
+
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(limit @ 1..=100) => Ok(Self(limit)),
+            _ => Err("must be a number from 1 to 100"),
+        }
+    }
+}
+
+/// How the state of an instance changed
+#[utoipa::path(get, path = "/instances/{name}/history", tag = "instances", security(("token" = ["read"])),
+    params(
+        ("name" = InstanceName, Path),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Changes at most (100)"),
+    ),
+    responses((status = 200, description = "Newest first", body = History)))]
+async fn history<M: Management>(
+    State(m): Manager<M>,
+    Name(name): Name,
+    mut input: Input,
+) -> Answer<History> {
+    let Limit(limit) = input.parameter("limit").unwrap_or(Limit(100));
+    input.finish(Some(()))?;
+    detached(async move { m.history(&name, limit).await }).await
+}
