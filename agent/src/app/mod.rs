@@ -6,6 +6,7 @@
 //! Whatever happens here, no instance is touched: units and their sockets belong to systemd.
 
 mod check;
+mod checks;
 mod files;
 mod listeners;
 pub mod logging;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, files, logs, loops, signals};
+use super::{EXIT_CONFIG, Places, checks, files, logs, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
@@ -130,6 +130,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let switches = Default::default();
     let edge = Edge { systemd, units, run_dir, kernel, slice_root, switches, oom };
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
+    let _checks = checks::Thread::start(&agent.checks).map_err(|e| format!("no thread: {e}"))?;
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
     let logs = logs::start(&places, &agent);

@@ -10,6 +10,7 @@ use tenement_wire::dto::ConfigProblem;
 use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
+use super::checks::Checks;
 use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
@@ -64,6 +65,8 @@ pub struct Agent<H> {
     pub(super) said: Mutex<HashSet<(ProcessName, &'static str)>>,
     /// How many of the coldest were found busy under memory pressure.
     pub(super) passed_over: AtomicUsize,
+    /// Where and when instances are checked.
+    pub checks: Checks,
 }
 
 impl<H: Host> Agent<H> {
@@ -91,6 +94,7 @@ impl<H: Host> Agent<H> {
             unloads: Arc::default(),
             said: Mutex::default(),
             passed_over: AtomicUsize::new(0),
+            checks: Checks::new(),
         })
     }
 

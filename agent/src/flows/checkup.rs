@@ -203,7 +203,7 @@ impl<H: Host> Agent<H> {
             return;
         }
         let watch = Watch { agent: self.clone(), instance: instance.clone() };
-        tokio::spawn(async move {
+        self.checks.spawn(async move {
             watch.agent.check_until_down(&watch.instance).await;
             watch.end();
         });
@@ -213,7 +213,7 @@ impl<H: Host> Agent<H> {
         let (mut beat, place) = Beat::new(instance.uuid.as_u128(), mono_ms());
         let begin = |instance: &Instance| {
             let interval = instance.setup().definition.supervision.health_interval;
-            let due = Instant::now() + Beat::first(place, interval);
+            let due = self.checks.due(Beat::first(place, interval), interval);
             (Track::new(instance.care.health()), due, None::<Instant>)
         };
         let (mut track, mut due, mut restart_at) = begin(instance);
@@ -236,11 +236,12 @@ impl<H: Host> Agent<H> {
             tokio::select! { () = tokio::time::sleep_until(next) => {}, () = changed => continue }
             if restart_at.is_some_and(|at| at <= Instant::now()) {
                 restart_at = None;
-                self.restart_unwell(instance).await;
+                let (agent, one) = (self.clone(), instance.clone());
+                self.checks.elsewhere(async move { agent.restart_unwell(&one).await }).await;
                 continue;
             }
             let rules = &setup.definition.supervision;
-            due = Instant::now() + beat.next(rules.health_interval);
+            due = self.checks.due(beat.next(rules.health_interval), rules.health_interval);
             let runs = |instance: &Instance| instance.phase() == Phase::Running;
             let Some(outcome) = check(instance, question, rules.health_timeout, runs).await else {
                 continue;
@@ -251,7 +252,11 @@ impl<H: Host> Agent<H> {
             match (health, restart_at) {
                 (Health::Unhealthy, None) => match instance.care.verdict(rules) {
                     Verdict::Restart(pause) => restart_at = Some(Instant::now() + pause),
-                    Verdict::GiveUp => return self.give_up(instance, outcome.to_string()).await,
+                    Verdict::GiveUp => {
+                        let (agent, one) = (self.clone(), instance.clone());
+                        let up = async move { agent.give_up(&one, outcome.to_string()).await };
+                        return self.checks.elsewhere(up).await;
+                    }
                 },
                 (Health::Healthy, _) => restart_at = None,
                 _ => {}

@@ -4,6 +4,7 @@ mod again;
 pub mod agent;
 pub mod breaker;
 pub mod care;
+pub mod checks;
 mod checkup;
 mod clock;
 mod cool;
