@@ -4,6 +4,7 @@
 
 pub mod dto;
 pub mod error;
+pub mod events;
 pub mod limits;
 pub mod logs;
 pub mod names;

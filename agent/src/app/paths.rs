@@ -72,6 +72,12 @@ impl Places {
     pub fn history(&self) -> PathBuf {
         self.state_dir.join("history.db")
     }
+
+    /// The events.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.state_dir.join("events.db")
+    }
 }
 
 fn data_home(home: &Path, env: &impl Fn(&str) -> Option<PathBuf>) -> PathBuf {

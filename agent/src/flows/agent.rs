@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use arc_swap::ArcSwap;
 use tenement_wire::dto::ConfigProblem;
+use tenement_wire::events::Event;
 use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::checks::Checks;
+use super::events::Events;
 use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
@@ -52,6 +54,8 @@ pub struct Agent<H> {
     pub(super) loads: Semaphore,
     /// Where changes of state are kept, if anywhere. Set before instances are admitted.
     pub history: OnceLock<History>,
+    /// Where events are recorded, if anywhere. Set before instances are admitted.
+    pub events: OnceLock<Events>,
     /// The logs of the instances, if they are indexed.
     pub logs: OnceLock<Indexed>,
     started_ms: u64,
@@ -87,6 +91,7 @@ impl<H: Host> Agent<H> {
             changes: tokio::sync::Mutex::default(),
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
+            events: OnceLock::new(),
             logs: OnceLock::new(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
@@ -96,6 +101,13 @@ impl<H: Host> Agent<H> {
             passed_over: AtomicUsize::new(0),
             checks: Checks::new(),
         })
+    }
+
+    /// Records an event. It never waits.
+    pub fn record(&self, event: Event) {
+        if let Some(events) = self.events.get() {
+            events.record(event);
+        }
     }
 
     /// The registered instance of that name.
@@ -167,6 +179,9 @@ impl<H: Host> Agent<H> {
                             let instance = Instance::new(one, setup);
                             if let Some(history) = self.history.get() {
                                 instance.keep_history(history, old);
+                            }
+                            if let Some(events) = self.events.get() {
+                                instance.tell_events(events);
                             }
                             if let Some(gave_up) = self.failed_orphans().remove(&instance.name) {
                                 instance.care.set_failed(gave_up);

@@ -11,6 +11,7 @@ mod cool;
 pub mod descent;
 pub mod disk;
 pub mod edge;
+pub mod events;
 mod failures;
 pub mod fate;
 mod few;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use tenement_wire::status::{Cause, HistoryEntry};
 
+use super::events::{Events, of_state};
 use super::host::Active;
 use super::instance::{Depth, Instance, Phase, now_ms};
 use super::observe::Report;
@@ -35,6 +36,7 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Story {
     history: OnceLock<History>,
+    events: OnceLock<Events>,
     told: Mutex<Told>,
     /// Who acts on it now, each way: a place in [`Cause::ALL`] plus one; 0 = nobody.
     acting: [AtomicU8; 2],
@@ -54,8 +56,8 @@ impl Default for Story {
     fn default() -> Self {
         let told = Told { state: DORMANT, cause: Cause::AgentStart, old: false };
         let nobody = || AtomicU8::new(0);
-        let (history, told) = (OnceLock::new(), Mutex::new(told));
-        Self { history, told, acting: [nobody(), nobody()], evidence: nobody() }
+        let (history, events, told) = (OnceLock::new(), OnceLock::new(), Mutex::new(told));
+        Self { history, events, told, acting: [nobody(), nobody()], evidence: nobody() }
     }
 }
 
@@ -91,6 +93,12 @@ impl Instance {
         told.old = old || last.is_some();
         let known = last.and_then(|last| WORDS.into_iter().find(|word| *word == last));
         told.state = known.unwrap_or(told.state);
+    }
+
+    /// Has the changes of its state recorded as events too.
+    pub(super) fn tell_events(&self, events: &Events) {
+        // Once is enough.
+        let _ = self.story.events.set(events.clone());
     }
 
     /// Says what the changes that come now are due to. Within another's deed, that one's cause holds.
@@ -135,6 +143,9 @@ impl Instance {
         if let Some(history) = self.story.history.get() {
             let (from, to) = (from.to_owned(), to.to_owned());
             history.record(self.uuid, HistoryEntry { time_ms: now_ms(), from, to, cause });
+        }
+        if let Some(events) = self.story.events.get() {
+            events.record(of_state(&self.name, from, to, cause));
         }
     }
 

@@ -17,6 +17,7 @@
 
 mod copy;
 mod error;
+pub mod events;
 mod failures;
 pub mod history;
 mod keeper;
