@@ -17,6 +17,7 @@ pub const DETAIL_MAX: usize = 1000;
 
 /// What kind of event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
     /// Somebody changed something through the API, or tried to.
@@ -131,6 +132,7 @@ impl FromStr for EventKind {
 
 /// What kind of caller somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActorKind {
     /// A user of this host, on the admin socket; the id is the uid.
@@ -161,6 +163,7 @@ impl ActorKind {
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Actor {
     /// What kind of caller.
     #[serde(rename = "type")]
@@ -212,6 +215,7 @@ impl fmt::Display for Actor {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Counts up from the oldest to the newest; no two events have the same.
     pub id: u64,
@@ -329,6 +333,7 @@ fn cut(text: &mut String, max: usize) {
 
 /// A page of events, newest first unless asked otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EventPage {
     /// The events.
     pub events: Vec<Event>,
@@ -340,6 +345,7 @@ pub struct EventPage {
 
 /// Events that a reader of the stream could not be given any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EventsMissed {
     /// How many at most.
     pub count: u64,

@@ -23,6 +23,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("invalid_request", 422, "Some fields can't be taken"),
     ("headers_too_large", 431, "The headers are too many or too long"),
     ("internal", 500, "The agent failed"),
+    ("events_off", 503, "This agent keeps no events"),
     ("logs_off", 503, "This agent keeps no index of logs"),
     ("start_failed", 503, "The instance did not start"),
     ("too_many", 503, "As many of these run as may"),

@@ -39,6 +39,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
         (name = "instances", description = "Instances and what they do"),
         (name = "secrets", description = "Secrets of an instance: names come out, values only go in"),
         (name = "logs", description = "Search, stream, export and SQL"),
+        (name = "events", description = "Who did what, and what happened by itself"),
         (name = "config", description = "Processes and the config they come from"),
         (name = "agent", description = "The agent itself"),
     )

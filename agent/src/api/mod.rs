@@ -8,9 +8,11 @@
 //! It knows HTTP and nothing else: what a verb does is behind [`crate::flows::Management`]. It does
 //! not check tokens; whoever may connect to the socket may do everything.
 
+mod audit;
 mod bounds;
 mod codes;
 mod document;
+mod events;
 mod host;
 mod input;
 mod instances;
@@ -26,6 +28,6 @@ mod verbs;
 pub use codes::CODES;
 pub use document::Document;
 pub use peer::{Access, Peer};
-pub use routes::{router, router_with_logs};
+pub use routes::{router, router_with, router_with_logs};
 pub use serve::serve;
 pub use trace::RequestId;

@@ -28,6 +28,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Any error.
+    pub(super) fn of(status: StatusCode, code: &str, detail: &str, hint: &str) -> Self {
+        Self::new(status, code, detail, hint)
+    }
+
     fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
         let title = known(code).map_or("", |(_, title)| title);
         let api = ApiError::new(status.as_u16(), code, detail).title(title).hint(hint);

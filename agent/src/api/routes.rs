@@ -17,11 +17,13 @@ use tenement_wire::InstanceName;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::audit::audit;
 use super::bounds::bounds;
 use super::document::{self, Document, Head};
 use super::problem::Problem;
 use super::trace::trace;
-use super::{host, instances, logs, secrets, verbs};
+use super::{events, host, instances, logs, secrets, verbs};
+use crate::flows::events::Events;
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::{ManageError, Management};
 
@@ -66,10 +68,23 @@ pub fn router<M: Management>(management: Arc<M>) -> Router {
     router_with_logs(management, Arc::new(NoLogs { reason: "this agent keeps no index".into() }))
 }
 
-/// The whole API. It needs no more than `serve` to be reachable.
+/// The API of an agent that keeps no events.
 pub fn router_with_logs<M: Management>(management: Arc<M>, logs: Arc<dyn Logs>) -> Router {
+    router_with(management, logs, None)
+}
+
+/// The whole API. It needs no more than `serve` to be reachable.
+pub fn router_with<M: Management>(
+    management: Arc<M>,
+    logs: Arc<dyn Logs>,
+    events: Option<Events>,
+) -> Router {
     let desk = logs::Desk::new(logs);
-    let routes = || routes::<M>().merge(logs::routes(desk.clone()));
+    let book = events::Desk::new(events.clone());
+    let routes = || {
+        let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
+        routes::<M>().merge(more)
+    };
     let (router, collected) =
         OpenApiRouter::with_openapi(Head::openapi()).nest("/api/v1", routes()).split_for_parts();
     let document = Document::complete(&collected);
@@ -81,6 +96,7 @@ pub fn router_with_logs<M: Management>(management: Arc<M>, logs: Arc<dyn Logs>) 
         .fallback(|uri: Uri| async move { Problem::no_route(uri.path()) })
         .layer(Extension(document))
         .layer(middleware::from_fn(bounds))
+        .layer(middleware::from_fn(move |request, next| audit(events.clone(), request, next)))
         .layer(middleware::from_fn(trace))
         .with_state(management)
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod checks;
+mod events;
 mod files;
 mod listeners;
 pub mod logging;

@@ -11,12 +11,11 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, checks, files, logs, loops, signals};
+use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, signals};
 use crate::api::Access;
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
-use crate::flows::logbook::Logs;
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
 use crate::proxy::{Policy, Proxy};
@@ -112,7 +111,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let store = Store::open(&places.database()).await.map_err(|e| e.to_string())?;
     let systemd = connect(if places.user { Bus::Session } else { Bus::System }).await?;
     let version = systemd.version().await.ok();
-    let events = systemd.watch().await.map_err(|e| e.to_string())?;
+    let reports = systemd.watch().await.map_err(|e| e.to_string())?;
     let units = if places.user {
         let builder = Builder::new(systemd.clone(), user_place(&places)).await;
         Client::Local(Arc::new(builder.map_err(|e| e.to_string())?))
@@ -133,14 +132,17 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _checks = checks::Thread::start(&agent.checks).map_err(|e| format!("no thread: {e}"))?;
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
+    let trail = events::start(&places, &agent);
     let logs = logs::start(&places, &agent);
     let registered = adopt(&agent).await?;
-    let following = tokio::spawn(follow(agent.clone(), events));
+    let following = tokio::spawn(follow(agent.clone(), reports));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
-    let api = serve_api(&listeners, manager.clone(), logs::door(&agent), stopping.clone())?;
+    let router = crate::api::router_with(manager.clone(), logs::door(&agent), Some(trail.clone()));
+    let api = serve_api(&listeners, &manager, router, stopping.clone())?;
+    let sweeping = tokio::spawn(trail.clone().sweep(until_true(stopping.clone())));
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
     let http = tokio::spawn(http);
 
@@ -174,6 +176,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     if let Some(history) = agent.history.get() {
         history.close().await;
     }
+    let _ = sweeping.await;
+    events::stop(&trail).await;
     match failed {
         None => Ok(()),
         Some(what) => {
@@ -271,8 +275,8 @@ fn manager(
 
 fn serve_api(
     listeners: &Listeners,
-    manager: Arc<Manager<Edge>>,
-    logs: Arc<dyn Logs>,
+    manager: &Manager<Edge>,
+    router: axum::Router,
     stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, String> {
     let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
@@ -282,7 +286,6 @@ fn serve_api(
     });
     let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
     let access = if manager.mode == "user" { Access::user() } else { Access::system() };
-    let router = crate::api::router_with_logs(manager, logs);
     Ok(tokio::spawn(crate::api::serve(admin, router, access, until_true(stopping))))
 }
 

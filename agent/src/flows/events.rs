@@ -25,8 +25,8 @@ use crate::store::StoreError;
 use crate::store::events::EventStore;
 pub use crate::store::events::{Filter, Keep, Who};
 pub use follow::{Followed, Follower};
-pub use refusals::Refused;
 use refusals::Refusals;
+pub use refusals::Refused;
 
 /// The longest that an answer waits for its event to be on the disk.
 const COMMIT: Duration = Duration::from_secs(2);

@@ -229,6 +229,8 @@ pub struct Reply {
     pub status: u16,
     pub head: String,
     pub body: serde_json::Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 impl Door {
@@ -239,6 +241,13 @@ impl Door {
     /// With these logs.
     pub fn open_logs(logs: Arc<dyn tenement_agent::flows::logbook::Logs>) -> Self {
         Self::serve(Access::user(), |fake| api::router_with_logs(fake, logs))
+    }
+
+    /// With these events.
+    pub fn open_events(events: tenement_agent::flows::events::Events) -> Self {
+        let reason = "this agent keeps no index".into();
+        let logs = Arc::new(tenement_agent::flows::logbook::NoLogs { reason });
+        Self::serve(Access::user(), |fake| api::router_with(fake, logs, Some(events)))
     }
 
     fn serve(access: Access, router: impl FnOnce(Arc<Fake>) -> axum::Router) -> Self {
@@ -299,5 +308,6 @@ pub async fn read(mut stream: UnixStream) -> Reply {
         status: head.get(9..12).and_then(|s| s.parse().ok()).unwrap_or(0),
         head: head.to_ascii_lowercase(),
         body: serde_json::from_str(body).unwrap_or_default(),
+        text: body.to_owned(),
     }
 }

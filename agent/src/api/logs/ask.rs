@@ -130,12 +130,12 @@ impl What {
 }
 
 /// The present, in the time zone in which the client writes times.
-fn now(input: &mut Input) -> Zoned {
+pub(in crate::api) fn now(input: &mut Input) -> Zoned {
     let Zone(zone) = input.parameter("zone").unwrap_or_else(|| Zone(TimeZone::system()));
     Zoned::now().with_time_zone(zone)
 }
 
-fn time(input: &mut Input, field: &str, now: &Zoned) -> Option<u64> {
+pub(in crate::api) fn time(input: &mut Input, field: &str, now: &Zoned) -> Option<u64> {
     let text: String = input.parameter(field)?;
     match parse_when(&text, now) {
         Ok(at) => Some(at),
@@ -223,7 +223,7 @@ impl FromStr for Limit {
 
 /// A place in the log.
 #[derive(Default)]
-pub(super) struct Seq(pub Option<u64>);
+pub(in crate::api) struct Seq(pub Option<u64>);
 
 impl FromStr for Seq {
     type Err = &'static str;

@@ -6,7 +6,7 @@
 //!
 //! Unlike the verbs on instances these only read, so they end with the client that asked.
 
-mod ask;
+pub(super) mod ask;
 mod export;
 mod show;
 mod stream;
@@ -156,7 +156,7 @@ async fn sql(State(desk): State<Desk>, mut input: Input) -> Result<Json<LogsTabl
 }
 
 /// A free slot, or the answer that there is none.
-fn slot(
+pub(super) fn slot(
     slots: &Arc<Semaphore>,
     what: &'static str,
 ) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {

@@ -123,8 +123,7 @@ mod tests {
     #[test]
     fn many_addresses_take_bounded_memory_and_are_counted_together() {
         let mut refusals = Refusals::default();
-        let events =
-            (0..10_000).filter_map(|n| refusals.add(refused(&format!("a{n}")), 0)).count();
+        let events = (0..10_000).filter_map(|n| refusals.add(refused(&format!("a{n}")), 0)).count();
         assert_eq!(events, KINDS + 1);
         assert_eq!(refusals.0.len(), KINDS + 1);
         let due = refusals.due(WINDOW_MS);

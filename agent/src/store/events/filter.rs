@@ -46,7 +46,9 @@ impl std::str::FromStr for Who {
         let (kind, which) = text.split_once(':').unwrap_or((text, ""));
         let kind = ActorKind::ALL.into_iter().find(|one| one.as_str() == kind);
         match kind {
-            Some(kind) if which.len() <= 200 => Ok(Self { kind, which: which.to_owned() }),
+            Some(kind) if which.chars().count() <= 200 && !which.contains(':') => {
+                Ok(Self { kind, which: which.to_owned() })
+            }
             _ => Err("must be uid:N, token:NAME, anonymous or agent"),
         }
     }

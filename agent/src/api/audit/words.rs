@@ -1,0 +1,189 @@
+//! What a request asks for, in words.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::{Map, Value};
+use tenement_wire::{InstanceId, InstanceName, ProcessName};
+
+/// Requests that are sent like changes and change nothing.
+const READS: [(&str, &str); 2] = [("POST", "/config/check"), ("POST", "/logs/sql")];
+
+/// Requests whose bodies hold no secret and say what is changed.
+const OPEN_BODIES: [(&str, &str); 2] = [("POST", "/instances"), ("PATCH", "/instances/{name}")];
+
+/// Parameters of queries that say what is changed.
+const OPEN_PARAMETERS: [&str; 3] = ["purge", "force", "wait"];
+
+/// Instances named in words at most.
+const NAMED: usize = 5;
+
+/// Whether it is sent like a change and is none.
+pub(super) fn is_read(method: &Method, path: &str) -> bool {
+    READS.contains(&(method.as_str(), path))
+}
+
+/// Whether its body may be looked at.
+pub(super) fn may_be_read(method: &Method, path: &str) -> bool {
+    OPEN_BODIES.contains(&(method.as_str(), path))
+}
+
+pub(super) fn below_prefix(path: &str) -> &str {
+    path.strip_prefix("/api/v1").or_else(|| path.strip_prefix("/api")).unwrap_or(path)
+}
+
+/// A change that somebody asks for.
+pub(super) struct Asked {
+    /// Such as `wake api:prod`.
+    pub words: String,
+    /// Method and route.
+    pub action: String,
+    pub process: Option<ProcessName>,
+    pub instance: Option<InstanceId>,
+    pub detail: BTreeMap<String, String>,
+}
+
+impl Asked {
+    pub fn new(method: &Method, path: &str, params: Vec<(String, String)>, query: &str) -> Self {
+        let action = format!("{method} {path}");
+        let value = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let name = value("name").map(String::as_str).unwrap_or_default();
+        let words = match action.as_str() {
+            "POST /instances" => "spawn".to_owned(),
+            "PATCH /instances/{name}" => format!("set limits of {name}"),
+            "DELETE /instances/{name}" => format!("remove {name}"),
+            "PUT /instances/{name}/secrets/{secret}" => {
+                format!("set secret {} of {name}", value("secret").map_or("", String::as_str))
+            }
+            "DELETE /instances/{name}/secrets/{secret}" => {
+                format!("remove secret {} of {name}", value("secret").map_or("", String::as_str))
+            }
+            "POST /config/reload" => "reload the config".to_owned(),
+            _ => match path.strip_prefix("/instances/{name}/") {
+                Some(verb) if *method == Method::POST => format!("{verb} {name}"),
+                _ => filled(&action, &params),
+            },
+        };
+        let name: Option<InstanceName> = name.parse().ok();
+        let process = name.as_ref().map(|name| name.process().clone());
+        let instance = name.as_ref().map(|name| name.id().clone());
+        let mut detail = BTreeMap::new();
+        for (key, value) in &params {
+            if key != "name" || process.is_none() {
+                detail.insert(key.clone(), value.clone());
+            }
+        }
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            if OPEN_PARAMETERS.contains(&key) {
+                detail.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        Self { words, action, process, instance, detail }
+    }
+
+    /// Takes what the body says.
+    pub fn take_body(&mut self, bytes: &[u8]) {
+        let Ok(body) = serde_json::from_slice::<Map<String, Value>>(bytes) else { return };
+        for (key, value) in body {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Array(items) => {
+                    let texts: Vec<_> = items.iter().map(plain).collect();
+                    texts.join(", ")
+                }
+                Value::Object(fields) => {
+                    let texts: Vec<_> = fields
+                        .iter()
+                        .map(|(key, value)| format!("{key}={}", plain(value)))
+                        .collect();
+                    texts.join(", ")
+                }
+                other => other.to_string(),
+            };
+            self.detail.insert(key, text);
+        }
+        if self.action != "POST /instances" {
+            return;
+        }
+        self.process = self.detail.get("process").and_then(|name| name.parse().ok());
+        let process = self.detail.get("process").map_or("", String::as_str);
+        let ids: Vec<&str> =
+            self.detail.get("ids").map_or_else(Vec::new, |ids| ids.split(", ").collect());
+        if let [one] = ids.as_slice() {
+            self.instance = one.parse().ok();
+        }
+        let named: Vec<_> = ids.iter().take(NAMED).map(|id| format!("{process}:{id}")).collect();
+        self.words = format!(
+            "spawn {}",
+            if named.is_empty() { process.to_owned() } else { named.join(", ") }
+        );
+        if ids.len() > NAMED {
+            self.words.push_str(&format!(" and {} more", ids.len() - NAMED));
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Method and route with the values of its parameters.
+fn filled(action: &str, params: &[(String, String)]) -> String {
+    params
+        .iter()
+        .fold(action.to_owned(), |text, (key, value)| text.replace(&format!("{{{key}}}"), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, path: &str, name: &str, query: &str) -> Asked {
+        let mut params = vec![];
+        if !name.is_empty() {
+            params.push(("name".to_owned(), name.to_owned()));
+        }
+        if path.contains("{secret}") {
+            params.push(("secret".to_owned(), "KEY".to_owned()));
+        }
+        Asked::new(&method.parse().unwrap(), path, params, query)
+    }
+
+    #[test]
+    fn changes_are_said_in_words() {
+        let wake = asked("POST", "/instances/{name}/wake", "api:prod", "");
+        assert_eq!(wake.words, "wake api:prod");
+        assert_eq!(wake.instance.unwrap().as_str(), "prod");
+        let remove = asked("DELETE", "/instances/{name}", "api:prod", "purge=true&token=ten_x");
+        assert_eq!(remove.words, "remove api:prod");
+        assert_eq!(remove.detail, BTreeMap::from([("purge".into(), "true".into())]));
+        let secret = asked("PUT", "/instances/{name}/secrets/{secret}", "api:prod", "");
+        assert_eq!(secret.words, "set secret KEY of api:prod");
+        assert!(!may_be_read(&Method::PUT, "/instances/{name}/secrets/{secret}"));
+        let other =
+            Asked::new(&Method::DELETE, "/tokens/{id}", vec![("id".into(), "abc".into())], "");
+        assert_eq!(other.words, "DELETE /tokens/abc");
+        assert_eq!(other.detail["id"], "abc");
+        assert_eq!(
+            asked("POST", "/instances/{name}/wake", "no name", "").detail["name"],
+            "no name"
+        );
+    }
+
+    #[test]
+    fn a_spawn_says_which_instances_and_a_patch_which_limits() {
+        let mut spawn = asked("POST", "/instances", "", "");
+        spawn.take_body(br#"{"process": "api", "ids": ["a"], "start": false}"#);
+        assert_eq!(spawn.words, "spawn api:a");
+        assert_eq!(spawn.instance.as_ref().unwrap().as_str(), "a");
+        assert_eq!(spawn.detail["start"], "false");
+        let mut spawn = asked("POST", "/instances", "", "");
+        spawn.take_body(br#"{"process": "api", "ids": ["a", "b", "c", "d", "e", "f", "g"]}"#);
+        assert_eq!(spawn.words, "spawn api:a, api:b, api:c, api:d, api:e and 2 more");
+        assert_eq!(spawn.instance, None);
+        let mut set = asked("PATCH", "/instances/{name}", "api:a", "");
+        set.take_body(br#"{"limits": {"memory_max": "256M", "tasks_max": null}}"#);
+        assert_eq!(set.detail["limits"], "memory_max=256M, tasks_max=null");
+    }
+}
