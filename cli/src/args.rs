@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+mod events;
 mod logs;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
 
+pub use events::Events;
 pub use logs::{Form, Logs, LogsAction, Which};
 
 const AFTER: &str = "\
@@ -92,6 +94,11 @@ pub enum Command {
         after_help = "Examples:\n  ten logs api:prod -f\n  ten logs api --since \"1h ago\" --level warn\n  ten logs --search 'timeout OR \"connection reset\" -health'\n  ten logs --process usage     (a process that is named like a verb)"
     )]
     Logs(Box<Logs>),
+    /// Show who changed what, and what happened by itself
+    #[command(
+        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, wake-failed, certificate, config, token,\nlockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
+    )]
+    Events(Box<Events>),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
     /// Run a command inside an instance, which is not put to sleep meanwhile

@@ -3,6 +3,8 @@
 mod busy;
 mod config;
 mod doctor;
+mod events;
+mod follow;
 mod generate;
 mod history;
 mod init;
@@ -47,6 +49,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         }
         Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
         Command::Logs(args) => logs::run(&agent(global)?, out, &args),
+        Command::Events(args) => events::run(&agent(global)?, out, &args),
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),

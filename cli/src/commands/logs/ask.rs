@@ -37,7 +37,7 @@ pub fn path(route: &str, which: &Which, more: &[(&str, String)]) -> String {
 }
 
 /// Percent-encoded, but for what no URL gives a meaning (RFC 3986, section 2.3) and `:`.
-fn encoded(text: &str) -> String {
+pub(in crate::commands) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -1,7 +1,4 @@
-//! `ten logs -f`: the stream of the agent, taken up again where it broke when the agent restarts.
-
-use std::thread::sleep;
-use std::time::Duration;
+//! `ten logs -f`: the stream of the agent.
 
 use tenement_wire::logs::LogsMissed;
 
@@ -11,21 +8,9 @@ use super::show::Printer;
 use super::{LINES, PAGE};
 use crate::args::Logs;
 use crate::client::Agent;
-use crate::error::{CliError, Kind, Result};
+use crate::commands::follow;
+use crate::error::Result;
 use crate::output::Output;
-
-/// Silence after which a connection counts as dead: the agent says something every 15 s.
-const SILENCE: Duration = Duration::from_secs(45);
-/// Pauses between tries to reach an agent that restarts.
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// What the last event began to say.
-#[derive(Default)]
-struct Reader {
-    last: Option<String>,
-    event: String,
-}
 
 /// Shows new lines until Ctrl-C.
 pub fn run(agent: &Agent, out: Output, args: &Logs, printer: &mut Printer) -> Result<()> {
@@ -34,58 +19,17 @@ pub fn run(agent: &Agent, out: Output, args: &Logs, printer: &mut Printer) -> Re
         (_, lines) => vec![("tail", lines.unwrap_or(LINES).min(PAGE).to_string())],
     };
     let path = path("/logs/stream", &args.which, &more);
-    let mut reader = Reader::default();
-    let (mut connected, mut pause) = (false, PAUSE);
-    loop {
-        let resume = reader.last.clone();
-        let mut heard = false;
-        let ended = agent.lines(&path, resume.as_deref(), Some(SILENCE), &mut |line| {
-            heard = true;
-            reader.take(line, out, printer)
-        });
-        printer.flush()?;
-        connected |= heard;
-        match ended {
-            Err(error) if !connected || !passes(&error) => return Err(error),
-            _ => {}
+    follow::run(agent, out, &path, None, &mut |event, data| {
+        if event != "missed" {
+            printer.line(&read(data)?);
+            return printer.flush();
         }
-        if heard {
-            out.say("the agent went away; waiting for it");
-            pause = PAUSE;
-        }
-        sleep(pause);
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// Whether it is worth trying again.
-fn passes(error: &CliError) -> bool {
-    matches!(error.kind, Kind::Unreachable | Kind::TimedOut)
-}
-
-impl Reader {
-    /// One line of an event stream.
-    fn take(&mut self, line: &str, out: Output, printer: &mut Printer) -> Result<()> {
-        let (field, value) = line.split_once(": ").unwrap_or((line, ""));
-        match field {
-            "id" => self.last = Some(value.to_owned()),
-            "event" => self.event = value.to_owned(),
-            "data" if self.event == "missed" => {
-                if let Ok(missed) = serde_json::from_str::<LogsMissed>(value) {
-                    printer.flush()?;
-                    out.say(&format!(
-                        "{} lines were left out: they came faster than they were read",
-                        missed.count
-                    ));
-                }
-            }
-            "data" => {
-                printer.line(&read(value)?);
-                return printer.flush();
-            }
-            "" => self.event.clear(),
-            _ => {}
+        if let Ok(missed) = serde_json::from_str::<LogsMissed>(data) {
+            out.say(&format!(
+                "{} lines were left out: they came faster than they were read",
+                missed.count
+            ));
         }
         Ok(())
-    }
+    })
 }
