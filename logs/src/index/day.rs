@@ -121,6 +121,17 @@ impl Day {
         self.at_rest.load(Ordering::Relaxed)
     }
 
+    /// Whether the file still has its name. SQLite would go on with one that was unlinked.
+    ///
+    /// # Errors
+    /// [`Error::Deleted`].
+    pub fn is_there(&self) -> Result<()> {
+        match self.path.try_exists() {
+            Ok(false) => Err(Error::Deleted { path: self.path.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Calls `work` with a read-only connection.
     pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();

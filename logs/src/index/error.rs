@@ -24,14 +24,22 @@ pub enum Error {
         /// Why.
         source: rusqlite::Error,
     },
-    /// The newest file was damaged and has been moved aside. Its lines are still in the journal: go on from
+    /// The newest file was damaged or deleted; what is left of it has been moved aside. Its lines are still in the journal: go on from
     /// [`super::Writer::resume`], which now says an older place; what was not committed was dropped.
-    #[error("log index: {} was damaged and is now {}", path.display(), aside.display())]
+    #[error("log index: {} {}", path.display(), .aside.as_ref().map_or_else(
+        || "was deleted".to_owned(), |aside| format!("was damaged and is now {}", aside.display())
+    ))]
     StartAgain {
         /// The file.
         path: PathBuf,
-        /// Where it is now.
-        aside: PathBuf,
+        /// Where it is now, if it is anywhere.
+        aside: Option<PathBuf>,
+    },
+    /// Somebody has deleted the newest file.
+    #[error("log index: {} was deleted", path.display())]
+    Deleted {
+        /// The file.
+        path: PathBuf,
     },
     /// More lines wait for [`super::Writer::commit`] than may; this one was not taken.
     #[error(
@@ -81,14 +89,14 @@ impl Error {
         move |source| Self::Io { what, path: path.to_owned(), source }
     }
 
-    /// Whether the file itself is damaged, rather than the disk full or busy.
+    /// Whether the file itself is damaged or gone, rather than the disk full or busy.
     pub(super) fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {
             Self::Sqlite { source: rusqlite::Error::SqliteFailure(error, _), .. } => {
                 matches!(error.code, DatabaseCorrupt | NotADatabase)
             }
-            Self::Block { .. } | Self::Newer { .. } => true,
+            Self::Block { .. } | Self::Newer { .. } | Self::Deleted { .. } => true,
             _ => false,
         }
     }

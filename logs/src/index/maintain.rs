@@ -64,9 +64,12 @@ impl Writer {
         }
     }
 
-    /// Moves aside what searches found to be damaged, except for the file being written: that one shows
+    /// Forgets files that somebody has deleted, and moves aside what searches found to be damaged, except for the file being written: that one shows
     /// itself at the next commit, or is read around.
     fn set_damaged_aside(&mut self) -> Result<()> {
+        for day in self.shared.days().iter().filter(|day| day.is_there().is_err()) {
+            self.shared.forget(&day.path);
+        }
         for day in self.shared.days().iter().filter(|day| day.is_damaged()) {
             if self.current.as_ref().is_none_or(|current| current.day.path != day.path) {
                 let aside = self.shared.set_aside(&day.path)?;

@@ -68,9 +68,6 @@ impl Index {
     /// # Errors
     /// The directory or the newest file cannot be written.
     pub fn open(dir: &Path, settings: Settings) -> Result<(Writer, Self)> {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(dir).map_err(Error::io("create", dir))?;
         let shared = Shared {
             dir: dir.to_owned(),
             settings,
@@ -78,6 +75,7 @@ impl Index {
             aside: RwLock::default(),
             tail: Tail::default(),
         };
+        shared.make_dir()?;
         let shared = Arc::new(shared);
         files::find(&shared)?;
         let (current, resume) = files::newest_sound(&shared)?;
@@ -112,6 +110,13 @@ struct Shared {
 }
 
 impl Shared {
+    fn make_dir(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(Error::io("create", &self.dir))
+    }
+
     /// The files, oldest lines first.
     fn days(&self) -> Arc<Vec<Arc<Day>>> {
         Arc::clone(&self.days.read().unwrap_or_else(PoisonError::into_inner))

@@ -171,6 +171,10 @@ impl<'a> Hunt<'a> {
                 self.more = true;
                 break;
             }
+            if day.is_there().is_err() {
+                shared.forget(&day.path);
+                continue;
+            }
             match day.read(|conn| self.file(day, conn)) {
                 Ok(None) => {}
                 Ok(next) => return Ok(next),

@@ -187,6 +187,9 @@ impl Writer {
     /// Nothing is lost: what could not be written still waits, and another call tries again. Only
     /// [`Error::StartAgain`] asks for more.
     pub fn commit(&mut self, cursor: &str) -> Result<()> {
+        if let Some(Err(error)) = self.current.as_ref().map(|current| current.day.is_there()) {
+            return Err(self.failed(error));
+        }
         self.seal_all()?;
         while let Some(segment) = self.segments.pop_front() {
             let last = self.segments.is_empty();
@@ -259,6 +262,7 @@ impl Writer {
 
     fn create(&self, segment: &Segment) -> Result<Current> {
         let extent = Extent { min_time: u64::MAX, max_time: 0, next_seq: segment.first_seq };
+        self.shared.make_dir()?;
         let day = Arc::new(Day::new(&self.shared.dir, segment.day, segment.first_seq, extent));
         let conn = day.open_writer()?;
         self.shared.add(Arc::clone(&day));
@@ -287,8 +291,12 @@ impl Writer {
         }
     }
 
-    fn start_again(&mut self, path: &std::path::Path) -> Result<std::path::PathBuf> {
-        let aside = self.shared.set_aside(path)?;
+    fn start_again(&mut self, path: &std::path::Path) -> Result<Option<std::path::PathBuf>> {
+        self.shared.make_dir()?;
+        for day in self.shared.days().iter().filter(|day| day.is_there().is_err()) {
+            self.shared.forget(&day.path);
+        }
+        let aside = if path.exists() { Some(self.shared.set_aside(path)?) } else { None };
         let (current, resume) = files::newest_sound(&self.shared)?;
         self.open.clear();
         self.segments.clear();

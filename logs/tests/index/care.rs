@@ -116,6 +116,29 @@ fn a_damaged_newest_file_is_moved_aside_and_reading_goes_on_at_the_cursor_before
 }
 
 #[test]
+fn files_deleted_under_a_running_index_are_written_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut writer, index) = open(&dir);
+    days(&mut writer, 3, 100);
+    std::fs::remove_dir_all(dir.path()).expect("deleted");
+    writer.append(line(301, START + 3 * DAY_US, "api:prod", "late")).expect("append");
+    // Not that all is well: what was committed is gone, and the journal is to be read again.
+    let error = writer.commit("c").expect_err("its files are gone");
+    assert!(
+        matches!(&error, tenement_logs::index::Error::StartAgain { aside: None, .. }),
+        "{error}"
+    );
+    assert_eq!((writer.resume().cursor, writer.resume().next_seq), (None, 1));
+    assert_eq!(seqs(&index, &search(Expr::All)), NONE);
+    days(&mut writer, 2, 50);
+    assert_eq!(seqs(&index, &search(Expr::All)).len(), 100);
+    assert_eq!(files(&dir).len(), 2);
+    // An old one alone costs its own lines.
+    std::fs::remove_file(&files(&dir)[0]).expect("deleted");
+    assert_eq!(seqs(&index, &search(Expr::All)).len(), 50);
+}
+
+#[test]
 fn a_damaged_old_file_costs_its_own_lines_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut writer, index) = open(&dir);

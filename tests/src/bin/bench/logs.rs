@@ -9,6 +9,8 @@ use super::scale;
 
 /// Lines that wait in the journal when the agent comes back.
 const BACKLOG: usize = 2_000_000;
+/// Lines that one instance prints as fast as it can: far more than a socket to journald holds.
+const SUSTAINED: usize = 1_000_000;
 /// How many print them, side by side.
 const PRINTERS: usize = 20;
 /// Starts of `ten logs` and of journalctl.
@@ -64,7 +66,9 @@ fn setup(host: &Host) {
         &format!(
             "[process.benchlog]\ncommand = \"python3 /srv/apps/logtick.py\"\nidle_timeout = 0\n\
              [process.benchflood]\ncommand = \"python3 /srv/apps/logflood.py {each}\"\n\
-             idle_timeout = 0\nlog_rate = 1000000\n"
+             idle_timeout = 0\nlog_rate = 1000000\n\
+             [process.benchrate]\ncommand = \"python3 /srv/apps/logflood.py {SUSTAINED}\"\n\
+             idle_timeout = 0\nlog_rate = 10000000\n"
         ),
     );
 }
@@ -85,13 +89,14 @@ pub fn all(host: &Host, systemd: u32) {
 
     let names: Vec<_> = (0..PRINTERS).map(|i| format!("benchflood:p{i}")).collect();
     host.run(&format!("ten spawn --no-start {}", names.join(" ")));
-    host.run("ten wake benchflood:p0");
+    host.run("ten spawn benchrate:one");
     let beside = delays(host, 50);
     let worst = beside.iter().copied().fold(0.0, f64::max);
     record("logs.beside_flood.delay_ms", worst, "ms", Some(median(&quiet)));
-    let printed = flooded(host, "benchflood:p0");
-    record("logs.journald.lines_s", printed, "lines/s", None);
-    backlog(host, systemd, &names);
+    let printed = flooded(host, "benchrate:one");
+    let indexed = backlog(host, systemd, &names);
+    record("logs.journald.lines_s", printed, "lines/s", Some(indexed));
+    host.run("ten rm --purge --yes benchrate:one");
     host.run("ten rm --purge --yes benchlog:tick");
     for name in &names {
         host.run(&format!("ten rm --purge --yes {name}"));
@@ -128,11 +133,11 @@ fn flooded(host: &Host, name: &str) -> f64 {
     })
 }
 
-/// The agent's memory and CPU while it reads what was printed without it.
-fn backlog(host: &Host, systemd: u32, names: &[String]) {
+/// The agent's memory and CPU while it reads what was printed without it; lines that it took a second.
+fn backlog(host: &Host, systemd: u32, names: &[String]) -> f64 {
     host.run("systemctl stop tenement.service tenement.socket");
     let units: Vec<_> =
-        names[1..].iter().map(|n| format!("ten-{}.service", n.replace(':', "@"))).collect();
+        names.iter().map(|n| format!("ten-{}.service", n.replace(':', "@"))).collect();
     host.run(&format!("systemctl start {}", units.join(" ")));
     until("the journal has it all", BOUND, || {
         let count =
@@ -142,12 +147,12 @@ fn backlog(host: &Host, systemd: u32, names: &[String]) {
     });
     let begin = Instant::now();
     host.run("systemctl start tenement.socket tenement.service");
-    for name in &names[1..] {
+    for name in names {
         flooded(host, name);
     }
     let took = begin.elapsed().as_secs_f64();
     let agent = scale::pid_of(host, "tenement.service");
-    let lines = (BACKLOG / PRINTERS * (PRINTERS - 1)) as f64;
+    let lines = BACKLOG as f64;
     let cpu = scale::cpu_ticks(host, agent) as f64 * 10_000.0 / lines;
     let peak = host.run(&format!("awk '/VmHWM/{{print $2}}' /proc/{agent}/status")).out;
     let peak = peak.trim().parse::<f64>().expect("kilobytes") / 1024.0;
@@ -157,4 +162,5 @@ fn backlog(host: &Host, systemd: u32, names: &[String]) {
     figure("logs.backlog.rss_mb", peak, "MB");
     figure("logs.backlog.lines_s", lines / took, "lines/s");
     figure("logs.backlog.cpu_us", cpu, "us");
+    lines / took
 }
