@@ -1,7 +1,7 @@
 //! The tenement host agent, as a library, so that its parts can be tested and proven apart.
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
-//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`] · 2 edges: [`kernel`], [`systemd`], [`store`], [`units`],
+//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`kernel`], [`systemd`], [`store`], [`units`],
 //! [`upstream`], [`relay`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod api;
@@ -16,6 +16,7 @@ pub mod relay;
 pub mod routes;
 pub mod store;
 pub mod systemd;
+pub mod token;
 pub mod unitd;
 pub mod units;
 pub mod upstream;

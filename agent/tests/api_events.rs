@@ -5,10 +5,13 @@ mod api_support;
 use std::time::Duration;
 
 use api_support::Door;
-use tenement_agent::api::{self, Access};
+use api_support::outside::{Outside, reach};
+use http_body_util::BodyExt as _;
+use tenement_agent::api::Access;
 use tenement_agent::flows::ManageError;
-use tenement_agent::flows::events::{Events, Keep};
+use tenement_agent::flows::events::{Events, Filter, Keep};
 use tenement_agent::store::events::EventStore;
+use tenement_wire::Scope;
 use tenement_wire::events::{ActorKind, Event, EventKind, EventPage};
 use tokio::io::AsyncReadExt as _;
 
@@ -158,5 +161,85 @@ async fn an_agent_without_events_says_so() {
     let door = Door::open(Access::user());
     let reply = door.ask("GET /api/v1/events", "").await;
     assert_eq!((reply.status, reply.body["code"].as_str()), (503, Some("events_off")));
-    let _ = api::router_with_logs::<api_support::Fake>;
+}
+
+#[tokio::test]
+async fn a_token_sees_the_events_of_what_it_sees_and_its_changes_are_in_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = Events::new(EventStore::open(&dir.path().join("events.db"), KEEP));
+    let outside = Outside::with_events(events.clone());
+    let (host, host_view) = outside.token(Scope::Admin, reach("")).await;
+    for name in ["api:a", "api:b", "web:a"] {
+        outside.ask(&format!("POST /api/v1/instances/{name}/stop"), Some(&host), "").await;
+    }
+    outside.ask("POST /api/v1/config/reload", Some(&host), "").await;
+    for (restricted_to, query, wanted) in [
+        ("", "", 4),
+        ("api", "", 2),
+        ("api", "?process=api", 2),
+        ("api", "?instance=api:b", 1),
+        ("api:a", "", 1),
+        ("api:a", "?process=api", 1),
+        ("no:such", "", 0),
+    ] {
+        let (token, _) = outside.token(Scope::Read, reach(restricted_to)).await;
+        let line = format!("GET /api/v1/events{query}");
+        let answer = outside.ask(&line, Some(&token), "").await;
+        let page: EventPage = serde_json::from_value(answer.body).unwrap();
+        assert_eq!(page.events.len(), wanted, "{restricted_to} {query}: {page:?}");
+        for event in page.events {
+            let actor = event.actor.unwrap();
+            assert_eq!((actor.kind, actor.id), (ActorKind::Token, host_view.id.to_string()));
+            assert_eq!(event.address.as_deref(), Some("192.0.2.7"));
+        }
+    }
+    let (token, _) = outside.token(Scope::Read, reach("api:a")).await;
+    for (query, code) in [
+        ("?process=web", "unknown_process"),
+        ("?instance=api:b", "unknown_instance"),
+        ("?instance=no:such", "unknown_instance"),
+    ] {
+        for route in ["events", "events/stream"] {
+            let answer =
+                outside.ask(&format!("GET /api/v1/{route}{query}"), Some(&token), "").await;
+            assert_eq!((answer.status, answer.code()), (404, code), "{route}{query}");
+        }
+    }
+    let stream = outside.open("GET /api/v1/events/stream?after=0", Some(&token), "").await;
+    let mut body = stream.into_body();
+    let mut text = String::new();
+    while !text.contains("stop api:a") {
+        let piece = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.unwrap();
+        text += &String::from_utf8_lossy(&piece.unwrap().unwrap().into_data().unwrap());
+    }
+    assert!(!text.contains("api:b") && !text.contains("web") && !text.contains("reload"), "{text}");
+    events.close().await;
+}
+
+#[tokio::test]
+async fn refused_requests_and_lock_outs_are_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = Events::new(EventStore::open(&dir.path().join("events.db"), KEEP));
+    let clocks = tenement_agent::flows::tokens::Clocks::default();
+    let tokens = tenement_agent::flows::tokens::Tokens::in_memory(clocks).unwrap();
+    let tokens = tokens.with_events(events.clone());
+    let wrong = format!("ten_{}_{}", "a".repeat(12), "0".repeat(64));
+    for _ in 0..5 {
+        tokens.verify(&wrong, "192.0.2.9".parse().unwrap()).await.unwrap_err();
+    }
+    let outside = Outside::with_events(events.clone());
+    let (read, view) = outside.token(Scope::Read, reach("")).await;
+    outside.ask("GET /api/v1/instances", None, "").await;
+    outside.ask("POST /api/v1/instances/api:a/stop", Some(&read), "").await;
+    let page = events.page(Filter { limit: 10, ..Filter::default() }).await.unwrap().events;
+    let refused: Vec<_> = page
+        .iter()
+        .filter(|event| event.kind == EventKind::Refused)
+        .map(|event| event.actor.as_ref().unwrap().id.as_str())
+        .collect();
+    assert_eq!(refused, [view.id.as_str(), ""], "{page:?}");
+    let locked = page.iter().find(|event| event.kind == EventKind::Lockout).unwrap();
+    assert!(locked.message.contains("192.0.2.9") && locked.message.contains("1 s"), "{locked:?}");
+    assert!(!format!("{page:?}").contains(&"0".repeat(64)));
+    events.close().await;
 }

@@ -14,9 +14,11 @@ pub mod problems;
 pub mod schema;
 pub mod secrets;
 pub mod status;
+pub mod tokens;
 
 pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};
 pub use problems::render_problems;
 pub use secrets::{SECRET_MAX, SecretList, SecretName, SecretNameError, SecretView};
+pub use tokens::{Scope, TokenId, TokenName};

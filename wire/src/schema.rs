@@ -9,7 +9,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::names::LABEL_MAX;
 use crate::secrets::NAME_MAX;
-use crate::{InstanceId, InstanceName, Limit, ProcessName, ResourceLimits, SecretName};
+use crate::{
+    InstanceId, InstanceName, Limit, ProcessName, ResourceLimits, SecretName, TokenId, TokenName,
+};
 
 /// A DNS label.
 macro_rules! label {
@@ -72,6 +74,21 @@ text!(
     NAME_MAX,
     "Name of a secret, which is that of its file in $CREDENTIALS_DIRECTORY.",
     "API_KEY"
+);
+
+text!(
+    TokenId,
+    "^[a-z2-7]{12}$",
+    crate::tokens::ID_LEN,
+    "The public half of a token.",
+    "k3v7q2m5x4wa"
+);
+text!(
+    TokenName,
+    "^[A-Za-z0-9_.@-]{1,64}$",
+    crate::tokens::NAME_MAX,
+    "What people call a token. Two may have the same name.",
+    "ci"
 );
 
 /// Ids to spawn, each once.

@@ -17,8 +17,8 @@ use futures_util::FutureExt as _;
 use http::Method;
 use tenement_wire::events::{Actor, Event, EventKind};
 
+use super::access::{Caller, Where};
 use super::input::read;
-use super::peer::Peer;
 use super::problem::Problem;
 use super::trace::RequestId;
 use crate::flows::ManageError;
@@ -28,19 +28,40 @@ use words::Asked;
 /// Bodies that say what is changed are not looked at beyond this many bytes.
 const BODY_MAX: u64 = 16 * 1024;
 
-/// Wraps every route.
+/// Wraps every route, and who may use it: counts those who may not.
+pub(super) async fn refusals(events: Option<Events>, request: Request, next: Next) -> Response {
+    let Some(events) = events else { return next.run(request).await };
+    let mut who = Who::of(&request);
+    let method = request.method().clone();
+    let path = path_of(&request);
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    if is_refusal(&response) {
+        // Who it was, the layer in between has found out.
+        if let Some(caller) = response.extensions().get::<Caller>() {
+            who.actor = actor(caller);
+        }
+        let code = response.extensions().get::<Problem>().map(|problem| problem.api.code.clone());
+        events.refused(Refused {
+            address: who.address,
+            actor: who.actor,
+            status,
+            code: code.unwrap_or_else(|| status.to_string()),
+            action: format!("{method} {path}"),
+            request_id: who.request_id,
+        });
+    }
+    response
+}
+
+/// Wraps every route, for those who may use it.
 pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) -> Response {
     let Some(events) = events else { return next.run(request).await };
     let who = Who::of(&request);
     let method = request.method().clone();
-    let path = match request.extensions().get::<MatchedPath>() {
-        Some(path) => words::below_prefix(path.as_str()).to_owned(),
-        None => "?".to_owned(),
-    };
+    let path = path_of(&request);
     if matches!(method, Method::GET | Method::HEAD) || words::is_read(&method, &path) {
-        let response = next.run(request).await;
-        refused(&events, &who, &method, &path, &response);
-        return response;
+        return next.run(request).await;
     }
     let (request, asked) = match look(request, &method, &path).await {
         Ok(looked) => looked,
@@ -50,13 +71,32 @@ pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) 
     let recorded = tokio::spawn(async move {
         let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let response = answer.unwrap_or_else(|_| internal("the handler panicked"));
-        if !refused(&events, &who, &method, &path, &response) {
+        if !is_refusal(&response) {
             let event = change(who, asked, &response);
             record(&events, event).await;
         }
         response
     });
     recorded.await.unwrap_or_else(|error| internal(&error.to_string()))
+}
+
+/// The route, as the router matched it.
+fn path_of(request: &Request) -> String {
+    match request.extensions().get::<MatchedPath>() {
+        Some(path) => words::below_prefix(path.as_str()).to_owned(),
+        None => "?".to_owned(),
+    }
+}
+
+fn is_refusal(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 401 | 403 | 429)
+}
+
+fn actor(caller: &Caller) -> Actor {
+    match caller {
+        Caller::Local(peer) => Actor::uid(peer.uid),
+        Caller::Token(grant) => Actor::token(grant.id.as_str(), grant.name.as_str()),
+    }
 }
 
 /// Who asks, from where, in which request.
@@ -69,10 +109,13 @@ struct Who {
 impl Who {
     fn of(request: &Request) -> Self {
         let extensions = request.extensions();
-        let (actor, address) = match extensions.get::<Peer>() {
-            Some(peer) => (Actor::uid(peer.uid), "local".to_owned()),
-            None => (Actor::anonymous(), "unknown".to_owned()),
+        let caller = extensions.get::<Caller>();
+        let address = match (caller, extensions.get::<Where>()) {
+            (_, Some(from)) => from.0.to_string(),
+            (Some(Caller::Local(_)), None) => "local".to_owned(),
+            (_, None) => "unknown".to_owned(),
         };
+        let actor = caller.map_or_else(Actor::anonymous, actor);
         let request_id = extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         Self { actor, address, request_id }
     }
@@ -122,24 +165,6 @@ async fn record(events: &Events, event: Event) {
     if let Err(error) = events.record_now(event).await {
         log::error!(request_id = id.as_str(), cause = error.to_string().as_str(); "a change is not among the events");
     }
-}
-
-/// Counts a request that was refused. Says whether it was.
-fn refused(events: &Events, who: &Who, method: &Method, path: &str, response: &Response) -> bool {
-    let status = response.status().as_u16();
-    if !matches!(status, 401 | 403 | 429) {
-        return false;
-    }
-    let code = response.extensions().get::<Problem>().map(|problem| problem.api.code.clone());
-    events.refused(Refused {
-        address: who.address.clone(),
-        actor: who.actor.clone(),
-        status,
-        code: code.unwrap_or_else(|| status.to_string()),
-        action: format!("{method} {path}"),
-        request_id: who.request_id.clone(),
-    });
-    true
 }
 
 fn internal(why: &str) -> Response {

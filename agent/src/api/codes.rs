@@ -8,19 +8,23 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "The request does not say who asks"),
     ("forbidden", 403, "The peer may not manage this agent"),
     ("forbidden_scope", 403, "The token may not do this"),
+    ("forbidden_reach", 403, "The token is restricted to other things"),
     ("no_route", 404, "There is nothing at this path"),
     ("unknown_instance", 404, "There is no such instance"),
     ("unknown_process", 404, "There is no such process"),
+    ("unknown_token", 404, "There is no such token"),
     ("method_not_allowed", 405, "The path takes other methods"),
     ("body_late", 408, "The body did not arrive in time"),
     ("already_exists", 409, "An instance of this name exists"),
     ("busy", 409, "Another operation is in the way"),
     ("in_use", 409, "The instance is in use"),
+    ("too_many_tokens", 409, "There are as many tokens as there may be"),
     ("too_large", 413, "The body is too large"),
     ("uri_too_long", 414, "The path and query are too long"),
     ("not_json", 415, "The body is of another type"),
     ("config_rejected", 422, "The config has errors"),
     ("invalid_request", 422, "Some fields can't be taken"),
+    ("locked_out", 429, "Too many wrong tokens came from the address"),
     ("headers_too_large", 431, "The headers are too many or too long"),
     ("internal", 500, "The agent failed"),
     ("events_off", 503, "This agent keeps no events"),
@@ -45,8 +49,15 @@ pub(super) const OF_ALL: &[&str] = &[
     "internal",
 ];
 /// Errors of routes that need a token, in addition.
-pub(super) const OF_GUARDED: &[&str] =
-    &["unauthenticated", "forbidden", "forbidden_scope", "unavailable"];
+pub(super) const OF_GUARDED: &[&str] = &[
+    "unauthenticated",
+    "forbidden",
+    "forbidden_scope",
+    "forbidden_reach",
+    "locked_out",
+    "too_many",
+    "unavailable",
+];
 /// Errors of routes with names in the path, in addition.
 pub(super) const OF_NAMED: &[&str] = &["invalid_name", "no_route"];
 /// Errors of routes that change something, in addition.

@@ -38,6 +38,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
     tags(
         (name = "instances", description = "Instances and what they do"),
         (name = "secrets", description = "Secrets of an instance: names come out, values only go in"),
+        (name = "tokens", description = "Who may do what; the token itself is shown once"),
         (name = "logs", description = "Search, stream, export and SQL"),
         (name = "events", description = "Who did what, and what happened by itself"),
         (name = "config", description = "Processes and the config they come from"),
@@ -117,7 +118,7 @@ fn problems(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if !open {
         codes.extend(OF_GUARDED);
     }
-    if path.contains('{') {
+    if path.contains("{name}") {
         codes.extend(OF_NAMED);
     }
     if path.contains("/instances/{name}") {

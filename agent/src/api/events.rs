@@ -16,6 +16,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::access::Caller;
 use super::input::Input;
 use super::logs::ask::{self, Seq};
 use super::problem::Problem;
@@ -94,12 +95,13 @@ struct Wanted {
     extensions(("x-problems" = json!(["events_off", "unavailable"]))))]
 async fn list_events(
     State(desk): State<Desk>,
+    caller: Caller,
     mut input: Input,
 ) -> Result<Json<EventPage>, Problem> {
     let filter = filter(&mut input);
     let limit = input.parameter("limit").unwrap_or(Limit(100)).0;
     let Seq(before) = input.parameter("before").unwrap_or_default();
-    let filter = input.finish(filter)?;
+    let filter = within(&caller, input.finish(filter)?)?;
     let page = desk.events()?.page(Filter { limit, before, ..filter }).await;
     Ok(Json(page.map_err(|error| unreadable(&error))?))
 }
@@ -110,6 +112,29 @@ fn unreadable(error: &crate::store::StoreError) -> Problem {
     let mut problem = Problem::of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail, hint);
     problem.cause = Some(error.to_string());
     problem
+}
+
+/// What of it the caller may see: what is about their instances. What is not theirs is to them as if it did
+/// not exist, and what is about no instance is the host's.
+fn within(caller: &Caller, filter: Filter) -> Result<Filter, Problem> {
+    let reach = caller.reach();
+    if let Some(process) = &filter.process {
+        match &filter.instance {
+            Some(id) => {
+                let name = InstanceName::new(process.clone(), id.clone());
+                if !reach.sees(&name) {
+                    return Err(Problem::unknown_instance(&name));
+                }
+            }
+            None if !reach.sees_process(process) => {
+                return Err(Problem::unknown_process(process.as_str()));
+            }
+            None => {}
+        }
+    }
+    let process = reach.process().cloned().or(filter.process);
+    let instance = reach.instance().cloned().or(filter.instance);
+    Ok(Filter { process, instance, ..filter })
 }
 
 /// Takes `kind`, `process`, `instance`, `actor`, `since`, `until`, `zone` and `text`. None if one of them is

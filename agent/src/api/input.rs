@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -137,6 +138,34 @@ impl Input {
             Some(Value::String(text)) => self.parse(field, &text),
             Some(_) => self.wrong(field, "must be a string"),
             None => self.wrong(field, "is missing"),
+        }
+    }
+
+    /// An optional text of the body; null is as good as none.
+    pub fn optional<T: FromStr<Err: Display>>(&mut self, field: &str) -> Option<T> {
+        match self.body.remove(field) {
+            Some(Value::String(text)) => self.parse(field, &text),
+            Some(Value::Null) | None => None,
+            Some(_) => self.wrong(field, "must be a string"),
+        }
+    }
+
+    /// Whether the body has a text in this field and nobody has taken it yet.
+    pub fn holds(&self, field: &str) -> bool {
+        matches!(self.body.get(field), Some(Value::String(_)))
+    }
+
+    /// An optional whole number of the body; null is as good as none.
+    pub fn number(&mut self, field: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        match self.body.remove(field) {
+            Some(Value::Null) | None => None,
+            Some(value) => match value.as_u64().filter(|number| range.contains(number)) {
+                Some(number) => Some(number),
+                None => {
+                    let (low, high) = (range.start(), range.end());
+                    self.wrong(field, &format!("must be a whole number from {low} to {high}"))
+                }
+            },
         }
     }
 

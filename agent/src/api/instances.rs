@@ -11,13 +11,14 @@ use tenement_wire::dto::{
     InstanceList, InstanceView, LimitsChange, LimitsSet, Removed, SpawnRequest, State as Doing, Why,
 };
 use tenement_wire::status::History;
-use tenement_wire::{InstanceName, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, ProcessName, Scope};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::access::Caller;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, Manager, Name, collect, detached};
-use crate::flows::{Management, Spawn};
+use crate::flows::{ManageError, Management, Spawn};
 
 /// The routes, below `/api/v1` and `/api`.
 pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
@@ -35,13 +36,18 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
         ("state" = Option<Doing>, Query, description = "Only those in this state"),
     ),
     responses((status = 200, description = "In order of name", body = InstanceList)))]
-async fn list<M: Management>(State(m): Manager<M>, mut input: Input) -> Answer<InstanceList> {
+async fn list<M: Management>(
+    State(m): Manager<M>,
+    caller: Caller,
+    mut input: Input,
+) -> Answer<InstanceList> {
     let process: Option<ProcessName> = input.parameter("process");
     let state: Option<Doing> = input.parameter("state");
     input.finish(Some(()))?;
     let Json(mut instances) = detached(async move { m.list().await }).await?;
     instances.retain(|view| {
-        process.as_ref().is_none_or(|p| view.name.process() == p)
+        caller.sees(&view.name)
+            && process.as_ref().is_none_or(|p| view.name.process() == p)
             && state.is_none_or(|s| view.state == s)
     });
     Ok(Json(InstanceList { instances }))
@@ -57,14 +63,31 @@ async fn list<M: Management>(State(m): Manager<M>, mut input: Input) -> Answer<I
     extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "start_failed", "timed_out"]))))]
 async fn spawn<M: Management>(
     State(m): Manager<M>,
+    caller: Caller,
     mut input: Input,
 ) -> Result<(StatusCode, Json<InstanceList>), Problem> {
     let process: Option<ProcessName> = input.required("process");
     let ids = input.list("ids");
     let start = input.switch("start", true);
     let request = input.finish(process.map(|process| Spawn { process, ids, start }))?;
+    may_spawn(&caller, &request)?;
     let Json(instances) = detached(async move { m.spawn(request).await }).await?;
     Ok((StatusCode::CREATED, Json(InstanceList { instances })))
+}
+
+/// A restricted caller registers what they would see then, and learns nothing of other processes.
+fn may_spawn(caller: &Caller, spawn: &Spawn) -> Result<(), Problem> {
+    let Spawn { process, ids, .. } = spawn;
+    if !caller.sees_process(process) {
+        let (process, known) = (process.clone(), Vec::new());
+        return Err(ManageError::UnknownProcess { process, known }.into());
+    }
+    let seen = |id: &InstanceId| caller.sees(&InstanceName::new(process.clone(), id.clone()));
+    let unnamed = ids.is_empty() && caller.reach().instance().is_some();
+    if unnamed || !ids.iter().all(seen) {
+        return Err(Problem::forbidden_reach());
+    }
+    Ok(())
 }
 
 /// Show an instance
@@ -84,7 +107,7 @@ async fn show<M: Management>(
 ///
 /// They count beside those of the config, and never above its maxima. A `memory_max` below what is in use
 /// makes the kernel reclaim, or kill, at once.
-#[utoipa::path(patch, path = "/instances/{name}", tag = "instances", security(("token" = ["operator"])),
+#[utoipa::path(patch, path = "/instances/{name}", tag = "instances", security(("token" = ["admin"])),
     params(("name" = InstanceName, Path)),
     request_body(content = Option<LimitsChange>),
     responses((status = 200, description = "The limits in force", body = LimitsSet)),
@@ -100,6 +123,8 @@ async fn set<M: Management>(
 }
 
 /// Stop an instance and forget it
+///
+/// To delete its data too needs a token of scope admin.
 #[utoipa::path(delete, path = "/instances/{name}", tag = "instances", security(("token" = ["operator"])),
     params(
         ("name" = InstanceName, Path),
@@ -110,10 +135,14 @@ async fn set<M: Management>(
 async fn remove<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
+    caller: Caller,
     mut input: Input,
 ) -> Answer<Removed> {
     let purge = input.flag("purge");
     input.finish(Some(()))?;
+    if purge {
+        caller.must(Scope::Admin)?;
+    }
     detached(async move { m.remove(&name, purge).await }).await
 }
 

@@ -1,33 +1,39 @@
 //! Floor 4: the management API on the admin socket (axum).
 //!
 //! ```text
-//! accept → who connects? (SO_PEERCRED) → request id → route → input, every bad field at once
+//! accept → who connects? (SO_PEERCRED) → request id → route → may they? → input, every bad field at once
 //!        → Management, in a task of its own → JSON, or one problem+json made in one place
 //! ```
 //!
-//! It knows HTTP and nothing else: what a verb does is behind [`crate::flows::Management`]. It does
-//! not check tokens; whoever may connect to the socket may do everything.
+//! It knows HTTP and nothing else: what a verb does is behind [`crate::flows::Management`]. Whoever may
+//! connect to the socket may do everything; others need a token ([`guard`]).
 
+mod access;
 mod audit;
 mod bounds;
 mod codes;
 mod document;
 mod events;
+mod guard;
 mod host;
 mod input;
 mod instances;
+mod lapse;
 mod logs;
 mod peer;
 mod problem;
 mod routes;
 mod secrets;
 mod serve;
+mod tokens;
 mod trace;
 mod verbs;
 
+pub use access::{Caller, Where};
 pub use codes::CODES;
 pub use document::Document;
+pub use guard::{FILTERED, Need, Rules};
 pub use peer::{Access, Peer};
-pub use routes::{router, router_with, router_with_logs};
+pub use routes::{Services, router_with};
 pub use serve::serve;
 pub use trace::RequestId;

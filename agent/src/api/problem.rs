@@ -3,12 +3,14 @@
 //! A handler returns a [`Problem`]; it travels in the response's extensions to `trace`, which knows
 //! the request id, logs the whole chain under it and writes the body. So no handler can leak a cause.
 
+mod access;
+
 use std::error::Error;
 use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use tenement_wire::secrets::TOO_LONG;
 use tenement_wire::{ApiError, FieldError, InstanceName, NameError, ProcessName};
@@ -134,6 +136,9 @@ impl Problem {
         let mut response = (status, Json(api)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));

@@ -17,14 +17,16 @@ use tenement_wire::InstanceName;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::audit::audit;
+use super::audit::{audit, refusals};
 use super::bounds::bounds;
 use super::document::{self, Document, Head};
+use super::guard::{Guard, Rules, authorize};
 use super::problem::Problem;
 use super::trace::trace;
-use super::{events, host, instances, logs, secrets, verbs};
+use super::{events, host, instances, logs, secrets, tokens, verbs};
 use crate::flows::events::Events;
 use crate::flows::logbook::{Logs, NoLogs};
+use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
@@ -63,40 +65,54 @@ macro_rules! collect {
 }
 pub(super) use collect;
 
-/// The API of an agent without an index of logs.
-pub fn router<M: Management>(management: Arc<M>) -> Router {
-    router_with_logs(management, Arc::new(NoLogs { reason: "this agent keeps no index".into() }))
+/// What the API answers from, beside the instances.
+pub struct Services {
+    /// Their logs.
+    pub logs: Arc<dyn Logs>,
+    /// What happened; None: this agent keeps no events.
+    pub events: Option<Events>,
+    /// Who may do what.
+    pub tokens: Arc<Tokens>,
 }
 
-/// The API of an agent that keeps no events.
-pub fn router_with_logs<M: Management>(management: Arc<M>, logs: Arc<dyn Logs>) -> Router {
-    router_with(management, logs, None)
+impl Services {
+    /// Those of an agent without an index of logs, that keeps no events and forgets its tokens.
+    ///
+    /// # Errors
+    /// If the kernel gives no random bytes.
+    pub fn none() -> Result<Self, ManageError> {
+        let logs = Arc::new(NoLogs { reason: "this agent keeps no index".into() });
+        let tokens = Arc::new(Tokens::in_memory(Clocks::default())?);
+        Ok(Self { logs, events: None, tokens })
+    }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
-pub fn router_with<M: Management>(
-    management: Arc<M>,
-    logs: Arc<dyn Logs>,
-    events: Option<Events>,
-) -> Router {
+pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
+    let Services { logs, events, tokens } = services;
     let desk = logs::Desk::new(logs);
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
-        routes::<M>().merge(more)
+        routes::<M>().merge(more).merge(tokens::routes(tokens.clone()))
     };
     let (router, collected) =
         OpenApiRouter::with_openapi(Head::openapi()).nest("/api/v1", routes()).split_for_parts();
     let document = Document::complete(&collected);
+    let rules = Rules::of(&document.value);
+    let guard = Arc::new(Guard { rules, tokens: tokens.clone() });
+    let trail = events.clone();
     router
         .nest("/api", Router::from(routes()))
         .method_not_allowed_fallback(|method: Method| async move {
             Problem::method_not_allowed(&method)
         })
         .fallback(|uri: Uri| async move { Problem::no_route(uri.path()) })
+        .layer(middleware::from_fn(move |request, next| audit(trail.clone(), request, next)))
+        .layer(middleware::from_fn_with_state(guard, authorize))
         .layer(Extension(document))
         .layer(middleware::from_fn(bounds))
-        .layer(middleware::from_fn(move |request, next| audit(events.clone(), request, next)))
+        .layer(middleware::from_fn(move |request, next| refusals(events.clone(), request, next)))
         .layer(middleware::from_fn(trace))
         .with_state(management)
 }

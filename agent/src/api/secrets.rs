@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
 }
 
 /// Names and sizes of the secrets of an instance
-#[utoipa::path(get, path = "/instances/{name}/secrets", tag = "secrets", security(("token" = ["read"])),
+#[utoipa::path(get, path = "/instances/{name}/secrets", tag = "secrets", security(("token" = ["admin"])),
     params(("name" = InstanceName, Path)),
     responses((status = 200, description = "In order of name", body = SecretList)))]
 async fn secrets<M: Management>(
@@ -53,7 +53,7 @@ async fn secrets<M: Management>(
 /// The body is the value, byte for byte, whatever its type is said to be: 524,288 bytes at most. It counts from
 /// the instance's next start, and never comes out again.
 #[utoipa::path(put, path = "/instances/{name}/secrets/{secret}", tag = "secrets",
-    security(("token" = ["operator"])),
+    security(("token" = ["admin"])),
     params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, description = "All of the instance's", body = SecretList)),
@@ -72,7 +72,7 @@ async fn set_secret<M: Management>(
 
 /// Delete a secret
 #[utoipa::path(delete, path = "/instances/{name}/secrets/{secret}", tag = "secrets",
-    security(("token" = ["operator"])),
+    security(("token" = ["admin"])),
     params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
     responses((status = 200, description = "Those that are left", body = SecretList)),
     extensions(("x-problems" = json!(["busy"]))))]

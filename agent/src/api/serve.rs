@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::access::Caller;
 use super::peer::{Access, Peer};
 use super::problem::Problem;
 use super::trace::RequestId;
@@ -125,6 +126,7 @@ async fn answer(
         return Ok(Problem::forbidden().render(&RequestId::fresh().0));
     }
     let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Caller::Local(peer.clone()));
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(stop);
     TowerToHyperService::new(router).call(request).await

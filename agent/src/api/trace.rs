@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::access::Caller;
 use super::peer::Peer;
 use super::problem::Problem;
 
@@ -29,12 +30,14 @@ impl RequestId {
 pub async fn trace(mut request: Request, next: Next) -> Response {
     let id = RequestId::fresh();
     request.extensions_mut().insert(id.clone());
-    let uid = request.extensions().get::<Peer>().map(|peer| peer.uid);
+    let peer = request.extensions().get::<Peer>().map(|peer| format!("uid {}", peer.uid));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
-    note(&id, uid, &method, &path, response.status().as_u16(), problem.as_ref());
+    let caller = response.extensions().get::<Caller>().map(ToString::to_string);
+    let caller = caller.or(peer).unwrap_or_else(|| "nobody".into());
+    note(&id, &caller, &method, &path, response.status().as_u16(), problem.as_ref());
     if let Some(problem) = problem {
         response = merge(response, problem.render(&id.0));
     }
@@ -59,18 +62,18 @@ fn merge(empty: Response, mut rendered: Response) -> Response {
 /// Changes are logged whatever came of them, reads only when the agent is at fault.
 fn note(
     id: &RequestId,
-    uid: Option<u32>,
+    caller: &str,
     method: &Method,
     path: &str,
     status: u16,
     problem: Option<&Problem>,
 ) {
     let id = id.0.as_str();
-    let (method_text, uid) = (method.as_str(), uid.map_or(-1, i64::from));
+    let method_text = method.as_str();
     let cause = problem.map_or("", |p| p.cause.as_deref().unwrap_or(&p.api.detail));
     if status >= 500 {
-        log::error!(request_id = id, uid = uid, method = method_text, path = path, status = status, cause = cause; "api request failed");
+        log::error!(request_id = id, caller = caller, method = method_text, path = path, status = status, cause = cause; "api request failed");
     } else if !matches!(*method, Method::GET | Method::HEAD) {
-        log::info!(request_id = id, uid = uid, method = method_text, path = path, status = status, cause = cause; "api request");
+        log::info!(request_id = id, caller = caller, method = method_text, path = path, status = status, cause = cause; "api request");
     }
 }

@@ -17,6 +17,7 @@ mod only;
 mod paths;
 mod run;
 mod signals;
+mod tokens;
 
 pub use check::check;
 pub use paths::Places;

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, signals};
-use crate::api::Access;
+use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, signals, tokens};
+use crate::api::{Access, Services};
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
@@ -140,7 +140,9 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
     let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
     let (stop, stopping) = watch::channel(false);
-    let router = crate::api::router_with(manager.clone(), logs::door(&agent), Some(trail.clone()));
+    let tokens = tokens::load(&agent, &trail).await?;
+    let services = Services { logs: logs::door(&agent), events: Some(trail.clone()), tokens };
+    let router = crate::api::router_with(manager.clone(), services);
     let api = serve_api(&listeners, &manager, router, stopping.clone())?;
     let sweeping = tokio::spawn(trail.clone().sweep(until_true(stopping.clone())));
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));

@@ -40,6 +40,7 @@ mod story;
 pub mod tenants;
 pub mod throttle;
 mod tide;
+pub mod tokens;
 mod unmet;
 mod view;
 mod wake;

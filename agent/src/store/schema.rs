@@ -35,6 +35,22 @@ const STEPS: &[M<'static>] = &[
          FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
      ) STRICT, WITHOUT ROWID;",
     ),
+    // Tokens of the API: of the secret there is its argon2id hash, and a few bytes of its SHA-256.
+    M::up(
+        "CREATE TABLE tokens (
+         id           TEXT PRIMARY KEY,
+         name         TEXT NOT NULL,
+         scope        TEXT NOT NULL CHECK (scope IN ('read', 'operator', 'admin')),
+         process      TEXT,
+         instance     TEXT CHECK (instance IS NULL OR process IS NOT NULL),
+         short        BLOB NOT NULL,
+         hash         TEXT NOT NULL,
+         created_ms   INTEGER NOT NULL,
+         created_by   TEXT NOT NULL,
+         expires_ms   INTEGER,
+         last_used_ms INTEGER
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::keeper::Keeper;
-use super::{GaveUp, Origin, Registered, StoreError, failures};
+use super::{GaveUp, Origin, Registered, StoreError, failures, tokens};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Request {
     All(Answer<Vec<Registered>>),
@@ -43,12 +43,16 @@ pub(super) enum Request {
         answer: Answer<bool>,
     },
     Failed(Answer<Vec<(InstanceName, GaveUp)>>),
+    Token(tokens::Order),
 }
 
 impl Request {
     /// Whether it changes nothing.
     fn reads(&self) -> bool {
-        matches!(self, Self::All(_) | Self::Failed(_))
+        match self {
+            Self::Token(order) => order.reads(),
+            other => matches!(other, Self::All(_) | Self::Failed(_)),
+        }
     }
 }
 
@@ -172,6 +176,7 @@ fn commit(
                     reply.add(answer, alone(&mut transaction, act));
                 }
                 Request::Failed(answer) => reply.add(answer, failures::all(&transaction)),
+                Request::Token(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -202,13 +207,14 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::SetOverrides { answer, .. } => drop(answer.send(Err(error))),
             Request::SetFailed { answer, .. } => drop(answer.send(Err(error))),
             Request::Failed(answer) => drop(answer.send(Err(error))),
+            Request::Token(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }
     }
 }
 
-fn alone<T>(
+pub(super) fn alone<T>(
     transaction: &mut rusqlite::Transaction<'_>,
     act: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -219,14 +225,14 @@ fn alone<T>(
 }
 
 /// Collects answers, and the first error among them.
-struct Replier<'a> {
+pub(super) struct Replier<'a> {
     replies: &'a mut Vec<Reply>,
     error: &'a mut Option<StoreError>,
     path: &'a Path,
 }
 
 impl Replier<'_> {
-    fn add<T: 'static>(&mut self, answer: Answer<T>, result: Result<T, StoreError>) {
+    pub(super) fn add<T: 'static>(&mut self, answer: Answer<T>, result: Result<T, StoreError>) {
         if let Err(error) = &result {
             self.error.get_or_insert_with(|| error.clone());
         }

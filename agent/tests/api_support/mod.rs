@@ -2,12 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod outside;
 pub mod shelf;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use tenement_agent::api::{self, Access};
+use tenement_agent::api::{self, Access, Services};
 use tenement_agent::flows::{ManageError, Management, SecretOrder, Spawn};
 use tenement_wire::dto::{
     ConfigCheck, ConfigFile, ConfigView, InstanceView, Removed, State, Version, Why,
@@ -235,19 +236,19 @@ pub struct Reply {
 
 impl Door {
     pub fn open(access: Access) -> Self {
-        Self::serve(access, api::router)
+        Self::serve(access, |fake| api::router_with(fake, Services::none().unwrap()))
     }
 
     /// With these logs.
     pub fn open_logs(logs: Arc<dyn tenement_agent::flows::logbook::Logs>) -> Self {
-        Self::serve(Access::user(), |fake| api::router_with_logs(fake, logs))
+        let services = Services { logs, ..Services::none().unwrap() };
+        Self::serve(Access::user(), |fake| api::router_with(fake, services))
     }
 
     /// With these events.
     pub fn open_events(events: tenement_agent::flows::events::Events) -> Self {
-        let reason = "this agent keeps no index".into();
-        let logs = Arc::new(tenement_agent::flows::logbook::NoLogs { reason });
-        Self::serve(Access::user(), |fake| api::router_with(fake, logs, Some(events)))
+        let services = Services { events: Some(events), ..Services::none().unwrap() };
+        Self::serve(Access::user(), |fake| api::router_with(fake, services))
     }
 
     fn serve(access: Access, router: impl FnOnce(Arc<Fake>) -> axum::Router) -> Self {

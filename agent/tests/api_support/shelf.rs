@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use tenement_agent::flows::logbook::{Event, Events, Follow, Logs, LogsError, Reply as Later};
 use tenement_logs::line::{Level, Line, Source};
 use tenement_logs::search::{Found, Scope, Search, Stopped};
-use tenement_wire::logs::{LogsCell, LogsTable, LogsUsage};
+use tenement_wire::logs::{LogsCell, LogsDay, LogsOfInstance, LogsTable, LogsUsage};
 use tokio::sync::mpsc;
 
 /// Lines in memory.
@@ -16,6 +16,7 @@ pub struct Shelf {
     pub searches: Mutex<Vec<Search>>,
     followers: Mutex<Vec<mpsc::UnboundedSender<Event>>>,
     pub stopped: Mutex<Option<Stopped>>,
+    pub follows: Mutex<Vec<Scope>>,
 }
 
 fn line(seq: u64, name: &str, text: &str) -> Line {
@@ -91,6 +92,7 @@ impl Logs for Shelf {
                 send.send(Event::Line(line.clone())).unwrap();
             }
         }
+        self.follows.lock().unwrap().push(follow.scope);
         self.followers.lock().unwrap().push(send);
         let events =
             stream::unfold(
@@ -101,7 +103,19 @@ impl Logs for Shelf {
     }
 
     fn usage(&self) -> Later<'_, LogsUsage> {
-        Box::pin(std::future::ready(Ok(LogsUsage { bytes: 7, ..LogsUsage::default() })))
+        let of = |process: &str, bytes| LogsOfInstance {
+            process: process.into(),
+            instance_id: "prod".into(),
+            bytes,
+            lines: bytes * 10,
+            days: 1,
+            oldest_ms: 1,
+            newest_ms: 2,
+        };
+        let instances = vec![of("api", 3), of("web", 4)];
+        let days = vec![LogsDay { day: "2026-01-01".into(), bytes: 7, lines: 70 }];
+        let usage = LogsUsage { bytes: 7, lines: 70, days, instances };
+        Box::pin(std::future::ready(Ok(usage)))
     }
 
     fn sql(&self, sql: String) -> Later<'_, LogsTable> {

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("config", 1),
     ("plan", 1),
     ("framing", 1),
     ("routes", 1),
+    ("token", 1),
     ("kernel", 2),
     ("systemd", 2),
     ("store", 2),

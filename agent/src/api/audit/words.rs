@@ -58,6 +58,13 @@ impl Asked {
             "DELETE /instances/{name}/secrets/{secret}" => {
                 format!("remove secret {} of {name}", value("secret").map_or("", String::as_str))
             }
+            "POST /tokens" => "make a token".to_owned(),
+            "DELETE /tokens/{id}" => {
+                format!("revoke token {}", value("id").map_or("", String::as_str))
+            }
+            "POST /tokens/{id}/rotate" => {
+                format!("rotate token {}", value("id").map_or("", String::as_str))
+            }
             "POST /config/reload" => "reload the config".to_owned(),
             _ => match path.strip_prefix("/instances/{name}/") {
                 Some(verb) if *method == Method::POST => format!("{verb} {name}"),
@@ -161,10 +168,12 @@ mod tests {
         let secret = asked("PUT", "/instances/{name}/secrets/{secret}", "api:prod", "");
         assert_eq!(secret.words, "set secret KEY of api:prod");
         assert!(!may_be_read(&Method::PUT, "/instances/{name}/secrets/{secret}"));
-        let other =
-            Asked::new(&Method::DELETE, "/tokens/{id}", vec![("id".into(), "abc".into())], "");
-        assert_eq!(other.words, "DELETE /tokens/abc");
-        assert_eq!(other.detail["id"], "abc");
+        let id = || vec![("id".into(), "abc".into())];
+        let revoke = Asked::new(&Method::DELETE, "/tokens/{id}", id(), "");
+        assert_eq!(revoke.words, "revoke token abc");
+        assert_eq!(revoke.detail["id"], "abc");
+        let other = Asked::new(&Method::DELETE, "/others/{id}", id(), "");
+        assert_eq!(other.words, "DELETE /others/abc");
         assert_eq!(
             asked("POST", "/instances/{name}/wake", "no name", "").detail["name"],
             "no name"

@@ -19,7 +19,8 @@ use tenement_wire::events::EventsMissed;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{Desk, Wanted, filter};
+use super::{Desk, Wanted, filter, within};
+use crate::api::access::Caller;
 use crate::api::input::Input;
 use crate::api::logs::ask::Seq;
 use crate::api::logs::slot;
@@ -57,6 +58,7 @@ pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
     extensions(("x-problems" = json!(["events_off", "too_many"]))))]
 async fn stream_events(
     State(desk): State<Desk>,
+    caller: Caller,
     stopping: Option<Extension<Stopping>>,
     headers: HeaderMap,
     mut input: Input,
@@ -73,7 +75,7 @@ async fn stream_events(
     if filter.as_ref().is_some_and(|filter| filter.until_ms.is_some()) {
         input.wrong::<()>("until", "does not go with a stream: ask for /events");
     }
-    let filter = input.finish(filter)?;
+    let filter = within(&caller, input.finish(filter)?)?;
     let slot = slot(&desk.streams, "streams")?;
     let since = filter.since_ms.is_some() && after.is_none();
     let after = if since { Some(0) } else { after };

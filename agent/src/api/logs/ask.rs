@@ -14,7 +14,10 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use crate::api::access::Caller;
 use crate::api::input::Input;
+use crate::api::problem::Problem;
+use crate::token::Reach;
 
 /// Lines in one page at most.
 pub(super) const LIMIT_MAX: usize = 1000;
@@ -111,6 +114,11 @@ pub(super) struct What {
 }
 
 impl What {
+    /// What of it `caller` may see.
+    pub fn within(self, caller: &Caller) -> Result<Self, Problem> {
+        Ok(Self { scope: within(caller.reach(), self.scope)?, ..self })
+    }
+
     /// Takes `process`, `id`, `instance`, `since`, `until`, `zone`, `level` and `search` (or `q`). None if one
     /// of them is wrong: the input remembers which.
     pub fn of(input: &mut Input) -> Option<Self> {
@@ -126,6 +134,24 @@ impl What {
         let Query(query) = query(input);
         let scope = scope(input)?;
         Some(Self { scope, since_us, until_us, level, query })
+    }
+}
+
+/// What of `scope` the caller may see. What is not theirs is to them as if it did not exist.
+fn within(reach: &Reach, scope: Scope) -> Result<Scope, Problem> {
+    match (reach, scope) {
+        (Reach::Host, scope) => Ok(scope),
+        (reach, Scope::Instance(name)) if reach.sees(&name) => Ok(Scope::Instance(name)),
+        (_, Scope::Instance(name)) => Err(Problem::unknown_instance(&name)),
+        (Reach::Process(own), Scope::All) => Ok(Scope::Process(own.as_str().to_owned())),
+        (Reach::Process(own), Scope::Process(other)) if own.as_str() == other => {
+            Ok(Scope::Process(other))
+        }
+        (Reach::Instance(own), Scope::All) => Ok(Scope::Instance(own.clone())),
+        (Reach::Instance(own), Scope::Process(other)) if own.process().as_str() == other => {
+            Ok(Scope::Instance(own.clone()))
+        }
+        (_, Scope::Process(other)) => Err(Problem::unknown_process(&other)),
     }
 }
 

@@ -19,6 +19,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::ask::{Wanted, What};
 use super::{Desk, SEARCH_TIME, show, slot};
+use crate::api::access::Caller;
 use crate::api::input::Input;
 use crate::api::problem::Problem;
 use crate::api::routes::collect;
@@ -82,10 +83,14 @@ pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
     responses((status = 200, description = "A body of any length; one that breaks off is not whole", content(
         (String = "application/x-ndjson"), (String = "text/plain"), (String = "application/vnd.fdo.journal")))),
     extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
-async fn export_logs(State(desk): State<Desk>, mut input: Input) -> Result<Response, Problem> {
+async fn export_logs(
+    State(desk): State<Desk>,
+    caller: Caller,
+    mut input: Input,
+) -> Result<Response, Problem> {
     let what = What::of(&mut input);
     let form = input.parameter("format").unwrap_or(Form::Json);
-    let What { scope, since_us, until_us, level, query } = input.finish(what)?;
+    let What { scope, since_us, until_us, level, query } = input.finish(what)?.within(&caller)?;
     // Without an end it would run after a tenant who prints faster than the client reads.
     let until_us = until_us.or(u64::try_from(Timestamp::now().as_microsecond()).ok());
     let search = Search {

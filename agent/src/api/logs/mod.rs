@@ -23,6 +23,7 @@ use tenement_wire::logs::{LogPage, LogsSql, LogsTable, LogsUsage};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::access::Caller;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
@@ -78,6 +79,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> OpenApiRou
     extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
 async fn search(
     State(desk): State<Desk>,
+    caller: Caller,
     headers: HeaderMap,
     mut input: Input,
 ) -> Result<Response, Problem> {
@@ -87,7 +89,7 @@ async fn search(
     let Seq(after) = input.parameter("after").unwrap_or_default();
     let order = input.parameter("order").unwrap_or(Order::Newest);
     let format = input.parameter("format").unwrap_or_else(|| Format::accepted(&headers));
-    let What { scope, since_us, until_us, level, query } = input.finish(what)?;
+    let What { scope, since_us, until_us, level, query } = input.finish(what)?.within(&caller)?;
     let search = Search {
         scope,
         since_us,
@@ -139,9 +141,28 @@ fn lines(
 #[utoipa::path(get, path = "/logs/usage", tag = "logs", security(("token" = ["read"])),
     responses((status = 200, description = "Of all, of each day and of each instance", body = LogsUsage)),
     extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
-async fn usage(State(desk): State<Desk>, input: Input) -> Result<Json<LogsUsage>, Problem> {
+async fn usage(
+    State(desk): State<Desk>,
+    caller: Caller,
+    input: Input,
+) -> Result<Json<LogsUsage>, Problem> {
     input.finish(Some(()))?;
-    Ok(Json(desk.logs.usage().await?))
+    Ok(Json(seen(desk.logs.usage().await?, &caller)))
+}
+
+/// What of it the caller may see. Days are those of the whole host.
+fn seen(mut usage: LogsUsage, caller: &Caller) -> LogsUsage {
+    if caller.sees_all() {
+        return usage;
+    }
+    usage.days.clear();
+    usage.instances.retain(|one| {
+        let name = format!("{}:{}", one.process, one.instance_id);
+        name.parse().is_ok_and(|name| caller.sees(&name))
+    });
+    usage.bytes = usage.instances.iter().map(|one| one.bytes).sum();
+    usage.lines = usage.instances.iter().map(|one| one.lines).sum();
+    usage
 }
 
 /// Ask the index in SQL

@@ -24,6 +24,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::ask::{Limit, Seq, Wanted, What};
 use super::{Desk, SEARCH_TIME, show, slot};
+use crate::api::access::Caller;
 use crate::api::input::Input;
 use crate::api::problem::Problem;
 use crate::api::routes::collect;
@@ -59,6 +60,7 @@ pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
     extensions(("x-problems" = json!(["logs_off", "too_many"]))))]
 async fn stream_logs(
     State(desk): State<Desk>,
+    caller: Caller,
     stopping: Option<Extension<Stopping>>,
     headers: HeaderMap,
     mut input: Input,
@@ -78,7 +80,7 @@ async fn stream_logs(
     {
         input.wrong::<()>("until", "does not go with a stream: ask for /logs");
     }
-    let what = input.finish(what)?;
+    let what = input.finish(what)?.within(&caller)?;
     let slot = slot(&desk.streams, "streams")?;
     let (past, events) = open(&desk, what, after, tail).await?;
     let feed = feed(past, events, stopping.map(|Extension(stopping)| stopping), slot);
