@@ -38,10 +38,12 @@ fn host() -> &'static Host {
     host
 }
 
-/// Makes an instance that is new, and starts it.
-fn start(host: &Host, name: &str) {
-    let _ = host.try_run(&format!("ten rm {name} --purge --yes"));
+/// Starts an instance whose name no other run on this host has had: an index that is made anew also
+/// has the lines of instances that were purged before, as far as the journal has them.
+fn start(host: &Host, id: &str) -> String {
+    let name = format!("lfsay:{id}{}", std::process::id());
     host.run(&format!("ten spawn {name}"));
+    name
 }
 
 /// Has `name` print `text`.
@@ -62,46 +64,49 @@ fn until_found(host: &Host, name: &str, text: &str, times: usize) {
 #[test]
 fn an_index_deleted_under_a_running_agent_is_made_anew_from_the_journal() {
     let host = host();
-    start(host, "lfsay:deleted");
-    say(host, "lfsay:deleted", "before it was deleted");
-    until_found(host, "lfsay:deleted", "before it was deleted", 1);
+    let name = &start(host, "deleted");
+    say(host, name, "before it was deleted");
+    until_found(host, name, "before it was deleted", 1);
     host.run(&format!("rm -rf {INDEX}"));
-    say(host, "lfsay:deleted", "after it was deleted");
-    until_found(host, "lfsay:deleted", "after it was deleted", 1);
-    until_found(host, "lfsay:deleted", "before it was deleted", 1);
-    host.run(&format!("ls {INDEX}/*.db"));
+    say(host, name, "after it was deleted");
+    until_found(host, name, "after it was deleted", 1);
+    until_found(host, name, "before it was deleted", 1);
+    until("its files are written again", BOUND, || {
+        let ran = host.try_run(&format!("ls {INDEX}/*.db"));
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
     host.run("systemctl restart tenement");
-    until_found(host, "lfsay:deleted", "before it was deleted", 1);
-    until_found(host, "lfsay:deleted", "after it was deleted", 1);
+    until_found(host, name, "before it was deleted", 1);
+    until_found(host, name, "after it was deleted", 1);
 }
 
 #[test]
 fn a_damaged_index_file_is_moved_aside_and_its_lines_are_read_again() {
     let host = host();
-    start(host, "lfsay:broken");
-    say(host, "lfsay:broken", "before it broke");
-    until_found(host, "lfsay:broken", "before it broke", 1);
+    let name = &start(host, "broken");
+    say(host, name, "before it broke");
+    until_found(host, name, "before it broke", 1);
     host.run(&format!(
         "systemctl stop tenement.service; for f in {INDEX}/*.db; do \
          dd if=/dev/urandom of=$f bs=4096 count=3 conv=notrunc status=none; done; \
          systemctl start tenement.service"
     ));
-    until_found(host, "lfsay:broken", "before it broke", 1);
-    say(host, "lfsay:broken", "after it broke");
-    until_found(host, "lfsay:broken", "after it broke", 1);
+    until_found(host, name, "before it broke", 1);
+    say(host, name, "after it broke");
+    until_found(host, name, "after it broke", 1);
     host.run(&format!("ls {INDEX}/*.damaged1 && rm {INDEX}/*.damaged*"));
 }
 
 #[test]
 fn a_damaged_journal_file_costs_no_line_that_journald_still_has() {
     let host = host();
-    start(host, "lfsay:rot");
-    say(host, "lfsay:rot", "before the rot");
-    until_found(host, "lfsay:rot", "before the rot", 1);
+    let name = &start(host, "rot");
+    say(host, name, "before the rot");
+    until_found(host, name, "before the rot", 1);
     for archived in [true, false] {
         let word = if archived { "archived" } else { "active" };
-        say(host, "lfsay:rot", &format!("in the {word} file"));
-        until_found(host, "lfsay:rot", &format!("in the {word} file"), 1);
+        say(host, name, &format!("in the {word} file"));
+        until_found(host, name, &format!("in the {word} file"), 1);
         if archived {
             host.run("journalctl --rotate");
         }
@@ -110,49 +115,49 @@ fn a_damaged_journal_file_costs_no_line_that_journald_still_has() {
             "f=$(ls -t /var/log/journal/*/system*.journal | head -n 1); s=$(stat -c %s $f); \
              dd if=/dev/urandom of=$f bs=4096 seek=$((s / 8192)) count=8 conv=notrunc status=none",
         );
-        say(host, "lfsay:rot", &format!("after the {word} file"));
+        say(host, name, &format!("after the {word} file"));
         host.run("journalctl --rotate");
-        say(host, "lfsay:rot", &format!("in a sound file after the {word} one"));
-        until_found(host, "lfsay:rot", &format!("in a sound file after the {word} one"), 1);
+        say(host, name, &format!("in a sound file after the {word} one"));
+        until_found(host, name, &format!("in a sound file after the {word} one"), 1);
     }
     // Also for an agent that starts before such a file.
     host.run("systemctl restart tenement");
-    say(host, "lfsay:rot", "at last");
-    until_found(host, "lfsay:rot", "at last", 1);
-    until_found(host, "lfsay:rot", "before the rot", 1);
+    say(host, name, "at last");
+    until_found(host, name, "at last", 1);
+    until_found(host, name, "before the rot", 1);
 }
 
 #[test]
 fn on_a_full_disk_lines_are_still_found_and_written_when_there_is_room_again() {
     let host = host();
-    start(host, "lfsay:full");
-    say(host, "lfsay:full", "before it was full");
-    until_found(host, "lfsay:full", "before it was full", 1);
+    let name = &start(host, "full");
+    say(host, name, "before it was full");
+    until_found(host, name, "before it was full", 1);
     host.run(&format!(
         "systemctl stop tenement.service && cp -a {INDEX} /run/keep-logs && \
          mount -t tmpfs -o size=$(($(du -sk {INDEX} | cut -f1) + 2048))k,mode=0700 full {INDEX} && \
          cp -a /run/keep-logs/. {INDEX}/ && chown tenement:tenement {INDEX}; \
          systemctl start tenement.service"
     ));
-    until_found(host, "lfsay:full", "before it was full", 1);
+    until_found(host, name, "before it was full", 1);
     host.run(&format!("dd if=/dev/zero of={INDEX}/filler bs=512 status=none; true"));
-    say(host, "lfsay:full", "while it was full");
-    until_found(host, "lfsay:full", "while it was full", 1);
+    say(host, name, "while it was full");
+    until_found(host, name, "while it was full", 1);
     until("the agent says that it can't write", BOUND, || {
         let ran = host.try_run("ten doctor; journalctl -u tenement -n 50 --no-pager");
         if ran.out.contains("full") { Ok(()) } else { Err(ran) }
     });
     host.run(&format!("rm {INDEX}/filler"));
-    say(host, "lfsay:full", "with room again");
-    until_found(host, "lfsay:full", "with room again", 1);
+    say(host, name, "with room again");
+    until_found(host, name, "with room again", 1);
     // A kill: what is found then was written.
     host.run("systemctl kill -s KILL tenement");
     for text in ["before it was full", "while it was full", "with room again"] {
-        until_found(host, "lfsay:full", text, 1);
+        until_found(host, name, text, 1);
     }
     host.run(&format!(
         "systemctl stop tenement.service; cp -a {INDEX}/. /run/keep-logs/; umount {INDEX}; \
          cp -a /run/keep-logs/. {INDEX}/; rm -rf /run/keep-logs; systemctl start tenement.service"
     ));
-    until_found(host, "lfsay:full", "with room again", 1);
+    until_found(host, name, "with room again", 1);
 }

@@ -157,9 +157,10 @@ impl<H: Host> Agent<H> {
         let mut instances = self.instances.write().expect("no panic while held");
         // Read under the lock: a config that comes into force now is applied to these as well.
         let config = self.config.load();
+        let mut without: BTreeMap<ProcessName, usize> = BTreeMap::new();
         for one in registered {
             let Some(definition) = config.processes.get(one.name.process()) else {
-                log::warn!(TENEMENT_INSTANCE = one.name.to_string(); "{} is registered, but its process is not in the config: it gets no requests", one.name);
+                *without.entry(one.name.process().clone()).or_default() += 1;
                 self.orphan(one);
                 continue;
             };
@@ -196,6 +197,9 @@ impl<H: Host> Agent<H> {
                     self.orphan(one);
                 }
             }
+        }
+        for (process, count) in without {
+            log::warn!(TENEMENT_PROCESS = process.to_string(), count; "process {process} is not in the config: its {count} registered instance(s) get no requests");
         }
     }
 
