@@ -19,6 +19,10 @@ health = "/"
 idle_timeout = 0
 freeze_after = "300ms"
 
+[process.prints]
+command = "python3 -c \"import time; print(1234567890, flush=True); time.sleep(1e6)\""
+idle_timeout = 0
+
 [process.parks]
 command = "/srv/apps/hello-static"
 idle_timeout = "300ms"
@@ -118,4 +122,15 @@ fn a_user_s_instance_is_frozen_or_parked_when_idle_and_answers_again() {
     }
     assert_eq!(show("cool:a")["health"], "healthy");
     user("ten --user rm cool:a parks:a; systemctl --user stop tenement.service");
+}
+
+#[test]
+fn what_a_user_s_instance_prints_is_found_by_that_user() {
+    host();
+    user("ten --user spawn prints:a");
+    until("the line is found", BOUND, || {
+        let ran = Host::the().try_run(&as_user("ten --user logs prints:a --search 1234567890"));
+        if ran.out.contains("1234567890") { Ok(()) } else { Err(ran) }
+    });
+    user("ten --user rm prints:a --purge --yes; systemctl --user stop tenement.service");
 }
