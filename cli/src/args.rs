@@ -2,6 +2,7 @@
 
 mod events;
 mod logs;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName
 
 pub use events::Events;
 pub use logs::{Form, Logs, LogsAction, Which};
+pub use token::{Life, Token, TokenAction, TokenGen};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied, 5 agent unreachable,
@@ -99,6 +101,13 @@ pub enum Command {
         after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, wake-failed, certificate, config, token,\nlockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
     )]
     Events(Box<Events>),
+    /// Make a token for the API and print it, this once
+    #[command(
+        after_help = "Examples:\n  ten token-gen --name dashboard\n  ten token-gen --name ci --scope operator --process api --expires 30d\n  curl -H \"Authorization: Bearer $(ten token-gen --scope read)\" https://example.com/api/v1/instances"
+    )]
+    TokenGen(TokenGen),
+    /// List, show, revoke or rotate tokens
+    Token(Token),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
     /// Run a command inside an instance, which is not put to sleep meanwhile

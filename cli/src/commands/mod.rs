@@ -15,6 +15,7 @@ mod secret;
 mod security;
 mod set;
 mod spawn;
+mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
         Command::Logs(args) => logs::run(&agent(global)?, out, &args),
         Command::Events(args) => events::run(&agent(global)?, out, &args),
+        Command::TokenGen(args) => token::generate(&agent(global)?, out, &args),
+        Command::Token(args) => token::run(&agent(global)?, out, &args),
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),
