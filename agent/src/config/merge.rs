@@ -9,7 +9,7 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 4] = ["settings", "process", "service", "instances"];
+const TABLES: [&str; 6] = ["settings", "process", "service", "instances", "events", "alerts"];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
 const SYNTAX_MAX: usize = 10;
@@ -23,6 +23,8 @@ pub(super) struct Merged<'a> {
     /// `[process.X]` and `[service.X]`, by X.
     pub(super) processes: BTreeMap<String, Node<'a>>,
     pub(super) instances: Fields<'a>,
+    pub(super) events: Fields<'a>,
+    pub(super) alerts: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -98,11 +100,20 @@ pub(super) fn merge<'a>(
                         put(&mut merged.instances.0, name, list, &what, problems);
                     }
                 }
+                "events" => top(&mut merged.events, "events", &node, problems),
+                "alerts" => top(&mut merged.alerts, "alerts", &node, problems),
                 other => unknown_table(other, &node, problems),
             }
         }
     }
     merged
+}
+
+fn top<'a>(into: &mut Fields<'a>, name: &str, node: &Node<'a>, problems: &mut Problems) {
+    for (key, value) in Fields::of(node, problems).0 {
+        let what = format!("{name}.{}", key.escape_default());
+        put(&mut into.0, key, value, &what, problems);
+    }
 }
 
 fn settings<'a>(merged: &mut Merged<'a>, node: &Node<'a>, problems: &mut Problems) {

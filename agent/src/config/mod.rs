@@ -10,6 +10,7 @@
 mod command;
 mod credentials;
 mod domain;
+mod events;
 mod instances;
 mod limits;
 mod logs;
@@ -30,6 +31,7 @@ mod tiers;
 pub mod types;
 
 pub use credentials::{Credential, Credentials};
+pub use events::{AlertSettings, EventKeep};
 pub use logs::LogKeep;
 pub use network::Network;
 pub use paths::{PathState, check_paths};

@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
-use super::{domain, logs, quantity};
+use super::{domain, events, logs, quantity};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -141,6 +141,8 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
     s.limits = limits(&merged.limits, problems);
     s.logs = s.logs.overridden(fields, problems);
+    s.events = events::keep(&merged.events, problems);
+    s.alerts = events::alerts(&merged.alerts, problems);
     if let Some(node) = fields.get("total") {
         s.total = super::limits::totals(node, "[settings.total]", problems);
     }

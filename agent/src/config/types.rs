@@ -9,6 +9,7 @@ use std::time::Duration;
 use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
 use super::credentials::Credentials;
+use super::events::{AlertSettings, EventKeep};
 use super::logs::LogKeep;
 use super::network::Network;
 use super::sandbox::Sandbox;
@@ -83,6 +84,10 @@ pub struct Settings {
     pub max: ResourceLimits,
     /// How much of all logs is kept.
     pub logs: LogKeep,
+    /// How many events are kept.
+    pub events: EventKeep,
+    /// Where alerts go, if anywhere.
+    pub alerts: Option<AlertSettings>,
 }
 
 impl Settings {
@@ -109,6 +114,8 @@ impl Default for Settings {
             total: ResourceLimits::new(),
             max: ResourceLimits::new(),
             logs: LogKeep::DEFAULT,
+            events: EventKeep::default(),
+            alerts: None,
         }
     }
 }
