@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("config", 1),
     ("plan", 1),
     ("framing", 1),
     ("routes", 1),
     ("token", 1),
+    ("hook", 2),
     ("kernel", 2),
     ("systemd", 2),
     ("store", 2),
