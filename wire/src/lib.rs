@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or knows an async runtime.
 
+pub mod alerts;
 pub mod dto;
 pub mod error;
 pub mod events;

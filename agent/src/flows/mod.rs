@@ -2,6 +2,7 @@
 
 mod again;
 pub mod agent;
+pub mod alerts;
 pub mod breaker;
 pub mod care;
 pub mod checks;
