@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
 
-pub use events::Events;
+pub use events::{Alerts, AlertsAction, Events};
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use token::{Life, Token, TokenAction, TokenGen};
 
@@ -108,6 +108,8 @@ pub enum Command {
     TokenGen(TokenGen),
     /// List, show, revoke or rotate tokens
     Token(Token),
+    /// Say where alerts go and how the last ones went, or send a test
+    Alerts(Alerts),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
     /// Run a command inside an instance, which is not put to sleep meanwhile

@@ -15,6 +15,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unknown_token", 404, "There is no such token"),
     ("method_not_allowed", 405, "The path takes other methods"),
     ("body_late", 408, "The body did not arrive in time"),
+    ("alerts_off", 409, "No receiver of alerts is configured"),
     ("already_exists", 409, "An instance of this name exists"),
     ("busy", 409, "Another operation is in the way"),
     ("in_use", 409, "The instance is in use"),

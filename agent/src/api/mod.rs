@@ -9,6 +9,7 @@
 //! connect to the socket may do everything; others need a token ([`guard`]).
 
 mod access;
+mod alerts;
 mod audit;
 mod bounds;
 mod codes;

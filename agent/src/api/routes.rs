@@ -23,7 +23,8 @@ use super::document::{self, Document, Head};
 use super::guard::{Guard, Rules, authorize};
 use super::problem::Problem;
 use super::trace::trace;
-use super::{events, host, instances, logs, secrets, tokens, verbs};
+use super::{alerts, events, host, instances, logs, secrets, tokens, verbs};
+use crate::flows::alerts::Alerts;
 use crate::flows::events::Events;
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::tokens::{Clocks, Tokens};
@@ -71,6 +72,8 @@ pub struct Services {
     pub logs: Arc<dyn Logs>,
     /// What happened; None: this agent keeps no events.
     pub events: Option<Events>,
+    /// Who is told of it; None: nobody.
+    pub alerts: Option<Alerts>,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
 }
@@ -83,17 +86,18 @@ impl Services {
     pub fn none() -> Result<Self, ManageError> {
         let logs = Arc::new(NoLogs { reason: "this agent keeps no index".into() });
         let tokens = Arc::new(Tokens::in_memory(Clocks::default())?);
-        Ok(Self { logs, events: None, tokens })
+        Ok(Self { logs, events: None, alerts: None, tokens })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, events, tokens } = services;
+    let Services { logs, events, alerts, tokens } = services;
     let desk = logs::Desk::new(logs);
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
+        let more = more.merge(alerts::routes(alerts.clone()));
         routes::<M>().merge(more).merge(tokens::routes(tokens.clone()))
     };
     let (router, collected) =

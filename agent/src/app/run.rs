@@ -138,13 +138,14 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let following = tokio::spawn(follow(agent.clone(), reports));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
-    let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), version));
+    let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), trail.clone(), version));
     let (stop, stopping) = watch::channel(false);
-    let tokens = tokens::load(&agent, &trail).await?;
-    let services = Services { logs: logs::door(&agent), events: Some(trail.clone()), tokens };
+    let tokens = tokens::load(&agent, &trail.events).await?;
+    let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
+    let services = Services { logs: logs::door(&agent), events, alerts, tokens };
     let router = crate::api::router_with(manager.clone(), services);
     let api = serve_api(&listeners, &manager, router, stopping.clone())?;
-    let sweeping = tokio::spawn(trail.clone().sweep(until_true(stopping.clone())));
+    let sweeping = tokio::spawn(trail.events.clone().sweep(until_true(stopping.clone())));
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
     let http = tokio::spawn(http);
 
@@ -261,6 +262,7 @@ fn manager(
     places: &Places,
     agent: Arc<Agent<Edge>>,
     proxy: Arc<Proxy<Arc<Agent<Edge>>>>,
+    trail: events::Happenings,
     systemd: Option<u32>,
 ) -> Manager<Edge> {
     let dir = places.config_dir.clone();
@@ -269,7 +271,10 @@ fn manager(
         read_config: Box::new(move || files::read(&dir)),
         data_home: places.data_home.clone(),
         path_problems: Box::new(files::path_problems),
-        on_config: Box::new(move |config| proxy.set_policy(Policy::from(&config.settings))),
+        on_config: Box::new(move |config| {
+            proxy.set_policy(Policy::from(&config.settings));
+            events::adopt(&trail, config);
+        }),
         systemd,
         mode: if places.user { "user" } else { "system" },
     }

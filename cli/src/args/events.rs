@@ -1,6 +1,6 @@
-//! The command line of `ten events`.
+//! The command line of `ten events` and `ten alerts`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tenement_wire::events::EventKind;
 
 use super::Target;
@@ -42,4 +42,19 @@ pub struct Events {
     /// Only events with this text in them
     #[arg(long, short = 'g', value_name = "TEXT", allow_hyphen_values = true)]
     pub search: Option<String>,
+}
+
+/// `ten alerts`.
+#[derive(Debug, Args)]
+pub struct Alerts {
+    /// What to do; without it, say where alerts go and how the last ones went
+    #[command(subcommand)]
+    pub action: Option<AlertsAction>,
+}
+
+/// Verbs of `ten alerts`.
+#[derive(Debug, Subcommand)]
+pub enum AlertsAction {
+    /// Send a test alert now, and say what the receiver answered
+    Test,
 }

@@ -1,5 +1,6 @@
 //! One module for each command, or for a family of them.
 
+mod alerts;
 mod busy;
 mod config;
 mod doctor;
@@ -53,6 +54,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Events(args) => events::run(&agent(global)?, out, &args),
         Command::TokenGen(args) => token::generate(&agent(global)?, out, &args),
         Command::Token(args) => token::run(&agent(global)?, out, &args),
+        Command::Alerts(args) => alerts::run(&agent(global)?, out, &args),
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),

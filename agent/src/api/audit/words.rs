@@ -66,6 +66,7 @@ impl Asked {
                 format!("rotate token {}", value("id").map_or("", String::as_str))
             }
             "POST /config/reload" => "reload the config".to_owned(),
+            "POST /alerts/test" => "send a test alert".to_owned(),
             _ => match path.strip_prefix("/instances/{name}/") {
                 Some(verb) if *method == Method::POST => format!("{verb} {name}"),
                 _ => filled(&action, &params),
