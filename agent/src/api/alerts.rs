@@ -16,7 +16,10 @@ type Desk = Option<Alerts>;
 
 /// The routes, below `/api/v1` and `/api`.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(alerts: Desk) -> OpenApiRouter<S> {
-    OpenApiRouter::new().routes(collect!(show_alerts)).routes(collect!(test_alert)).with_state(alerts)
+    OpenApiRouter::new()
+        .routes(collect!(show_alerts))
+        .routes(collect!(test_alert))
+        .with_state(alerts)
 }
 
 /// Where alerts go, and how the last ones went
