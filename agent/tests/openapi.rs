@@ -88,6 +88,33 @@ async fn every_route_of_the_document_is_there_and_nothing_else_is() {
     }
 }
 
+/// Every value of `$ref` in it.
+fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str));
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_reference_of_the_document_leads_somewhere_and_no_parameter_or_body_may_be_null() {
+    let document = served().await;
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    for reference in found {
+        assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+    }
+    for (name, operation) in operations(&document) {
+        for at in ["parameters", "requestBody"] {
+            assert!(!operation[at].to_string().contains("\"oneOf\""), "{name}: {}", operation[at]);
+        }
+    }
+}
+
 #[test]
 fn the_docs_list_every_code_with_its_status() {
     let text = std::fs::read_to_string(docs("API.md")).unwrap();

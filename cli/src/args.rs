@@ -3,6 +3,7 @@
 mod events;
 mod logs;
 mod token;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,11 +11,13 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use tenement_wire::dto::State;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
 
 pub use events::{Alerts, AlertsAction, Events};
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use token::{Life, Token, TokenAction, TokenGen};
+pub use wait::Wait;
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 permission denied, 5 agent unreachable,
@@ -74,15 +77,15 @@ pub enum Command {
     Set(Set),
     /// Start instances and wait until they answer
     #[command(visible_alias = "start")]
-    Wake(Many),
+    Wake(Verb),
     /// Put instances to sleep; the next request wakes them
     Sleep(Sleep),
     /// Stop instances, whatever is open; the next request wakes them
-    Stop(Many),
+    Stop(Verb),
     /// Restart instances with the config as it is now
-    Restart(Many),
+    Restart(Verb),
     /// Give instances that have failed a new chance; the next request starts them
-    Reset(Many),
+    Reset(Verb),
     /// Stop instances and forget them; their data is kept unless --purge is given
     Rm(Rm),
     /// Show how the state of an instance changed, and what made it
@@ -112,6 +115,10 @@ pub enum Command {
     Alerts(Alerts),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
+    /// List the processes of the config, or show the validated config of one
+    Processes(Processes),
+    /// Print what the agent counts: instances, requests, wakes, logs
+    Metrics,
     /// Run a command inside an instance, which is not put to sleep meanwhile
     #[command(
         after_help = "For scripts and workers of an instance. The lock is on the file that $TENEMENT_BUSY names.\n\nExamples:\n  ten busy -- ./make-report --month 5\n  ten busy -- sh -c 'fetch | import'"
@@ -166,6 +173,17 @@ pub struct Show {
     /// How exposed its unit is (through systemd-analyze security)
     #[arg(long)]
     pub security: bool,
+    /// What to wait for.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// `ten processes`.
+#[derive(Debug, Args)]
+pub struct Processes {
+    /// Only this one, with everything about it
+    #[arg(value_name = "PROCESS")]
+    pub process: Option<ProcessName>,
 }
 
 /// Some instances.
@@ -174,6 +192,17 @@ pub struct Many {
     /// The instances, each as process:id
     #[arg(value_name = "PROCESS:ID", required = true)]
     pub names: Vec<InstanceName>,
+}
+
+/// A verb on some instances.
+#[derive(Debug, Args)]
+pub struct Verb {
+    /// The instances.
+    #[command(flatten)]
+    pub many: Many,
+    /// What to wait for.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// `ten spawn`.
@@ -188,6 +217,9 @@ pub struct Spawn {
     /// Only register them: the first request starts them
     #[arg(long)]
     pub no_start: bool,
+    /// What to wait for.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// What `ten spawn` takes: a process, or one instance of it.
@@ -226,6 +258,15 @@ pub struct Ps {
     /// Only instances of this process
     #[arg(value_name = "PROCESS")]
     pub process: Option<ProcessName>,
+    /// Only instances of this process
+    #[arg(long = "process", value_name = "PROCESS", conflicts_with = "process")]
+    pub of: Option<ProcessName>,
+    /// Only those in this state: asleep, starting, running, stopping or failed
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<State>,
+    /// Only those with this text in their name or URL
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
     /// Keep showing it until Ctrl-C
     #[arg(long, short)]
     pub watch: bool,
@@ -243,6 +284,9 @@ pub struct Sleep {
     /// Even while requests are open
     #[arg(long, short)]
     pub force: bool,
+    /// What to wait for.
+    #[command(flatten)]
+    pub wait: Wait,
 }
 
 /// `ten rm`.

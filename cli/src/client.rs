@@ -1,6 +1,7 @@
 //! HTTP over the admin socket: one request at a time, with a deadline, bounded answers and errors
 //! that say why the agent could not be reached.
 
+mod path;
 mod stream;
 
 use std::error::Error;
@@ -18,6 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tenement_wire::ApiError;
 use tokio::runtime::Runtime;
+
+pub use path::path_with;
 
 use crate::endpoint::{Endpoint, Mode};
 use crate::error::{CliError, Kind, Result};

@@ -16,6 +16,8 @@ fn view() -> Value {
         "processes": [{
             "name": "api", "command": ["node", "server.js"], "listen": "port",
             "idle_timeout_s": 300, "instances": 1, "spawn_on_request": false,
+            "health": null, "env": ["KEY"], "startup_timeout_s": 30, "stop_timeout_s": 10,
+            "limits": {"memory_max": 268435456}, "max": {}, "total": {},
         }],
     })
 }

@@ -45,6 +45,72 @@ fn ps_of_a_process_asks_for_that_process() {
 }
 
 #[test]
+fn ps_filters_and_follows_every_page() {
+    let fake = Fake::start(|asked| {
+        let last = asked.line.contains("cursor=api:prod");
+        let next = if last { json!(null) } else { json!("api:prod") };
+        let name = if last { "web:1" } else { "api:prod" };
+        (200, json!({"instances": [view(name, "running")], "total": 2, "next": next}))
+    });
+    let run =
+        fake.ten(&["ps", "-q", "--process", "api", "--state", "running", "--text", "a&b"]).exits(0);
+    assert_eq!(run.out, "api:prod\nweb:1\n");
+    let query = "GET /api/v1/instances?process=api&state=running&text=a%26b";
+    assert_eq!(fake.asked(), [query.to_owned(), format!("{query}&cursor=api:prod")]);
+    let run = fake.ten(&["ps", "--state", "dreaming"]).exits(2);
+    assert!(run.err.contains("asleep"), "{}", run.err);
+}
+
+#[test]
+fn a_wait_goes_along_with_every_verb() {
+    let fake = Fake::start(|_| (200, view("api:prod", "running")));
+    for (args, line) in [
+        (
+            vec!["wake", "api:a", "--wait", "healthy"],
+            "POST /api/v1/instances/api:a/wake?wait=healthy&timeout=30s",
+        ),
+        (
+            vec!["sleep", "--force", "api:a", "--wait", "asleep", "--wait-timeout", "5"],
+            "POST /api/v1/instances/api:a/sleep?force=true&wait=asleep&timeout=5s",
+        ),
+        (
+            vec!["show", "-q", "api:a", "--wait", "running"],
+            "GET /api/v1/instances/api:a?wait=running&timeout=30s",
+        ),
+    ] {
+        fake.ten(&args).exits(0);
+        assert_eq!(fake.asked().last().unwrap(), line, "{args:?}");
+    }
+    fake.ten(&["wake", "api:a", "--wait", "up"]).exits(2);
+    fake.ten(&["wake", "api:a", "--wait-timeout", "5"]).exits(2);
+}
+
+#[test]
+fn processes_and_metrics_print_what_the_agent_says() {
+    let process = json!({"name": "api", "command": ["app", "-x"], "listen": "fd", "idle_timeout_s": 60, "instances": 1,
+        "spawn_on_request": true, "env": ["KEY"], "limits": {"memory_max": 268435456}});
+    let answer = process.clone();
+    let fake = Fake::start(move |asked| match asked.line.as_str() {
+        "GET /api/v1/processes" => (200, json!({"processes": [answer]})),
+        "GET /api/v1/processes/api" => (200, answer.clone()),
+        _ => (
+            200,
+            json!({"instances": 3, "states": {"running": 1, "asleep": 2}, "tiers": {}, "in_flight": 0, "wakes": 7,
+            "processes": 1, "traffic": {"connections": 1, "connections_refused": 0, "requests": 9, "requests_refused": 0,
+            "failures": 0, "retries": 0, "upgrades": 0}}),
+        ),
+    });
+    assert!(fake.ten(&["processes"]).exits(0).out.contains("app -x"));
+    let one = fake.ten(&["processes", "api"]).exits(0).out;
+    assert!(one.contains("memory_max=256M") && one.contains("KEY"), "{one}");
+    let metrics = fake.ten(&["metrics"]).exits(0).out;
+    assert!(
+        metrics.contains("3: 2 asleep, 1 running") && metrics.contains("9, 0 refused"),
+        "{metrics}"
+    );
+}
+
+#[test]
 fn spawn_sends_process_and_ids_in_every_spelling() {
     for (args, body) in [
         (vec!["spawn", "api:prod"], r#"{"process":"api","ids":["prod"],"start":true}"#),
@@ -103,7 +169,11 @@ fn each_verb_asks_its_own_route() {
         json.push("--json");
         let run = fake.ten(&json).exits(0);
         assert_eq!(fake.asked(), [line]);
-        assert_eq!(run.json(), json!({"instances": [view("api:a", "running")]}), "{args:?}");
+        assert_eq!(
+            run.json(),
+            json!({"instances": [view("api:a", "running")], "total": 1}),
+            "{args:?}"
+        );
     }
 }
 

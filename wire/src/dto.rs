@@ -1,11 +1,19 @@
 //! What the management API sends and takes, as JSON.
 
+mod config;
+mod metrics;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::status::{ServiceView, Usage};
 use crate::{InstanceName, Limit, ResourceLimits};
+
+pub use config::{
+    CheckRequest, ConfigCheck, ConfigFile, ConfigProblem, ConfigView, ProcessList, ProcessView,
+};
+pub use metrics::{Health, MetricsSummary, Traffic};
 
 /// What an instance is doing, in the words of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +202,13 @@ pub struct NextStep {
 pub struct InstanceList {
     /// In order of name.
     pub instances: Vec<InstanceView>,
+    /// How many match in all, on this page and on others.
+    #[serde(default)]
+    pub total: u64,
+    /// The `cursor` of the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
+    pub next: Option<InstanceName>,
 }
 
 /// Body of `POST /api/v1/instances`.
@@ -235,7 +250,8 @@ pub struct Removed {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LimitsChange {
-    /// New limits by name, in the units of the answer: a number sets one, `null` takes it away.
+    /// New limits by name, in the units of the answer: a number sets one, `null` takes it away. What is in force
+    /// then must fit together: `memory_high` is at most `memory_max`.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schema(value_type = crate::schema::Changes))]
     pub limits: BTreeMap<Limit, Option<u64>>,
@@ -285,109 +301,50 @@ pub struct Version {
     pub mode: String,
 }
 
-/// Answer of `GET /api/v1/config` and of a check or reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What an instance is waited for with `?wait=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ConfigView {
-    /// Domain whose subdomains are instances.
-    pub domain: String,
-    /// Port of the proxy.
-    pub port: u16,
-    /// Parent of the instances' data directories.
-    pub data_dir: String,
-    /// The config files read, in order.
-    pub files: Vec<String>,
-    /// The processes, in order of name.
-    pub processes: Vec<ProcessView>,
-    /// Errors of the newest files, if the agent runs on an older config than what is on disk.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rejected: Vec<ConfigProblem>,
-    /// What the config asks and this host can't do, a sentence for each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unmet: Vec<String>,
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It runs, and its health check, if it has one, is good.
+    Healthy,
+    /// It runs.
+    Running,
+    /// It sleeps, in whatever tier.
+    Asleep,
 }
 
-/// One process of the config, as understood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ProcessView {
-    /// Its name.
-    pub name: String,
-    /// The command as words, before interpolation.
-    pub command: Vec<String>,
-    /// `fd`, `socket`, `port` or `own`.
-    pub listen: String,
-    /// Seconds of idleness until an instance sleeps; 0 means never.
-    pub idle_timeout_s: u64,
-    /// How many `ten spawn` without an id makes.
-    pub instances: u32,
-    /// Whether a request for an unknown id creates it.
-    pub spawn_on_request: bool,
+impl Wanted {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Running => "running",
+            Self::Asleep => "asleep",
+        }
+    }
+
+    /// Whether an instance is there.
+    #[must_use]
+    pub fn is_reached(self, view: &InstanceView) -> bool {
+        match self {
+            Self::Healthy => {
+                view.state == State::Running
+                    && view.health.is_none_or(|health| health == HealthState::Healthy)
+            }
+            Self::Running => view.state == State::Running,
+            Self::Asleep => view.state == State::Asleep,
+        }
+    }
 }
 
-/// Body of `POST /api/v1/config/check`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct CheckRequest {
-    /// The files to check, in order; empty means those that the agent reads.
-    #[serde(default)]
-    #[cfg_attr(feature = "schema", schema(max_items = 1000))]
-    pub files: Vec<ConfigFile>,
-}
+impl std::str::FromStr for Wanted {
+    type Err = &'static str;
 
-/// One config file handed over as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct ConfigFile {
-    /// What errors call it, in 1 to 255 characters that are no control characters.
-    #[cfg_attr(
-        feature = "schema",
-        schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")
-    )]
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
-/// Answer of `POST /api/v1/config/check`, and what `tenementd check --json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ConfigCheck {
-    /// Whether the agent would take it.
-    pub valid: bool,
-    /// The config files read, in order.
-    pub files: Vec<String>,
-    /// Every error, in order of file and line.
-    pub problems: Vec<ConfigProblem>,
-}
-
-/// Answer of `GET /api/v1/health`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Health {
-    /// `ok`.
-    pub status: String,
-}
-
-/// One error of the config.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ConfigProblem {
-    /// File, as given.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-    /// The offending text.
-    pub text: String,
-    /// The whole line that it stands in.
-    #[serde(default)]
-    pub source: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to write instead.
-    pub fix: String,
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Healthy, Self::Running, Self::Asleep];
+        let found = all.into_iter().find(|wanted| wanted.as_str() == text);
+        found.ok_or("must be healthy, running or asleep")
+    }
 }

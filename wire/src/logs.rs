@@ -119,6 +119,7 @@ pub struct LogsOfInstance {
 /// Body of `POST /logs/sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct LogsSql {
     /// One statement that only reads, at most 64 KiB.
     #[cfg_attr(
@@ -142,7 +143,6 @@ pub struct LogsTable {
 
 /// A value of SQLite. A blob is given as text in hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum LogsCell {
     /// NULL

@@ -3,10 +3,13 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
+};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::logs::LogsCell;
 use crate::names::LABEL_MAX;
 use crate::secrets::NAME_MAX;
 use crate::{
@@ -113,7 +116,7 @@ impl ToSchema for Ids {
 fn whole(limit: Limit, nullable: bool) -> RefOr<Schema> {
     let (min, max) = limit.range();
     let kind = if nullable {
-        utoipa::openapi::schema::SchemaType::from_iter([Type::Integer, Type::Null])
+        SchemaType::from_iter([Type::Integer, Type::Null])
     } else {
         Type::Integer.into()
     };
@@ -158,5 +161,21 @@ impl PartialSchema for Changes {
 impl ToSchema for Changes {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("LimitChanges")
+    }
+}
+
+impl PartialSchema for LogsCell {
+    fn schema() -> RefOr<Schema> {
+        let kinds = [Type::Null, Type::Integer, Type::Number, Type::String];
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter(kinds))
+            .description(Some("A value of SQLite. A blob is text in hexadecimal digits."))
+            .into()
+    }
+}
+
+impl ToSchema for LogsCell {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("LogsCell")
     }
 }

@@ -18,6 +18,7 @@ use http::Method;
 use tenement_wire::events::{Actor, Event, EventKind};
 
 use super::access::{Caller, Where};
+use super::idempotency::REPLAYED;
 use super::input::read;
 use super::problem::Problem;
 use super::trace::RequestId;
@@ -71,7 +72,9 @@ pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) 
     let recorded = tokio::spawn(async move {
         let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let response = answer.unwrap_or_else(|_| internal("the handler panicked"));
-        if !is_refusal(&response) {
+        // An answer that is given again is of a change that is among the events already.
+        let again = response.headers().contains_key(REPLAYED);
+        if !is_refusal(&response) && !again {
             let event = change(who, asked, &response);
             record(&events, event).await;
         }

@@ -18,18 +18,22 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("alerts_off", 409, "No receiver of alerts is configured"),
     ("already_exists", 409, "An instance of this name exists"),
     ("busy", 409, "Another operation is in the way"),
+    ("already_answered", 409, "What was answered under this key is shown once"),
     ("in_use", 409, "The instance is in use"),
     ("too_many_tokens", 409, "There are as many tokens as there may be"),
+    ("not_reached", 409, "The instance is not there after the wait"),
     ("too_large", 413, "The body is too large"),
     ("uri_too_long", 414, "The path and query are too long"),
     ("not_json", 415, "The body is of another type"),
     ("config_rejected", 422, "The config has errors"),
     ("invalid_request", 422, "Some fields can't be taken"),
     ("locked_out", 429, "Too many wrong tokens came from the address"),
+    ("key_reused", 422, "The idempotency key was used for another request"),
     ("headers_too_large", 431, "The headers are too many or too long"),
     ("internal", 500, "The agent failed"),
     ("events_off", 503, "This agent keeps no events"),
     ("logs_off", 503, "This agent keeps no index of logs"),
+    ("not_ready", 503, "The agent can't do its work"),
     ("start_failed", 503, "The instance did not start"),
     ("too_many", 503, "As many of these run as may"),
     ("unavailable", 503, "Something that the agent needs does not answer"),
@@ -61,6 +65,8 @@ pub(super) const OF_GUARDED: &[&str] = &[
 ];
 /// Errors of routes with names in the path, in addition.
 pub(super) const OF_NAMED: &[&str] = &["invalid_name", "no_route"];
+/// Errors of routes that take an idempotency key, in addition.
+pub(super) const OF_KEYED: &[&str] = &["key_reused", "already_answered"];
 /// Errors of routes that change something, in addition.
 pub(super) const OF_WRITING: &[&str] = &["store_full", "store_read_only"];
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::response::IntoResponse;
+use http::Method;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use tenement_wire::ApiError;
@@ -16,7 +17,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::codes::{OF_ALL, OF_GUARDED, OF_NAMED, OF_WRITING, known};
+use super::codes::{OF_ALL, OF_GUARDED, OF_KEYED, OF_NAMED, OF_WRITING, known};
+use super::idempotency::KEY_MAX;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
@@ -67,6 +69,7 @@ impl utoipa::Modify for Token {
 pub struct Document {
     /// The document itself.
     pub value: Arc<Value>,
+    operations: Arc<BTreeSet<(String, String)>>,
     text: Bytes,
 }
 
@@ -80,14 +83,66 @@ impl Document {
         for (path, item) in value["paths"].as_object_mut().into_iter().flatten() {
             for method in METHODS {
                 if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
+                    headers(method, operation);
+                    body(operation);
                     parameters(operation);
                     problems(path, method, operation);
                 }
             }
         }
+        let operations = operations(&value);
         let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
         text.push('\n');
-        Self { value: Arc::new(value), text: text.into() }
+        Self { value: Arc::new(value), operations: Arc::new(operations), text: text.into() }
+    }
+
+    /// Whether there is a route at `path`, as the router matched it, that takes `method`.
+    pub(super) fn has(&self, method: &Method, path: &str) -> bool {
+        let below = path.strip_prefix("/api/").filter(|below| !below.starts_with("v1/"));
+        let path = below.map_or(path.to_owned(), |below| format!("/api/v1/{below}"));
+        self.operations.contains(&(method.as_str().to_ascii_lowercase(), path))
+    }
+}
+
+/// What all operations of a method take and answer beside their own.
+fn headers(method: &str, operation: &mut Map<String, Value>) {
+    let mut add = |name: &str, what: &str, schema: Value| {
+        let parameter = json!({"name": name, "in": "header", "required": false, "description": what, "schema": schema});
+        let list = operation.entry("parameters").or_insert_with(|| json!([]));
+        list.as_array_mut().into_iter().for_each(|list| list.push(parameter.clone()));
+    };
+    if matches!(method, "post" | "patch" | "delete") {
+        let what = "A key of the client's own: the same request under the same key is carried out once, and \
+            answered the same for 24 hours";
+        let schema =
+            json!({"type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": KEY_MAX});
+        add("Idempotency-Key", what, schema);
+    }
+    let json = operation["responses"]["200"]["content"]["application/json"].is_object();
+    if method == "get" && json {
+        operation["responses"]["304"] = json!({"description": "Nothing has changed since the answer with the ETag of If-None-Match"});
+    }
+}
+
+/// Method and path of every operation.
+fn operations(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let of = |(path, item): (&String, &Value)| {
+        let methods: Vec<String> =
+            item.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        methods.into_iter().map(|method| (method, path.clone())).collect::<Vec<_>>()
+    };
+    paths.flat_map(of).collect()
+}
+
+/// A body that may be left out is not one that may be null.
+fn body(operation: &mut Map<String, Value>) {
+    let Some(body) = operation.get_mut("requestBody") else { return };
+    let schema = &mut body["content"]["application/json"]["schema"];
+    let any = schema["oneOf"].as_array();
+    if let Some(one) = any.and_then(|any| any.iter().find(|one| one["type"] != "null")).cloned() {
+        *schema = one;
+        body["required"] = json!(false);
     }
 }
 
@@ -118,7 +173,7 @@ fn problems(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if !open {
         codes.extend(OF_GUARDED);
     }
-    if path.contains("{name}") {
+    if path.contains("{name}") || path.contains("{process}") {
         codes.extend(OF_NAMED);
     }
     if path.contains("/instances/{name}") {
@@ -126,6 +181,9 @@ fn problems(path: &str, method: &str, operation: &mut Map<String, Value>) {
     }
     if method != "get" {
         codes.extend(OF_WRITING);
+    }
+    if matches!(method, "post" | "patch" | "delete") {
+        codes.extend(OF_KEYED);
     }
     let mut statuses: BTreeMap<u16, Vec<(&str, &str)>> = BTreeMap::new();
     for code in codes {

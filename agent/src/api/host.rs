@@ -1,16 +1,19 @@
-//! The routes of the agent itself: its config, its database, its version, its health.
+//! The routes of the agent itself: its config and processes, its database, its version.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use tenement_wire::dto::{CheckRequest, ConfigCheck, ConfigView, Health, Version};
+use tenement_wire::ProcessName;
+use tenement_wire::dto::{
+    CheckRequest, ConfigCheck, ConfigView, ProcessList, ProcessView, Version,
+};
 use tenement_wire::status::StateDatabase;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::input::Input;
-use super::routes::{Answer, Manager, collect, detached};
-use crate::flows::Management;
+use super::routes::{Answer, Manager, ProcessInPath, collect, detached};
+use crate::flows::{ManageError, Management};
 
 /// The routes, below `/api/v1` and `/api`.
 pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
@@ -20,7 +23,8 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
         .routes(collect!(M => config_reload))
         .routes(collect!(M => state))
         .routes(collect!(M => version))
-        .routes(collect!(health))
+        .routes(collect!(M => processes))
+        .routes(collect!(M => process))
 }
 
 /// The config that the agent runs on
@@ -29,6 +33,32 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 async fn config<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
     input.finish(Some(()))?;
     detached(async move { m.config().await }).await
+}
+
+/// The processes of the config, as understood
+#[utoipa::path(get, path = "/processes", tag = "config", security(("token" = ["read"])),
+    responses((status = 200, description = "In order of name", body = ProcessList)))]
+async fn processes<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ProcessList> {
+    input.finish(Some(()))?;
+    let Json(config) = detached(async move { m.config().await }).await?;
+    Ok(Json(ProcessList { processes: config.processes }))
+}
+
+/// One process of the config, as understood
+#[utoipa::path(get, path = "/processes/{process}", tag = "config", security(("token" = ["read"])),
+    params(("process" = ProcessName, Path)),
+    responses((status = 200, description = "Its validated config", body = ProcessView)),
+    extensions(("x-problems" = json!(["unknown_process"]))))]
+async fn process<M: Management>(
+    State(m): Manager<M>,
+    ProcessInPath(process): ProcessInPath,
+    input: Input,
+) -> Answer<ProcessView> {
+    input.finish(Some(()))?;
+    let Json(config) = detached(async move { m.config().await }).await?;
+    let known = config.processes.iter().filter_map(|view| view.name.parse().ok()).collect();
+    let found = config.processes.into_iter().find(|view| view.name == process.as_str());
+    found.map(Json).ok_or_else(|| ManageError::UnknownProcess { process, known }.into())
 }
 
 /// Check a config without taking it
@@ -59,7 +89,7 @@ async fn config_reload<M: Management>(State(m): Manager<M>, input: Input) -> Ans
 }
 
 /// How the state database is
-#[utoipa::path(get, path = "/state", tag = "agent", security(("token" = ["admin"])),
+#[utoipa::path(get, path = "/state", tag = "agent", security(("token" = ["read"])),
     responses((status = 200, description = "Its file, its copy, its trouble", body = StateDatabase)))]
 async fn state<M: Management>(State(m): Manager<M>, input: Input) -> Answer<StateDatabase> {
     input.finish(Some(()))?;
@@ -72,13 +102,4 @@ async fn state<M: Management>(State(m): Manager<M>, input: Input) -> Answer<Stat
 async fn version<M: Management>(State(m): Manager<M>, input: Input) -> Answer<Version> {
     input.finish(Some(()))?;
     detached(async move { m.version().await }).await
-}
-
-/// Whether the agent accepts requests
-///
-/// It asks nothing of systemd.
-#[utoipa::path(get, path = "/health", tag = "agent", security(()),
-    responses((status = 200, description = "It does", body = Health)))]
-async fn health(input: Input) -> Answer<Health> {
-    input.finish(Some(Json(Health { status: "ok".into() })))
 }

@@ -12,12 +12,14 @@ use tenement_wire::dto::{
 };
 use tenement_wire::status::History;
 use tenement_wire::{InstanceId, InstanceName, ProcessName, Scope};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, Manager, Name, collect, detached};
+use super::wait::{Wait, Waiting};
 use crate::flows::{ManageError, Management, Spawn};
 
 /// The routes, below `/api/v1` and `/api`.
@@ -30,11 +32,11 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 }
 
 /// List instances
-#[utoipa::path(get, path = "/instances", tag = "instances", security(("token" = ["read"])),
-    params(
-        ("process" = Option<ProcessName>, Query, description = "Only instances of this process"),
-        ("state" = Option<Doing>, Query, description = "Only those in this state"),
-    ),
+///
+/// Page by page: `next` is the `cursor` of the next page.
+#[utoipa::path(get, path = "/instances", operation_id = "list_instances", tag = "instances",
+    security(("token" = ["read"])),
+    params(Filter),
     responses((status = 200, description = "In order of name", body = InstanceList)))]
 async fn list<M: Management>(
     State(m): Manager<M>,
@@ -43,14 +45,77 @@ async fn list<M: Management>(
 ) -> Answer<InstanceList> {
     let process: Option<ProcessName> = input.parameter("process");
     let state: Option<Doing> = input.parameter("state");
+    let Text(text) = input.parameter("text").unwrap_or_default();
+    let Page(limit) = input.parameter("limit").unwrap_or(Page(PAGE_MAX));
+    let cursor: Option<InstanceName> = input.parameter("cursor");
     input.finish(Some(()))?;
     let Json(mut instances) = detached(async move { m.list().await }).await?;
     instances.retain(|view| {
         caller.sees(&view.name)
             && process.as_ref().is_none_or(|p| view.name.process() == p)
             && state.is_none_or(|s| view.state == s)
+            && (text.is_empty()
+                || view.name.to_string().contains(&text)
+                || view.url.contains(&text))
     });
-    Ok(Json(InstanceList { instances }))
+    let total = instances.len() as u64;
+    if let Some(cursor) = cursor {
+        instances.retain(|view| view.name > cursor);
+    }
+    let more = instances.len() > limit;
+    instances.truncate(limit);
+    let next = instances.last().filter(|_| more).map(|view| view.name.clone());
+    Ok(Json(InstanceList { instances, total, next }))
+}
+
+/// Instances on one page at most.
+const PAGE_MAX: usize = 1000;
+
+/// The parameters of a list, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "its fields are only described")]
+struct Filter {
+    /// Only instances of this process
+    process: Option<ProcessName>,
+    /// Only those in this state
+    #[param(inline)]
+    state: Option<Doing>,
+    /// Only those with this text in their name or URL
+    #[param(min_length = 1, max_length = 100)]
+    text: Option<String>,
+    /// Instances at most (1000)
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Only those after this one: the `next` of the page before
+    cursor: Option<InstanceName>,
+}
+
+struct Page(usize);
+
+impl FromStr for Page {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(limit @ 1..=PAGE_MAX) => Ok(Self(limit)),
+            _ => Err(format!("must be a number from 1 to {PAGE_MAX}")),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl FromStr for Text {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.chars().count() {
+            1..=100 => Ok(Self(text.to_owned())),
+            _ => Err("must have 1 to 100 characters"),
+        }
+    }
 }
 
 /// Register instances, and start them
@@ -58,9 +123,10 @@ async fn list<M: Management>(
 /// Explicit ids are registered all or none. Without ids it means `1..=instances` of the config, and those
 /// that exist are kept. An instance whose start failed stays registered.
 #[utoipa::path(post, path = "/instances", tag = "instances", security(("token" = ["operator"])),
+    params(Waiting),
     request_body = SpawnRequest,
     responses((status = 201, description = "Every instance that was meant", body = InstanceList)),
-    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "start_failed", "timed_out"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "start_failed", "timed_out", "not_reached"]))))]
 async fn spawn<M: Management>(
     State(m): Manager<M>,
     caller: Caller,
@@ -69,10 +135,17 @@ async fn spawn<M: Management>(
     let process: Option<ProcessName> = input.required("process");
     let ids = input.list("ids");
     let start = input.switch("start", true);
+    let wait = Wait::of(&mut input);
     let request = input.finish(process.map(|process| Spawn { process, ids, start }))?;
     may_spawn(&caller, &request)?;
-    let Json(instances) = detached(async move { m.spawn(request).await }).await?;
-    Ok((StatusCode::CREATED, Json(InstanceList { instances })))
+    let spawner = m.clone();
+    let Json(spawned) = detached(async move { spawner.spawn(request).await }).await?;
+    let total = spawned.len() as u64;
+    let mut instances = Vec::with_capacity(spawned.len());
+    for view in spawned {
+        instances.push(wait.until(m.clone(), view).await?.0);
+    }
+    Ok((StatusCode::CREATED, Json(InstanceList { instances, total, next: None })))
 }
 
 /// A restricted caller registers what they would see then, and learns nothing of other processes.
@@ -92,15 +165,19 @@ fn may_spawn(caller: &Caller, spawn: &Spawn) -> Result<(), Problem> {
 
 /// Show an instance
 #[utoipa::path(get, path = "/instances/{name}", tag = "instances", security(("token" = ["read"])),
-    params(("name" = InstanceName, Path)),
-    responses((status = 200, description = "As it is now", body = InstanceView)))]
+    params(("name" = InstanceName, Path), Waiting),
+    responses((status = 200, description = "As it is now, or when it is waited for", body = InstanceView)),
+    extensions(("x-problems" = json!(["not_reached"]))))]
 async fn show<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
-    input: Input,
+    mut input: Input,
 ) -> Answer<InstanceView> {
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.show(&name).await }).await
+    let looker = m.clone();
+    let Json(view) = detached(async move { looker.show(&name).await }).await?;
+    wait.until(m, view).await
 }
 
 /// Change limits of one instance

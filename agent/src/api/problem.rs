@@ -12,6 +12,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use tenement_wire::dto::{InstanceView, Wanted};
 use tenement_wire::secrets::TOO_LONG;
 use tenement_wire::{ApiError, FieldError, InstanceName, NameError, ProcessName};
 
@@ -107,6 +108,63 @@ impl Problem {
         let detail = format!("there are more than {count} headers, or {bytes} bytes of them");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         Self::new(status, "headers_too_large", detail, "send fewer and shorter headers")
+    }
+
+    /// An idempotency key that is none.
+    pub fn bad_key(max: usize) -> Self {
+        let message = format!("must be 1 to {max} visible ASCII characters");
+        Self::invalid(vec![FieldError { field: "Idempotency-Key".into(), message }])
+    }
+
+    /// An idempotency key that stands for another request.
+    pub fn key_reused() -> Self {
+        let detail = "this Idempotency-Key was used for another request";
+        let hint = "make a new key, such as a UUID, for each change";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail, hint)
+    }
+
+    /// A change that was made, and whose answer is not kept.
+    pub fn already_answered() -> Self {
+        let detail = "this was done under the same Idempotency-Key, and its answer is shown once";
+        let hint =
+            "undo what was made if its answer did not arrive, and make another with a new key";
+        Self::new(StatusCode::CONFLICT, "already_answered", detail, hint)
+    }
+
+    /// An instance did not get where it was waited for.
+    pub fn not_reached(
+        view: &InstanceView,
+        wanted: Wanted,
+        after: Duration,
+        hopeless: bool,
+    ) -> Self {
+        let (name, state, wanted) = (&view.name, view.state.as_str(), wanted.as_str());
+        let health = view.health.map_or("", |health| health.as_str());
+        let now = [state, health].join(" ");
+        let mut detail = format!("{name} is {}, not {wanted}", now.trim_end());
+        if hopeless {
+            detail.push_str(
+                view.failure.as_deref().map_or(String::new(), |f| format!(": {f}")).as_str(),
+            );
+        } else {
+            detail.push_str(&format!(" after {} s", after.as_secs()));
+        }
+        let hint = format!("see why: ten why {name}");
+        Self::new(StatusCode::CONFLICT, "not_reached", detail, &hint)
+    }
+
+    /// The agent can't do its work. The reason stays in the log.
+    pub fn not_ready(why: Self) -> Self {
+        let hint = "find out what is wrong: ten doctor";
+        let mut problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the agent is not ready", hint);
+        problem.cause = why.cause.or(Some(why.api.detail));
+        problem
+    }
+
+    /// A task of ours broke off.
+    pub fn internal(error: &tokio::task::JoinError) -> Self {
+        ManageError::Internal(error.to_string().into()).into()
     }
 
     /// The body did not arrive.

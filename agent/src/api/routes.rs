@@ -13,17 +13,19 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::{Extension, Json, Router, middleware};
 use http::{Method, Uri};
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ProcessName};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::audit::{audit, refusals};
 use super::bounds::bounds;
 use super::document::{self, Document, Head};
+use super::etag::tag;
 use super::guard::{Guard, Rules, authorize};
+use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
-use super::{alerts, events, host, instances, logs, secrets, tokens, verbs};
+use super::{alerts, events, health, host, instances, logs, metrics, secrets, tokens, verbs};
 use crate::flows::alerts::Alerts;
 use crate::flows::events::Events;
 use crate::flows::logbook::{Logs, NoLogs};
@@ -93,15 +95,17 @@ impl Services {
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
     let Services { logs, events, alerts, tokens } = services;
-    let desk = logs::Desk::new(logs);
+    let desk = logs::Desk::new(logs.clone());
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone()));
-        routes::<M>().merge(more).merge(tokens::routes(tokens.clone()))
+        routes::<M>(logs.clone()).merge(more).merge(tokens::routes(tokens.clone()))
     };
-    let (router, collected) =
-        OpenApiRouter::with_openapi(Head::openapi()).nest("/api/v1", routes()).split_for_parts();
+    let (router, collected) = OpenApiRouter::with_openapi(Head::openapi())
+        .nest("/api/v1", routes())
+        .merge(health::at_the_root())
+        .split_for_parts();
     let document = Document::complete(&collected);
     let rules = Rules::of(&document.value);
     let guard = Arc::new(Guard { rules, tokens: tokens.clone() });
@@ -112,6 +116,8 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
             Problem::method_not_allowed(&method)
         })
         .fallback(|uri: Uri| async move { Problem::no_route(uri.path()) })
+        .layer(middleware::from_fn(tag))
+        .layer(middleware::from_fn_with_state(Answers::new(document.clone()), once))
         .layer(middleware::from_fn(move |request, next| audit(trail.clone(), request, next)))
         .layer(middleware::from_fn_with_state(guard, authorize))
         .layer(Extension(document))
@@ -121,12 +127,14 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         .with_state(management)
 }
 
-fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
+fn routes<M: Management>(logs: Arc<dyn Logs>) -> OpenApiRouter<Arc<M>> {
     OpenApiRouter::new()
         .merge(instances::routes())
         .merge(verbs::routes())
         .merge(secrets::routes())
         .merge(host::routes())
+        .merge(health::routes())
+        .merge(metrics::routes(logs))
         .routes(document::routes())
 }
 
@@ -134,6 +142,20 @@ fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 pub(super) struct Name(pub(super) InstanceName);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
+        text.parse().map(Self).map_err(|error| Problem::invalid_name(&error))
+    }
+}
+
+/// The process in the path.
+pub(super) struct ProcessInPath(pub(super) ProcessName);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProcessInPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use tenement_wire::{InstanceName, SECRET_MAX, SecretList, SecretName};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::input::{Input, read};
@@ -18,6 +19,12 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
         .routes(collect!(M => secrets))
         .routes(collect!(M => set_secret, remove_secret))
 }
+
+/// The value of a secret, for the document.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary, max_length = 524288)]
+#[expect(dead_code, reason = "it is only described")]
+struct AnyBytes(Vec<u8>);
 
 /// The instance and the secret in the path.
 pub(super) struct Names(InstanceName, SecretName);
@@ -55,7 +62,7 @@ async fn secrets<M: Management>(
 #[utoipa::path(put, path = "/instances/{name}/secrets/{secret}", tag = "secrets",
     security(("token" = ["admin"])),
     params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = inline(AnyBytes), content_type = "application/octet-stream"),
     responses((status = 200, description = "All of the instance's", body = SecretList)),
     extensions(("x-problems" = json!(["busy"]))))]
 async fn set_secret<M: Management>(

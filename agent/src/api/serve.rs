@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::access::Caller;
+use super::bounds::HEADERS_MAX;
 use super::peer::{Access, Peer};
 use super::problem::Problem;
 use super::trace::RequestId;
@@ -99,7 +100,8 @@ async fn connection(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(64)
+        // More than `bounds` allows, so that it can say so.
+        .max_headers(2 * HEADERS_MAX)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
+use axum::{Extension, Json};
 use http::StatusCode;
 use tenement_wire::tokens::{
     CreateToken, LIFE_MAX_S, LIFE_MIN_S, NewToken, TokenList, TokenRevoked, TokenView,
@@ -14,6 +14,7 @@ use tenement_wire::{Scope, TokenId};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
+use super::idempotency::ShownOnce;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
@@ -89,7 +90,7 @@ async fn create_token(
     State(tokens): State<Arc<Tokens>>,
     caller: Caller,
     mut input: Input,
-) -> Result<(StatusCode, Json<NewToken>), Problem> {
+) -> Result<(StatusCode, Extension<ShownOnce>, Json<NewToken>), Problem> {
     let scope: Option<Scope> = input.required("scope");
     let name = input.optional("name");
     let process = input.optional("process");
@@ -106,7 +107,7 @@ async fn create_token(
         whole(
             async move { tokens.create(wish, caller.to_string(), limit(&caller).as_deref()).await },
         );
-    Ok((StatusCode::CREATED, Json(once(made.await?))))
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(once(made.await?))))
 }
 
 /// Show a token
@@ -154,8 +155,8 @@ async fn rotate_token(
     caller: Caller,
     Id(id): Id,
     input: Input,
-) -> Result<Json<NewToken>, Problem> {
+) -> Result<(Extension<ShownOnce>, Json<NewToken>), Problem> {
     input.finish(Some(()))?;
     let new = whole(async move { tokens.rotate(&id, limit(&caller).as_deref()).await }).await?;
-    Ok(Json(once(new)))
+    Ok((Extension(ShownOnce), Json(once(new))))
 }

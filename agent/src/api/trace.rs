@@ -42,7 +42,7 @@ pub async fn trace(mut request: Request, next: Next) -> Response {
         response = merge(response, problem.render(&id.0));
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);
     }

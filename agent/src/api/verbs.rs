@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use tenement_wire::InstanceName;
 use tenement_wire::dto::InstanceView;
@@ -9,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::input::Input;
 use super::routes::{Answer, Manager, Name, collect, detached};
+use super::wait::{Wait, Waiting};
 use crate::flows::Management;
 
 /// The routes, below `/api/v1` and `/api`.
@@ -24,23 +26,26 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 
 /// Make an instance run
 #[utoipa::path(post, path = "/instances/{name}/wake", tag = "instances", security(("token" = ["operator"])),
-    params(("name" = InstanceName, Path)),
+    params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
 async fn wake<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
-    input: Input,
+    mut input: Input,
 ) -> Answer<InstanceView> {
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.wake(&name).await }).await
+    let doer = m.clone();
+    let Json(view) = detached(async move { doer.wake(&name).await }).await?;
+    wait.until(m, view).await
 }
 
 /// Make an instance run: another name of wake
 #[utoipa::path(post, path = "/instances/{name}/start", tag = "instances", security(("token" = ["operator"])),
-    params(("name" = InstanceName, Path)),
+    params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
 async fn start<M: Management>(m: Manager<M>, name: Name, input: Input) -> Answer<InstanceView> {
     wake(m, name, input).await
 }
@@ -51,62 +56,75 @@ async fn start<M: Management>(m: Manager<M>, name: Name, input: Input) -> Answer
 #[utoipa::path(post, path = "/instances/{name}/sleep", tag = "instances", security(("token" = ["operator"])),
     params(
         ("name" = InstanceName, Path),
+        Waiting,
         ("force" = Option<bool>, Query, description = "Cut off what is open"),
     ),
     responses((status = 200, description = "It sleeps", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "in_use", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "in_use", "timed_out", "not_reached"]))))]
 async fn sleep<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
     mut input: Input,
 ) -> Answer<InstanceView> {
     let force = input.flag("force");
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.sleep(&name, force).await }).await
+    let doer = m.clone();
+    let Json(view) = detached(async move { doer.sleep(&name, force).await }).await?;
+    wait.until(m, view).await
 }
 
 /// Stop an instance whatever is open
 ///
 /// It stays registered, and a request wakes it again.
 #[utoipa::path(post, path = "/instances/{name}/stop", tag = "instances", security(("token" = ["operator"])),
-    params(("name" = InstanceName, Path)),
+    params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It is stopped", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "timed_out", "not_reached"]))))]
 async fn stop<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
-    input: Input,
+    mut input: Input,
 ) -> Answer<InstanceView> {
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.stop(&name).await }).await
+    let doer = m.clone();
+    let Json(view) = detached(async move { doer.stop(&name).await }).await?;
+    wait.until(m, view).await
 }
 
 /// Stop an instance, make its units anew from the config and start it
 #[utoipa::path(post, path = "/instances/{name}/restart", tag = "instances", security(("token" = ["operator"])),
-    params(("name" = InstanceName, Path)),
+    params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
 async fn restart<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
-    input: Input,
+    mut input: Input,
 ) -> Answer<InstanceView> {
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.restart(&name).await }).await
+    let doer = m.clone();
+    let Json(view) = detached(async move { doer.restart(&name).await }).await?;
+    wait.until(m, view).await
 }
 
 /// Give an instance that has failed for good a new chance
 ///
 /// Its next request starts it.
 #[utoipa::path(post, path = "/instances/{name}/reset", tag = "instances", security(("token" = ["operator"])),
-    params(("name" = InstanceName, Path)),
+    params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "As it is now", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "timed_out", "not_reached"]))))]
 async fn reset<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
-    input: Input,
+    mut input: Input,
 ) -> Answer<InstanceView> {
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    detached(async move { m.reset(&name).await }).await
+    let doer = m.clone();
+    let Json(view) = detached(async move { doer.reset(&name).await }).await?;
+    wait.until(m, view).await
 }

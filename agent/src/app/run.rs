@@ -266,8 +266,10 @@ fn manager(
     systemd: Option<u32>,
 ) -> Manager<Edge> {
     let dir = places.config_dir.clone();
+    let counting = proxy.clone();
     Manager {
         agent,
+        traffic: Box::new(move || counting.counters.sum()),
         read_config: Box::new(move || files::read(&dir)),
         data_home: places.data_home.clone(),
         path_problems: Box::new(files::path_problems),

@@ -215,6 +215,10 @@ impl Host for Edge {
         Ok(Details { service: Some(status.service), usage: status.usage, result })
     }
 
+    async fn answers(&self) -> bool {
+        self.systemd.version().await.is_ok()
+    }
+
     async fn list(&self) -> Result<Listed, HostError> {
         let patterns = ["ten-*@*.service", "ten-*@*.socket"];
         let rows = self.systemd.list(&patterns).await.map_err(from_systemd)?;

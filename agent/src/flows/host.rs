@@ -170,6 +170,10 @@ pub trait Host: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<Details, HostError>> + Send;
+    /// Whether systemd answers.
+    fn answers(&self) -> impl Future<Output = bool> + Send {
+        async { true }
+    }
     /// Every pair of ours that is loaded. What can't be learnt of one is that one's error.
     fn list(&self) -> impl Future<Output = Result<Listed, HostError>> + Send;
 }

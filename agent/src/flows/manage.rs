@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
-    Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, MetricsSummary,
+    Removed, Traffic, Version, Why,
 };
 use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
@@ -40,6 +40,8 @@ pub struct Manager<H> {
     pub path_problems: Box<FindProblems>,
     /// Called with each config that comes into force.
     pub on_config: Box<dyn Fn(&config::Config) + Send + Sync>,
+    /// What came through the proxy.
+    pub traffic: Box<dyn Fn() -> Traffic + Send + Sync>,
     /// Version of systemd.
     pub systemd: Option<u32>,
     /// `system` or `user`.
@@ -300,6 +302,14 @@ impl<H: Host> Management for Manager<H> {
 
     async fn state(&self) -> Result<StateDatabase, ManageError> {
         Ok(self.agent.store.report().await?)
+    }
+
+    async fn metrics(&self) -> Result<MetricsSummary, ManageError> {
+        self.count().await
+    }
+
+    async fn ready(&self) -> Result<(), ManageError> {
+        self.check_ready().await
     }
 
     async fn version(&self) -> Result<Version, ManageError> {

@@ -13,8 +13,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, Removed, Version,
-    Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, MetricsSummary,
+    Removed, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretView};
@@ -237,6 +237,15 @@ pub trait Management: Send + Sync + 'static {
 
     /// How the state database is.
     fn state(&self) -> impl Future<Output = Result<StateDatabase, ManageError>> + Send;
+
+    /// What this agent counts. Of the logs it knows nothing.
+    fn metrics(&self) -> impl Future<Output = Result<MetricsSummary, ManageError>> + Send;
+
+    /// Whether it can do its work: the state database can be written and systemd answers.
+    ///
+    /// # Errors
+    /// [`ManageError::Unavailable`] names what does not answer.
+    fn ready(&self) -> impl Future<Output = Result<(), ManageError>> + Send;
 
     /// Versions of the agent and of systemd.
     fn version(&self) -> impl Future<Output = Result<Version, ManageError>> + Send;

@@ -9,6 +9,7 @@ pub mod checks;
 mod checkup;
 mod clock;
 mod cool;
+mod count;
 pub mod descent;
 pub mod disk;
 pub mod edge;

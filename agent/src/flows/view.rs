@@ -42,6 +42,13 @@ impl<H: Host> Agent<H> {
         stream::iter(views).buffered(AT_ONCE).collect().await
     }
 
+    /// All of them, as far as the agent knows without asking systemd.
+    pub(super) fn views_at_hand(&self) -> impl Iterator<Item = InstanceView> {
+        let few = self.few();
+        let nothing = Details::default();
+        self.all().into_iter().map(move |instance| self.view_among(&few, &instance, &nothing))
+    }
+
     /// One instance, with what systemd says of its process.
     pub(super) async fn view(&self, instance: &Arc<Instance>) -> InstanceView {
         let details = self.details(instance).await;
@@ -224,6 +231,13 @@ fn process_view(definition: &Definition) -> ProcessView {
         idle_timeout_s: idle_timeout_s(definition),
         instances: definition.instances,
         spawn_on_request: definition.spawn_on_request,
+        health: definition.health.clone(),
+        env: definition.env.keys().cloned().collect(),
+        startup_timeout_s: definition.startup_timeout.as_secs(),
+        stop_timeout_s: definition.stop_timeout.as_secs(),
+        limits: definition.limits.clone(),
+        max: definition.max.clone(),
+        total: definition.total.clone(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tenement_wire::dto::Traffic;
 
 use super::admission::{Admission, Admitted};
 use super::forwarded::PeerHeaders;
@@ -45,6 +46,21 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// All of them, as the API tells them.
+    #[must_use]
+    pub fn sum(&self) -> Traffic {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            connections: of(&self.connections),
+            connections_refused: of(&self.connections_refused),
+            requests: of(&self.requests),
+            requests_refused: of(&self.requests_refused),
+            failures: of(&self.failures),
+            retries: of(&self.retries),
+            upgrades: of(&self.upgrades),
+        }
+    }
+
     pub(super) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }

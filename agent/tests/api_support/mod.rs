@@ -209,6 +209,15 @@ impl Management for Fake {
         })
     }
 
+    async fn metrics(&self) -> Result<tenement_wire::dto::MetricsSummary> {
+        self.note("metrics".into())?;
+        Ok(tenement_wire::dto::MetricsSummary { instances: 2, ..Default::default() })
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.note("ready".into())
+    }
+
     async fn version(&self) -> Result<Version> {
         self.note("version".into())?;
         Ok(Version { version: "0".into(), systemd: Some(252), mode: "system".into() })

@@ -60,6 +60,7 @@ impl World {
             }),
             path_problems: Box::new(|_| Vec::new()),
             on_config: Box::new(|_| {}),
+            traffic: Box::new(Default::default),
             data_home: None,
             systemd: Some(257),
             mode: "system",

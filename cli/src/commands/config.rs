@@ -8,9 +8,8 @@ use tenement_wire::dto::{ConfigProblem, ConfigView};
 use crate::args::Global;
 use crate::client::Agent;
 use crate::error::{CliError, Kind, Result};
-use crate::human;
 use crate::output::{BOLD, Output, WARN, clean};
-use crate::table::{Listing, pairs};
+use crate::table::pairs;
 
 /// Prints the effective config.
 pub fn show(agent: &Agent, out: Output) -> Result<()> {
@@ -29,22 +28,7 @@ pub fn show(agent: &Agent, out: Output) -> Result<()> {
         ("files", view.files.join(", ")),
     ]);
     text.push('\n');
-    let mut listing =
-        Listing::new(&["PROCESS", "LISTEN", "SLEEPS AFTER", "INSTANCES", "ON REQUEST", "COMMAND"]);
-    for process in &view.processes {
-        listing.row(
-            clap::builder::styling::Style::new(),
-            &[
-                process.name.clone(),
-                process.listen.clone(),
-                human::setting(process.idle_timeout_s),
-                process.instances.to_string(),
-                if process.spawn_on_request { "yes" } else { "no" }.to_owned(),
-                process.command.join(" "),
-            ],
-        );
-    }
-    text.push_str(&listing.render());
+    text.push_str(&super::processes::table(&view.processes));
     out.data(&text)?;
     warn_rejected(out, &view.rejected);
     Ok(())

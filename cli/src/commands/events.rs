@@ -1,15 +1,12 @@
 //! `ten events`: who did what, and what happened by itself.
 
-use std::fmt::Write as _;
-
 use clap::builder::styling::Style;
 use jiff::tz::TimeZone;
 use tenement_wire::events::{Event, EventKind, EventPage, EventsMissed};
 
 use super::follow;
-use super::logs::ask::encoded;
 use crate::args::Events;
-use crate::client::Agent;
+use crate::client::{Agent, path_with};
 use crate::error::{CliError, Result};
 use crate::human;
 use crate::output::{BAD, BOLD, DIM, Output, WARN, clean};
@@ -85,14 +82,10 @@ fn asked(args: &Events) -> Vec<(&'static str, String)> {
     asked
 }
 
-fn path(route: &str, asked: &[(&str, String)], limit: Option<u32>) -> String {
-    let mut path = route.to_owned();
-    let limit = limit.map(|limit| ("limit", limit.to_string()));
-    for (at, (field, value)) in asked.iter().chain(&limit).enumerate() {
-        path.push(if at == 0 { '?' } else { '&' });
-        let _ = write!(path, "{field}={}", encoded(value));
-    }
-    path
+fn path(route: &str, asked: &[(&'static str, String)], limit: Option<u32>) -> String {
+    let mut given = asked.to_vec();
+    given.extend(limit.map(|limit| ("limit", limit.to_string())));
+    path_with(route, &given)
 }
 
 /// One line: when, what kind, who from where, what.

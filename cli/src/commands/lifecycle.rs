@@ -6,11 +6,16 @@ use serde_json::json;
 use tenement_wire::InstanceName;
 use tenement_wire::dto::{InstanceList, InstanceView, Removed};
 
-use crate::args::Rm;
+use crate::args::{Rm, Verb};
 use crate::client::Agent;
 use crate::error::{CliError, Result};
 use crate::output::{BOLD, Output, clean};
 use crate::table;
+
+/// A verb that takes no more than what to wait for.
+pub fn verb(agent: &Agent, out: Output, args: &Verb, verb: &str) -> Result<()> {
+    each(agent, out, &args.many.names, &args.wait.onto(verb))
+}
 
 /// Does `verb` to each. One that fails does not keep the others from their turn; the exit code is
 /// that of the first failure.
@@ -18,7 +23,8 @@ pub fn each(agent: &Agent, out: Output, names: &[InstanceName], verb: &str) -> R
     let post =
         |name: &InstanceName| agent.post::<InstanceView>(&format!("/instances/{name}/{verb}"));
     let (instances, failed) = all(out, names, post);
-    report(out, &InstanceList { instances })?;
+    let total = instances.len() as u64;
+    report(out, &InstanceList { instances, total, next: None })?;
     failed.map_or(Ok(()), Err)
 }
 

@@ -11,6 +11,8 @@ mod history;
 mod init;
 mod lifecycle;
 mod logs;
+mod metrics;
+mod processes;
 mod ps;
 mod secret;
 mod security;
@@ -36,18 +38,20 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Show(args) if args.security => {
             security::run(endpoint(global)?.mode, out, &args.name)
         }
-        Command::Show(args) => ps::show(&agent(global)?, out, &args.name),
+        Command::Show(args) => ps::show(&agent(global)?, out, &args),
         Command::History(args) => history::run(&agent(global)?, out, &args),
         Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
         Command::Secret(args) => secret::run(&agent(global)?, out, &args),
-        Command::Wake(args) => lifecycle::each(&agent(global)?, out, &args.names, "wake"),
-        Command::Stop(args) => lifecycle::each(&agent(global)?, out, &args.names, "stop"),
-        Command::Restart(args) => lifecycle::each(&agent(global)?, out, &args.names, "restart"),
-        Command::Reset(args) => lifecycle::each(&agent(global)?, out, &args.names, "reset"),
+        Command::Wake(args) => lifecycle::verb(&agent(global)?, out, &args, "wake"),
+        Command::Stop(args) => lifecycle::verb(&agent(global)?, out, &args, "stop"),
+        Command::Restart(args) => lifecycle::verb(&agent(global)?, out, &args, "restart"),
+        Command::Reset(args) => lifecycle::verb(&agent(global)?, out, &args, "reset"),
+        Command::Processes(args) => processes::run(&agent(global)?, out, &args),
+        Command::Metrics => metrics::run(&agent(global)?, out),
         Command::Sleep(args) => {
             let verb = if args.force { "sleep?force=true" } else { "sleep" };
-            lifecycle::each(&agent(global)?, out, &args.many.names, verb)
+            lifecycle::each(&agent(global)?, out, &args.many.names, &args.wait.onto(verb))
         }
         Command::Rm(args) => lifecycle::remove(&agent(global)?, out, &args),
         Command::Logs(args) => logs::run(&agent(global)?, out, &args),

@@ -6,8 +6,8 @@ use tenement_wire::dto::{InstanceList, InstanceView, State, Why};
 use tenement_wire::status::{ServiceView, Usage};
 use tenement_wire::{InstanceName, Limit};
 
-use crate::args::Ps;
-use crate::client::Agent;
+use crate::args::{Ps, Show};
+use crate::client::{Agent, path_with};
 use crate::endpoint::Mode;
 use crate::error::{CliError, Result};
 use crate::human;
@@ -19,16 +19,12 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// Lists instances, once or again and again.
 pub fn run(agent: &Agent, out: Output, args: &Ps) -> Result<()> {
-    let path = match &args.process {
-        Some(process) => format!("/instances?process={process}"),
-        None => "/instances".to_owned(),
-    };
     if !args.watch {
-        return print(out, &agent.get(&path)?, args.wide);
+        return print(out, &all(agent, args)?, args.wide);
     }
     let mut last = None;
     loop {
-        let list: InstanceList = agent.get(&path)?;
+        let list = all(agent, args)?;
         if out.json {
             // One line for each change, for a script that reads along.
             if last.as_ref().map(without_usage) != Some(without_usage(&list)) {
@@ -44,6 +40,34 @@ pub fn run(agent: &Agent, out: Output, args: &Ps) -> Result<()> {
         last = Some(list);
         std::thread::sleep(WATCH);
     }
+}
+
+/// Every page of the list.
+fn all(agent: &Agent, args: &Ps) -> Result<InstanceList> {
+    let mut list = InstanceList { instances: Vec::new(), total: 0, next: None };
+    loop {
+        let page: InstanceList = agent.get(&path(args, list.next.as_ref()))?;
+        list.instances.extend(page.instances);
+        // A page that says to ask for itself again would be asked for without end.
+        if page.next.is_none() || page.next == list.next {
+            list.total = list.instances.len() as u64;
+            list.next = None;
+            return Ok(list);
+        }
+        list.next = page.next;
+    }
+}
+
+fn path(args: &Ps, cursor: Option<&InstanceName>) -> String {
+    let process = args.process.as_ref().or(args.of.as_ref());
+    let given = [
+        ("process", process.map(ToString::to_string)),
+        ("state", args.state.map(|state| state.as_str().to_owned())),
+        ("text", args.text.clone()),
+        ("cursor", cursor.map(ToString::to_string)),
+    ];
+    let given: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    path_with("/instances", &given)
 }
 
 /// What it uses changes all the time and is no event.
@@ -72,8 +96,9 @@ fn print(out: Output, list: &InstanceList, wide: bool) -> Result<()> {
 }
 
 /// Everything about one instance.
-pub fn show(agent: &Agent, out: Output, name: &InstanceName) -> Result<()> {
-    let view: InstanceView = agent.get(&format!("/instances/{name}"))?;
+pub fn show(agent: &Agent, out: Output, args: &Show) -> Result<()> {
+    let name = &args.name;
+    let view: InstanceView = agent.get(&args.wait.onto(&format!("/instances/{name}")))?;
     if out.json {
         return out.json(&view);
     }

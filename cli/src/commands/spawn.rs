@@ -11,10 +11,13 @@ use crate::output::Output;
 
 /// One request for each process, in the order of the command line.
 pub fn run(agent: &Agent, out: Output, args: &Spawn) -> Result<()> {
-    let mut list = InstanceList { instances: Vec::new() };
+    let mut list = InstanceList { instances: Vec::new(), total: 0, next: None };
     for request in requests(args)? {
-        match agent.post_json::<InstanceList>("/instances", &request) {
-            Ok(spawned) => list.instances.extend(spawned.instances),
+        match agent.post_json::<InstanceList>(&args.wait.onto("/instances"), &request) {
+            Ok(spawned) => {
+                list.total += spawned.instances.len() as u64;
+                list.instances.extend(spawned.instances);
+            }
             Err(error) => {
                 // What the earlier requests did is done, so it is shown before the error.
                 lifecycle::report(out, &list)?;
@@ -67,6 +70,7 @@ mod tests {
             targets: targets.iter().map(|t| t.parse().unwrap()).collect(),
             ids: ids.iter().map(|i| i.parse().unwrap()).collect(),
             no_start: false,
+            wait: crate::args::Wait { wait: None, wait_timeout: 30 },
         })
     }
 

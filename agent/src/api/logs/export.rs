@@ -79,7 +79,7 @@ pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
 
 /// Everything that matches, from old to new
 #[utoipa::path(get, path = "/logs/export", tag = "logs", security(("token" = ["read"])),
-    params(Wanted, ("format" = Option<Form>, Query, description = "Form of the lines (json)")),
+    params(Wanted, ("format" = inline(Option<Form>), Query, description = "Form of the lines (json)")),
     responses((status = 200, description = "A body of any length; one that breaks off is not whole", content(
         (String = "application/x-ndjson"), (String = "text/plain"), (String = "application/vnd.fdo.journal")))),
     extensions(("x-problems" = json!(["logs_off", "too_many"]))))]

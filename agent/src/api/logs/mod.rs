@@ -70,8 +70,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> OpenApiRou
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Lines at most (100)"),
         ("before" = Option<i64>, Query, minimum = 0, description = "Only lines before this `seq`"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only lines after this `seq`"),
-        ("order" = Option<Order>, Query, description = "Which lines come first (newest)"),
-        ("format" = Option<Format>, Query, description = "Form of the answer, if not by the Accept header"),
+        ("order" = inline(Option<Order>), Query, description = "Which lines come first (newest)"),
+        ("format" = inline(Option<Format>), Query, description = "Form of the answer, if not by the Accept header"),
     ),
     responses((status = 200, description = "One page; `ndjson` and `text` have the rest in the headers \
         `Logs-Next` and `Logs-Stopped`", content(

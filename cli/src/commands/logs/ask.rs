@@ -1,7 +1,5 @@
 //! What `ten logs` asks the agent.
 
-use std::fmt::Write as _;
-
 use jiff::tz::TimeZone;
 
 use crate::args::Which;
@@ -28,25 +26,7 @@ pub fn path(route: &str, which: &Which, more: &[(&str, String)]) -> String {
         given.extend(TimeZone::system().iana_name().map(|zone| ("zone", zone.to_owned())));
     }
     given.extend(more.iter().cloned());
-    let mut path = route.to_owned();
-    for (at, (field, value)) in given.iter().enumerate() {
-        path.push(if at == 0 { '?' } else { '&' });
-        let _ = write!(path, "{field}={}", encoded(value));
-    }
-    path
-}
-
-/// Percent-encoded, but for what no URL gives a meaning (RFC 3986, section 2.3) and `:`.
-pub(in crate::commands) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' | b':' => out.push(char::from(byte)),
-            byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            byte => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-    out
+    crate::client::path_with(route, &given)
 }
 
 #[cfg(test)]

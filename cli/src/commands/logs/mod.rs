@@ -1,6 +1,6 @@
 //! `ten logs`: from the agent's index; from the journal itself when there is no agent.
 
-pub(super) mod ask;
+mod ask;
 mod export;
 mod follow;
 mod journal;

@@ -1,0 +1,54 @@
+//! `ten metrics`: what the agent counts.
+
+use std::collections::BTreeMap;
+
+use tenement_wire::dto::MetricsSummary;
+
+use crate::client::Agent;
+use crate::error::Result;
+use crate::human;
+use crate::output::{Output, clean};
+use crate::table::{dash, pairs};
+
+/// Prints the counts since the agent was started.
+pub fn run(agent: &Agent, out: Output) -> Result<()> {
+    let all: MetricsSummary = agent.get("/metrics/summary")?;
+    if out.json {
+        return out.json(&all);
+    }
+    if out.quiet {
+        return Ok(());
+    }
+    let traffic = &all.traffic;
+    out.data(&pairs(&[
+        ("instances", format!("{}{}", all.instances, words(&all.states))),
+        ("tiers", words(&all.tiers).trim_start_matches(": ").to_owned()),
+        ("processes", all.processes.to_string()),
+        ("wakes", all.wakes.to_string()),
+        ("open now", all.in_flight.to_string()),
+        (
+            "connections",
+            format!("{}, {} refused", traffic.connections, traffic.connections_refused),
+        ),
+        ("requests", format!("{}, {} refused", traffic.requests, traffic.requests_refused)),
+        ("failures", format!("{}, {} retries", traffic.failures, traffic.retries)),
+        ("upgrades", traffic.upgrades.to_string()),
+        ("logs", logs(&all)),
+        (
+            "state database",
+            all.store_trouble.as_deref().map_or("ok".to_owned(), |t| clean(t).to_string()),
+        ),
+    ]))
+}
+
+fn words(counts: &BTreeMap<String, u64>) -> String {
+    let list: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
+    if list.is_empty() { String::new() } else { format!(": {}", list.join(", ")) }
+}
+
+fn logs(all: &MetricsSummary) -> String {
+    match (all.logs_bytes, all.logs_lines) {
+        (Some(bytes), Some(lines)) => format!("{lines} lines, {}", human::bytes(bytes)),
+        _ => dash(),
+    }
+}

@@ -1,0 +1,59 @@
+//! What the management API says of the agent itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Answer of `GET /api/v1/metrics/summary`. Counts are of this agent, since it was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MetricsSummary {
+    /// Instances that are registered.
+    pub instances: u64,
+    /// How many are in each state.
+    pub states: BTreeMap<String, u64>,
+    /// How many are in each tier.
+    pub tiers: BTreeMap<String, u64>,
+    /// Requests and streams open now.
+    pub in_flight: u64,
+    /// How often it woke an instance.
+    pub wakes: u64,
+    /// Processes of the config.
+    pub processes: u64,
+    /// What came through the proxy.
+    pub traffic: Traffic,
+    /// Why the state database can't be written or copied now; `null` while it can.
+    pub store_trouble: Option<String>,
+    /// Bytes of the index of logs; `null` without one.
+    pub logs_bytes: Option<u64>,
+    /// Lines in it.
+    pub logs_lines: Option<u64>,
+}
+
+/// What came through the proxy since the agent was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Traffic {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections turned away by a limit.
+    pub connections_refused: u64,
+    /// Requests that reached a route decision.
+    pub requests: u64,
+    /// Requests refused for their framing.
+    pub requests_refused: u64,
+    /// Requests answered with 502, 503 or 504 by the proxy itself.
+    pub failures: u64,
+    /// Exchanges that were tried again on a fresh connection.
+    pub retries: u64,
+    /// Connections switched to another protocol.
+    pub upgrades: u64,
+}
+
+/// Answer of `GET /api/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
