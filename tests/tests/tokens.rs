@@ -102,14 +102,14 @@ fn a_revoked_token_is_refused_at_once_and_its_open_stream_breaks_off() {
         0 => Ok(()),
         code => Err(code),
     };
-    until(Duration::from_secs(20), "the stream is open", opened);
+    until("the stream is open", Duration::from_secs(20), opened);
     host.run("ten token revoke gone");
     assert_eq!(curl(host, &token, &format!("{API}/version")).0, 401);
     let ended = || match host.try_run("test -s /tmp/stream.rc").code {
         0 => Ok(()),
         code => Err(code),
     };
-    until(Duration::from_secs(20), "the stream has ended", ended);
+    until("the stream has ended", Duration::from_secs(20), ended);
     assert_ne!(host.run("cat /tmp/stream.rc").out.trim(), "0", "it broke off");
 }
 
