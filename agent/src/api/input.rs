@@ -159,7 +159,7 @@ impl Input {
     pub fn number(&mut self, field: &str, range: RangeInclusive<u64>) -> Option<u64> {
         match self.body.remove(field) {
             Some(Value::Null) | None => None,
-            Some(value) => match value.as_u64().filter(|number| range.contains(number)) {
+            Some(value) => match whole(&value).filter(|number| range.contains(number)) {
                 Some(number) => Some(number),
                 None => {
                     let (low, high) = (range.start(), range.end());

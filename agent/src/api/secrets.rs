@@ -22,7 +22,7 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 
 /// The value of a secret, for the document.
 #[derive(ToSchema)]
-#[schema(value_type = String, format = Binary, max_length = 524288)]
+#[schema(value_type = String, format = Binary, min_length = 1, max_length = 524288)]
 #[expect(dead_code, reason = "it is only described")]
 struct AnyBytes(Vec<u8>);
 
