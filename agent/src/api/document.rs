@@ -138,10 +138,9 @@ fn operations(document: &Value) -> BTreeSet<(String, String)> {
 /// A body that may be left out is not one that may be null.
 fn body(operation: &mut Map<String, Value>) {
     let Some(body) = operation.get_mut("requestBody") else { return };
-    let schema = &mut body["content"]["application/json"]["schema"];
-    let any = schema["oneOf"].as_array();
+    let any = body.pointer("/content/application~1json/schema/oneOf").and_then(Value::as_array);
     if let Some(one) = any.and_then(|any| any.iter().find(|one| one["type"] != "null")).cloned() {
-        *schema = one;
+        body["content"]["application/json"]["schema"] = one;
         body["required"] = json!(false);
     }
 }
