@@ -23,7 +23,7 @@ use super::input::read;
 use super::problem::Problem;
 use super::trace::RequestId;
 use crate::flows::ManageError;
-use crate::flows::events::{Events, Refused};
+use crate::flows::events::{Events, Refused, within};
 use words::Asked;
 
 /// Bodies that say what is changed are not looked at beyond this many bytes.
@@ -70,7 +70,8 @@ pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) 
     };
     // In a task of its own: a client that hangs up must not make a change that nobody knows of.
     let recorded = tokio::spawn(async move {
-        let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let served = within(Some(who.request_id.clone()), next.run(request));
+        let answer = AssertUnwindSafe(served).catch_unwind().await;
         let response = answer.unwrap_or_else(|_| internal("the handler panicked"));
         // An answer that is given again is of a change that is among the events already.
         let again = response.headers().contains_key(REPLAYED);

@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::trace::trace;
 use super::{alerts, events, health, host, instances, logs, metrics, secrets, tokens, verbs};
 use crate::flows::alerts::Alerts;
-use crate::flows::events::Events;
+use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
@@ -173,7 +173,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, ManageError>> + Send + 'static,
 {
-    match tokio::spawn(verb).await {
+    match tokio::spawn(within(request(), verb)).await {
         Ok(result) => Ok(Json(result?)),
         Err(error) => Err(ManageError::Internal(Box::new(error)).into()),
     }

@@ -33,6 +33,32 @@ const COMMIT: Duration = Duration::from_secs(2);
 /// How often counted refusals are looked at.
 const SWEEP: Duration = Duration::from_secs(5);
 
+tokio::task_local! {
+    /// Id of the request that is being served.
+    static REQUEST: String;
+}
+
+/// Id of the request that is being served, if one is.
+#[must_use]
+pub fn request() -> Option<String> {
+    REQUEST.try_with(Clone::clone).ok()
+}
+
+/// Does `work` for the request with this id: what it records says so. A task that it spawns must be told again.
+pub async fn within<F: Future>(id: Option<String>, work: F) -> F::Output {
+    match id {
+        Some(id) => REQUEST.scope(id, work).await,
+        None => work.await,
+    }
+}
+
+/// How far a long operation is.
+pub(super) fn of_operation(what: &str, name: &InstanceName, step: usize, of: usize) -> Event {
+    let message = format!("{what} {name} ({step} of {of})");
+    let event = Event::new(EventKind::Operation, message).about(name).by(Actor::agent());
+    event.with("step", step.to_string()).with("of", of.to_string())
+}
+
 /// Where events are recorded and read. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Events {
@@ -47,8 +73,9 @@ impl Events {
         Self { store, refusals: Arc::default() }
     }
 
-    /// Records an event. It never waits.
-    pub fn record(&self, event: Event) {
+    /// Records an event, as part of the request that is being served, if one is. It never waits.
+    pub fn record(&self, mut event: Event) {
+        event.request_id = event.request_id.or_else(request);
         self.store.record(event);
     }
 
@@ -120,9 +147,17 @@ impl Events {
     }
 }
 
-/// The event of a change of state.
-pub(super) fn of_state(name: &InstanceName, from: &str, to: &str, cause: Cause) -> Event {
-    let kind = if cause == Cause::Oom { EventKind::Oom } else { EventKind::State };
+/// The event of a change of state. `before` is the cause of the change before it: one end for lack of memory is
+/// several changes.
+pub(super) fn of_state(
+    name: &InstanceName,
+    from: &str,
+    to: &str,
+    cause: Cause,
+    before: Cause,
+) -> Event {
+    let fresh = cause == Cause::Oom && before != Cause::Oom;
+    let kind = if fresh { EventKind::Oom } else { EventKind::State };
     let message = format!("{name} is {to} ({})", cause.as_str());
     let event = Event::new(kind, message).about(name).by(Actor::agent());
     event.with("from", from).with("to", to).with("cause", cause.as_str())

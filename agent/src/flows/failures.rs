@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use tenement_wire::events::EventKind;
+
 use super::host::Active;
 use super::instance::{Failure, Instance, mono_ms};
 
@@ -16,6 +18,7 @@ impl Instance {
 
     /// Notes a failed start.
     pub fn fail(&self, reason: String) -> Failure {
+        self.happened(EventKind::WakeFailed, format!("{} did not start: {reason}", self.name));
         let mut slot = self.failure.lock().expect("no panic while held");
         let count = slot.as_ref().map_or(1, |f| f.count.saturating_add(1));
         let failure = Failure { reason, at: Instant::now(), count };

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tenement_wire::events::EventKind;
+
 use super::agent::Agent;
 use super::host::{Active, Host, Units};
 use super::instance::{Instance, now_ms};
@@ -48,6 +50,8 @@ impl<H: Host> Agent<H> {
             n => format!("{why}; before that {n} restarts within {:?}", rules.restart_window),
         };
         log::error!(TENEMENT_INSTANCE = instance.name.to_string(); "{} has failed and is not started any more until `ten reset {}`: {reason}", instance.name, instance.name);
+        let message = format!("{} has failed: {reason}", instance.name);
+        instance.happened(EventKind::Failed, message);
         let gave_up = GaveUp { reason, at_ms: now_ms() };
         instance.care.set_failed(gave_up.clone());
         instance.changed.notify_waiters();

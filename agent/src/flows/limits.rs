@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenement_wire::dto::LimitsSet;
+use tenement_wire::events::EventKind;
 use tenement_wire::{InstanceName, Limit, ResourceLimits};
 
 use super::agent::Agent;
@@ -106,6 +107,10 @@ impl<H: Host> Agent<H> {
         let (shown, limit) = (megabytes(used), Limit::DiskMax.show(max));
         if full {
             if !was_full {
+                let message = format!(
+                    "{name}: its data takes {shown}, its disk_max is {limit}: it is stopped"
+                );
+                instance.happened(EventKind::Quota, message);
                 log::error!(TENEMENT_INSTANCE = name.to_string(); "{name}: its data takes {shown}, its disk_max is {limit}: it is stopped and its requests get 507 until data is deleted or the limit raised");
             }
             if !matches!(instance.phase(), Phase::Asleep | Phase::Dormant | Phase::Failed)
@@ -116,6 +121,10 @@ impl<H: Host> Agent<H> {
         } else if was_full {
             log::info!(TENEMENT_INSTANCE = name.to_string(); "{name}: its data takes {shown} again, below its disk_max of {limit}");
         } else if is_much(used, max) && !is_much(before, max) {
+            let message = format!(
+                "{name}: its data takes {shown}, more than 80 % of its disk_max of {limit}"
+            );
+            instance.happened(EventKind::Quota, message);
             log::warn!(TENEMENT_INSTANCE = name.to_string(); "{name}: its data takes {shown}, more than 80 % of its disk_max of {limit}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
@@ -14,6 +14,7 @@ use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
 
 use super::WakeError;
 use super::agent::Agent;
+use super::events::of_operation;
 use super::host::{Host, HostError};
 use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
@@ -78,9 +79,19 @@ impl<H: Host> Manager<H> {
 
     /// Starts many side by side; the error is that of the first in order that failed.
     async fn start_all(&self, instances: &[Arc<Instance>]) -> Result<(), ManageError> {
-        let mut starts = Vec::with_capacity(instances.len());
+        let (done, of) = (&AtomicUsize::new(0), instances.len());
+        let mut starts = Vec::with_capacity(of);
         for instance in instances {
-            starts.push(self.start(instance).boxed());
+            let start = async move {
+                let started = self.start(instance).await;
+                let step = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if of > 1 {
+                    let what = if started.is_ok() { "started" } else { "could not start" };
+                    self.agent.record(of_operation(what, &instance.name, step, of));
+                }
+                started
+            };
+            starts.push(start.boxed());
         }
         let ends: Vec<_> = stream::iter(starts).buffered(AT_ONCE).collect().await;
         ends.into_iter().collect()
@@ -201,7 +212,9 @@ impl<H: Host> Management for Manager<H> {
         let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();
+        self.agent.record(of_operation("stopped, to be restarted,", name, 1, 2));
         self.start(&instance).await?;
+        self.agent.record(of_operation("restarted", name, 2, 2));
         Ok(self.agent.view(&instance).await)
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use futures_util::StreamExt as _;
 use tenement_wire::InstanceName;
 
+use tenement_wire::events::EventKind;
 use tenement_wire::status::Cause;
 
 use super::agent::Agent;
@@ -145,6 +146,10 @@ impl<H: Host> Agent<H> {
             let begun = enough || (how.contains(NOT_EXECUTED) && begins(&instance));
             if !begun {
                 return;
+            }
+            if crashes > 1 || for_good {
+                let message = format!("{} keeps crashing: {how}", instance.name);
+                instance.happened(EventKind::RestartLoop, message);
             }
             if for_good {
                 agent.note_failed(&instance, how.clone()).await;

@@ -1,6 +1,7 @@
 //! A config that is checked or comes into force while the agent runs.
 
 use tenement_wire::dto::{ConfigCheck, ConfigFile, ConfigProblem, ConfigView};
+use tenement_wire::events::{Actor, Event, EventKind};
 use tenement_wire::status::Cause;
 
 use super::host::Host;
@@ -59,9 +60,12 @@ impl<H: Host> Manager<H> {
                     agent.preload_because(agent.all(), Cause::Config).await;
                     agent.fill_up().await;
                 });
+                self.agent.record(of_config("the config was reloaded".into(), 0));
                 Ok(self.agent.config_view())
             }
             Err(problems) => {
+                let message = "a config was refused; the one before stays in force".to_owned();
+                self.agent.record(of_config(message, problems.len()));
                 for p in &problems {
                     log::error!(
                         "config kept as it was: {}:{}:{}: {}",
@@ -76,4 +80,9 @@ impl<H: Host> Manager<H> {
             }
         }
     }
+}
+
+fn of_config(message: String, problems: usize) -> Event {
+    let event = Event::new(EventKind::Config, message).by(Actor::agent());
+    event.with("problems", problems.to_string())
 }

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use tenement_wire::events::{Actor, Event, EventKind};
 use tenement_wire::status::{Cause, HistoryEntry};
 
 use super::events::{Events, of_state};
@@ -101,6 +102,13 @@ impl Instance {
         let _ = self.story.events.set(events.clone());
     }
 
+    /// Records that something happened to it.
+    pub(super) fn happened(&self, kind: EventKind, message: String) {
+        if let Some(events) = self.story.events.get() {
+            events.record(Event::new(kind, message).about(&self.name).by(Actor::agent()));
+        }
+    }
+
     /// Says what the changes that come now are due to. Within another's deed, that one's cause holds.
     pub(super) fn because(&self, way: Way, cause: Cause) -> Because<'_> {
         let slot = &self.story.acting[way as usize];
@@ -139,13 +147,14 @@ impl Instance {
             return;
         }
         let cause = if old { Cause::AgentStart } else { self.cause(from, to, told.cause) };
+        let before = told.cause;
         (told.state, told.cause) = (to, cause);
         if let Some(history) = self.story.history.get() {
             let (from, to) = (from.to_owned(), to.to_owned());
             history.record(self.uuid, HistoryEntry { time_ms: now_ms(), from, to, cause });
         }
         if let Some(events) = self.story.events.get() {
-            events.record(of_state(&self.name, from, to, cause));
+            events.record(of_state(&self.name, from, to, cause, before));
         }
     }
 
