@@ -73,7 +73,10 @@ fn every_change_says_who_made_it_and_outlives_a_kill_of_the_agent() {
         let said: Vec<String> =
             events.iter().map(|event| event["message"].as_str().unwrap_or("").to_owned()).collect();
         for event in events {
-            assert_eq!((event["actor"]["type"].as_str(), event["actor"]["id"].as_str()), (Some("uid"), Some("0")));
+            assert_eq!(
+                (event["actor"]["type"].as_str(), event["actor"]["id"].as_str()),
+                (Some("uid"), Some("0"))
+            );
             assert_eq!(event["address"], "local");
         }
         if said.len() >= 3 { Ok(said) } else { Err(format!("{said:?}")) }
@@ -96,7 +99,9 @@ fn ten_events_follows_across_a_restart_of_the_agent_without_loss_or_repeat() {
             let ids: Vec<u64> = text
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .filter(|event| event["message"].as_str().is_some_and(|said| said.contains("evt:f")))
+                .filter(|event| {
+                    event["message"].as_str().is_some_and(|said| said.contains("evt:f"))
+                })
                 .filter_map(|event| event["id"].as_u64())
                 .collect();
             if ids.len() >= count { Ok(ids) } else { Err(text) }
@@ -106,13 +111,13 @@ fn ten_events_follows_across_a_restart_of_the_agent_without_loss_or_repeat() {
     host.run("systemctl restart tenement && ten rm -y evt:f");
     let ids = lines(2);
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
-    host.try_run("systemctl stop follower");
+    let _ = host.try_run("systemctl stop follower");
 }
 
 #[test]
 fn a_crash_loop_reaches_the_receiver_signed_and_once() {
     let host = host();
-    host.try_run("ten spawn evtcrash:a");
+    let _ = host.try_run("ten spawn evtcrash:a");
     let got = until("an alert of the crash loop is taken", BOUND, || {
         let text = host.try_run("cat /root/alerts.got").out;
         let got: Vec<Value> =
@@ -131,13 +136,20 @@ fn a_crash_loop_reaches_the_receiver_signed_and_once() {
     until("what was refused is sent again", BOUND, || {
         let text = host.run("cat /root/alerts.got").out;
         let id = first["id"].as_str().unwrap_or("?");
-        if text.matches(&format!("\"id\": \"{id}\", \"alert\"")).count() >= 2 { Ok(()) } else { Err(text) }
+        if text.matches(&format!("\"id\": \"{id}\", \"alert\"")).count() >= 2 {
+            Ok(())
+        } else {
+            Err(text)
+        }
     });
     let told = host.run("ten alerts test");
     assert_eq!(told.code, 0);
     let view = host.ten_json("alerts");
     assert_eq!(view["configured"], true);
     assert!(view["sent"].as_u64().is_some_and(|sent| sent >= 1), "{view}");
-    assert!(!events(host, "--kind wake-failed --kind restart-loop --kind failed").is_empty() || !events(host, "evtcrash").is_empty());
-    host.try_run("ten rm -y evtcrash:a");
+    assert!(
+        !events(host, "--kind wake-failed --kind restart-loop --kind failed").is_empty()
+            || !events(host, "evtcrash").is_empty()
+    );
+    let _ = host.try_run("ten rm -y evtcrash:a");
 }

@@ -24,7 +24,6 @@ pub fn run(agent: &Agent, out: Output, args: &Events) -> Result<()> {
     if out.json && !args.follow {
         return out.json(&page);
     }
-    let last = page.events.first().map(|event| event.id);
     for event in page.events.iter().rev() {
         print(out, event)?;
     }
@@ -34,10 +33,10 @@ pub fn run(agent: &Agent, out: Output, args: &Events) -> Result<()> {
         }
         return Ok(());
     }
-    // `since` has done its part; events that come are all after it.
-    let asked: Vec<_> = asked.into_iter().filter(|(field, _)| *field != "since").collect();
+    // Where nothing was shown all that matches is new, also what came before the stream is open.
+    let after = page.events.first().map_or(0, |event| event.id);
     let path = path("/events/stream", &asked, None);
-    follow::run(agent, out, &path, last.map(|id| id.to_string()), &mut |event, data| {
+    follow::run(agent, out, &path, Some(after.to_string()), &mut |event, data| {
         if event != "missed" {
             let event: Event = serde_json::from_str(data).map_err(|error| {
                 CliError::failure(

@@ -3,6 +3,7 @@
 //! Each check stands alone and none stops the others, so that one run shows all that is wrong.
 
 mod agent;
+mod alerts;
 mod host;
 mod reach;
 mod tiers;
@@ -94,6 +95,9 @@ pub fn run(global: &Global, out: Output) -> Result<()> {
         checks.extend(tiers::unmet(&view));
         if let Ok(state) = client.get::<tenement_wire::status::StateDatabase>("/state") {
             checks.push(agent::state(&state));
+        }
+        if let Ok(view) = client.get::<tenement_wire::alerts::AlertsView>("/alerts") {
+            checks.push(alerts::alerts(&view));
         }
         checks.push(agent::data_dir(mode, Path::new(&view.data_dir)));
         checks.push(tiers::quota(root, Path::new(&view.data_dir)));
