@@ -12,6 +12,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("no_route", 404, "There is nothing at this path"),
     ("unknown_instance", 404, "There is no such instance"),
     ("unknown_process", 404, "There is no such process"),
+    ("unknown_secret", 404, "The instance has no such secret"),
     ("unknown_token", 404, "There is no such token"),
     ("method_not_allowed", 405, "The path takes other methods"),
     ("body_late", 408, "The body did not arrive in time"),

@@ -281,6 +281,9 @@ fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
         ManageError::NotFound { name, similar } => {
             (S::NOT_FOUND, "unknown_instance", not_found_hint(name, similar))
         }
+        ManageError::UnknownSecret { name, .. } => {
+            (S::NOT_FOUND, "unknown_secret", format!("see ten secret ls {name}"))
+        }
         ManageError::AlreadyExists { .. } => {
             (S::CONFLICT, "already_exists", "leave it out, or start it with ten wake".into())
         }

@@ -82,7 +82,7 @@ async fn set_secret<M: Management>(
     security(("token" = ["admin"])),
     params(("name" = InstanceName, Path), ("secret" = SecretName, Path)),
     responses((status = 200, description = "Those that are left", body = SecretList)),
-    extensions(("x-problems" = json!(["busy"]))))]
+    extensions(("x-problems" = json!(["busy", "unknown_secret"]))))]
 async fn remove_secret<M: Management>(
     State(m): State<Arc<M>>,
     Names(name, secret): Names,

@@ -17,7 +17,7 @@ use tenement_wire::dto::{
     Removed, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretView};
+use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretName, SecretView};
 
 use super::secrets::SecretOrder;
 
@@ -43,6 +43,14 @@ pub enum ManageError {
         name: InstanceName,
         /// Registered names that look like it, best first; may be empty.
         similar: Vec<InstanceName>,
+    },
+    /// It has no secret of that name.
+    #[error("{name} has no secret {secret}")]
+    UnknownSecret {
+        /// Which instance.
+        name: InstanceName,
+        /// Which secret was asked for.
+        secret: SecretName,
     },
     /// Some of the ids to spawn are registered already; nothing was changed.
     #[error("{} already registered: nothing was changed", are(names))]

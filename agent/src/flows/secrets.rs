@@ -41,8 +41,10 @@ impl<H: Host> Manager<H> {
         if let SecretOrder::Remove(secret) = &order {
             let now = host.secrets(name, SecretOrder::List).await.map_err(|e| told(e.into()))?;
             if !now.iter().any(|one| one.name == *secret) {
-                let message = format!("{name} has no secret {secret}");
-                return Err(ManageError::Invalid { field: "secret", message });
+                return Err(ManageError::UnknownSecret {
+                    name: name.clone(),
+                    secret: secret.clone(),
+                });
             }
         }
         let changes = order != SecretOrder::List;
