@@ -15,7 +15,7 @@ const REACHES: [(&str, bool); 5] =
     [("", true), ("api", true), (TARGET, true), ("api:other", false), ("web", false)];
 /// Routes without an instance in their path that restricted tokens may use. Whoever adds one writes a test
 /// below that its handler leaves out what the caller does not see.
-const FILTERS: [&str; 14] = [
+const FILTERS: [&str; 17] = [
     "GET /instances",
     "POST /instances",
     "GET /logs",
@@ -30,6 +30,9 @@ const FILTERS: [&str; 14] = [
     "GET /tokens/{id}",
     "DELETE /tokens/{id}",
     "POST /tokens/{id}/rotate",
+    "GET /session",
+    "DELETE /session",
+    "DELETE /sessions",
 ];
 
 /// A route of the document.
@@ -106,8 +109,16 @@ async fn without_a_token_only_the_open_routes_answer() {
             open.push(route.name);
         }
     }
-    let known = ["/health", "/openapi.json", "/readyz", "/health", "/healthz", "/readyz"];
-    assert_eq!(open, known.map(|path| format!("GET {path}")), "is that one really for everybody?");
+    let known = [
+        "GET /health",
+        "GET /openapi.json",
+        "GET /readyz",
+        "POST /session",
+        "GET /health",
+        "GET /healthz",
+        "GET /readyz",
+    ];
+    assert_eq!(open, known, "is that one really for everybody?");
     for line in ["GET /api/v1/nothing", "POST /api/v1/health", "GET /", "TRACE /api/v1/instances"] {
         refused(&outside.ask(line, None, "").await, 401, "unauthenticated", line);
     }

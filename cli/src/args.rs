@@ -3,6 +3,7 @@
 mod events;
 mod logs;
 mod token;
+mod totp;
 mod wait;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName
 pub use events::{Alerts, AlertsAction, Events};
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use token::{Life, Token, TokenAction, TokenGen};
+pub use totp::{Totp, TotpAction, Whose};
 pub use wait::Wait;
 
 const AFTER: &str = "\
@@ -92,6 +94,8 @@ pub enum Command {
     History(History),
     /// Set, list or delete the secrets of an instance
     Secret(Secret),
+    /// Make browser logins need the code of an authenticator app
+    Totp(Totp),
     /// Say why an instance is awake or asleep, and what holds it
     Why(One),
     /// Show the logs of an instance, of a process or of all

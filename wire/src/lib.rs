@@ -14,6 +14,7 @@ pub mod problems;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod secrets;
+pub mod sessions;
 pub mod status;
 pub mod tokens;
 

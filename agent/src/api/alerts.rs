@@ -45,6 +45,6 @@ async fn test_alert(State(alerts): State<Desk>, input: Input) -> Answer<AlertTri
             "no receiver of alerts is configured",
             "add [alerts] with url and secret_file to the config",
         );
-        Problem::of(StatusCode::CONFLICT, "alerts_off", detail, hint)
+        Problem::new(StatusCode::CONFLICT, "alerts_off", detail, hint)
     })
 }

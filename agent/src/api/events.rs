@@ -45,7 +45,7 @@ impl Desk {
     fn events(&self) -> Result<&Events, Problem> {
         self.events.as_ref().ok_or_else(|| {
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            Problem::of(status, "events_off", "this agent keeps no events", "see the agent's log")
+            Problem::new(status, "events_off", "this agent keeps no events", "see the agent's log")
         })
     }
 }
@@ -109,7 +109,7 @@ async fn list_events(
 fn unreadable(error: &crate::store::StoreError) -> Problem {
     let (detail, hint) =
         ("the events can't be read now", "see the agent's log: ten logs, journalctl -u tenement");
-    let mut problem = Problem::of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail, hint);
+    let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail, hint);
     problem.cause = Some(error.to_string());
     problem
 }

@@ -27,6 +27,8 @@ use tenement_wire::{InstanceName, Scope};
 use super::access::{Caller, Where};
 use super::lapse;
 use super::problem::Problem;
+use super::session;
+use crate::flows::sessions::Sessions;
 use crate::flows::tokens::{Lapse, Tokens};
 use crate::token::Reach;
 
@@ -57,7 +59,7 @@ pub struct Rules {
 }
 
 /// Routes without an instance in their path whose handlers leave out what the caller does not see.
-pub const FILTERED: [(&str, &str); 14] = [
+pub const FILTERED: [(&str, &str); 17] = [
     ("GET", "/instances"),
     ("POST", "/instances"),
     ("GET", "/logs"),
@@ -72,6 +74,9 @@ pub const FILTERED: [(&str, &str); 14] = [
     ("GET", "/tokens/{id}"),
     ("DELETE", "/tokens/{id}"),
     ("POST", "/tokens/{id}/rotate"),
+    ("GET", "/session"),
+    ("DELETE", "/session"),
+    ("DELETE", "/sessions"),
 ];
 
 impl Rules {
@@ -112,6 +117,7 @@ fn is_filtered(method: &Method, path: &str) -> bool {
 pub(super) struct Guard {
     pub rules: Rules,
     pub tokens: Arc<Tokens>,
+    pub sessions: Arc<Sessions>,
 }
 
 /// The layer.
@@ -155,6 +161,10 @@ impl Guard {
     async fn authenticate(&self, parts: &mut Parts) -> Result<Option<Lapse>, Problem> {
         if parts.extensions.get::<Caller>().is_some() {
             return Ok(parts.extensions.get::<Lapse>().cloned());
+        }
+        session::recognise(&self.sessions, &parts.method, &parts.headers, &mut parts.extensions)?;
+        if let Some(lapse) = parts.extensions.get::<Lapse>() {
+            return Ok(Some(lapse.clone()));
         }
         let Some(token) = bearer(&parts.headers)? else { return Ok(None) };
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -27,16 +27,16 @@ pub struct Problem {
     pub api: Box<ApiError>,
     /// What only the log reads.
     pub cause: Option<String>,
-    retry_after: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Problem {
-    /// Any error.
-    pub(super) fn of(status: StatusCode, code: &str, detail: &str, hint: &str) -> Self {
-        Self::new(status, code, detail, hint)
-    }
-
-    fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &str,
+        detail: impl Into<String>,
+        hint: &str,
+    ) -> Self {
         let title = known(code).map_or("", |(_, title)| title);
         let api = ApiError::new(status.as_u16(), code, detail).title(title).hint(hint);
         Self { api: Box::new(api), cause: None, retry_after: None }

@@ -25,12 +25,16 @@ use super::guard::{Guard, Rules, authorize};
 use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
-use super::{alerts, events, health, host, instances, logs, metrics, secrets, tokens, verbs};
+use super::{
+    alerts, events, health, host, instances, logs, metrics, secrets, session, tokens, totp, verbs,
+};
 use crate::flows::alerts::Alerts;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
+use crate::flows::sessions::Sessions;
 use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
+use crate::token::{KEY_LEN, Seal};
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 pub(super) type Manager<M> = State<Arc<M>>;
@@ -78,6 +82,8 @@ pub struct Services {
     pub alerts: Option<Alerts>,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
+    /// Who has logged in with a browser.
+    pub sessions: Arc<Sessions>,
 }
 
 impl Services {
@@ -88,18 +94,24 @@ impl Services {
     pub fn none() -> Result<Self, ManageError> {
         let logs = Arc::new(NoLogs { reason: "this agent keeps no index".into() });
         let tokens = Arc::new(Tokens::in_memory(Clocks::default())?);
-        Ok(Self { logs, events: None, alerts: None, tokens })
+        let mut key = [0; KEY_LEN];
+        getrandom::fill(&mut key).map_err(|error| ManageError::Internal(Box::new(error)))?;
+        let sessions = Arc::new(Sessions::in_memory(Seal::new(key), Clocks::default()));
+        Ok(Self { logs, events: None, alerts: None, tokens, sessions })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, events, alerts, tokens } = services;
+    let Services { logs, events, alerts, tokens, sessions } = services;
+    let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone()));
+        let more =
+            more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone()).merge(more).merge(tokens::routes(tokens.clone()))
     };
     let (router, collected) = OpenApiRouter::with_openapi(Head::openapi())
@@ -108,7 +120,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         .split_for_parts();
     let document = Document::complete(&collected);
     let rules = Rules::of(&document.value);
-    let guard = Arc::new(Guard { rules, tokens: tokens.clone() });
+    let guard = Arc::new(Guard { rules, tokens: tokens.clone(), sessions });
     let trail = events.clone();
     router
         .nest("/api", Router::from(routes()))

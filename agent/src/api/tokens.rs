@@ -31,7 +31,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(tokens: Arc<Tokens>) -> O
 }
 
 /// The id in the path.
-struct Id(TokenId);
+pub(super) struct Id(pub(super) TokenId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// What somebody may hand on, and see: nothing beyond their own. None: everything.
-fn limit(caller: &Caller) -> Option<Arc<Grant>> {
+pub(super) fn limit(caller: &Caller) -> Option<Arc<Grant>> {
     match caller {
         Caller::Local(_) => None,
         Caller::Token(grant) => Some(grant.clone()),

@@ -14,7 +14,7 @@ use super::problem::Problem;
 /// Header of the answer that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Finds a request in the log. It is always ours: a client's own is not taken over.
+/// Finds a request in the log. It is the door's, or made here; a client's own is not taken over.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
@@ -28,7 +28,10 @@ impl RequestId {
 
 /// Wraps every route.
 pub async fn trace(mut request: Request, next: Next) -> Response {
-    let id = RequestId::fresh();
+    let id = match request.extensions().get::<RequestId>() {
+        Some(id) => id.clone(),
+        None => RequestId::fresh(),
+    };
     request.extensions_mut().insert(id.clone());
     let peer = request.extensions().get::<Peer>().map(|peer| format!("uid {}", peer.uid));
     let method = request.method().clone();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::{self, PathState, SourceFile};
+use crate::token::KEY_LEN;
 
 /// Reads `tenement.toml` and `conf.d/*.toml` of a config directory, in their order.
 ///
@@ -48,6 +49,32 @@ pub fn read_one(path: &Path) -> Result<SourceFile, String> {
 pub fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The key in the file at `path`, which is made, for this user alone, where there is none.
+///
+/// # Errors
+/// If it can't be read or made, or is not as long as a key is.
+pub fn key(path: &Path) -> io::Result<[u8; KEY_LEN]> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => {
+            let wrong = |_| io::Error::other("not a key; with it removed, everybody logs in anew");
+            return read?.try_into().map_err(wrong);
+        }
+    }
+    let mut key = [0; KEY_LEN];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    // Whole or not at all: the power may fail meanwhile.
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    Ok(key)
 }
 
 /// The problems of the paths that a config names.

@@ -15,6 +15,7 @@ mod logs;
 mod loops;
 mod only;
 mod paths;
+mod root;
 mod run;
 mod signals;
 mod tokens;

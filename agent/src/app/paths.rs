@@ -61,6 +61,12 @@ impl Places {
         self.state_dir.join("state.db")
     }
 
+    /// The key of browser sessions and second factors.
+    #[must_use]
+    pub fn door_key(&self) -> PathBuf {
+        self.state_dir.join("door.key")
+    }
+
     /// The log index.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

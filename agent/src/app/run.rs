@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, signals, tokens};
-use crate::api::{Access, Services};
+use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, root, signals};
+use crate::api::{Access, Remote};
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
@@ -138,13 +138,16 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let following = tokio::spawn(follow(agent.clone(), reports));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
-    let manager = Arc::new(manager(&places, agent.clone(), proxy.clone(), trail.clone(), version));
+    let remote = Arc::new(OnceLock::new());
+    let manager =
+        manager(&places, agent.clone(), proxy.clone(), trail.clone(), remote.clone(), version);
+    let manager = Arc::new(manager);
     let (stop, stopping) = watch::channel(false);
-    let tokens = tokens::load(&agent, &trail.events).await?;
-    let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
-    let services = Services { logs: logs::door(&agent), events, alerts, tokens };
+    let services = root::services(&places, &agent, &trail).await?;
     let router = crate::api::router_with(manager.clone(), services);
-    let api = serve_api(&listeners, &manager, router, stopping.clone())?;
+    let api = serve_api(&listeners, &manager, router.clone(), stopping.clone())?;
+    let remote = remote.get_or_init(|| Arc::new(Remote::new(router, limits.api.clone())));
+    proxy.set_root(Arc::new(root::Api(remote.clone())));
     let sweeping = tokio::spawn(trail.events.clone().sweep(until_true(stopping.clone())));
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
     let http = tokio::spawn(http);
@@ -172,6 +175,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     };
     signals::tell(&[NotifyState::Stopping]);
     let _ = stop.send(true);
+    remote.stop();
     let _ = http.await;
     let _ = api.await;
     agent.store.close().await;
@@ -263,6 +267,7 @@ fn manager(
     agent: Arc<Agent<Edge>>,
     proxy: Arc<Proxy<Arc<Agent<Edge>>>>,
     trail: events::Happenings,
+    remote: Arc<OnceLock<Arc<Remote>>>,
     systemd: Option<u32>,
 ) -> Manager<Edge> {
     let dir = places.config_dir.clone();
@@ -276,6 +281,9 @@ fn manager(
         on_config: Box::new(move |config| {
             proxy.set_policy(Policy::from(&config.settings));
             events::adopt(&trail, config);
+            if let Some(remote) = remote.get() {
+                remote.set_access(config.settings.api.clone());
+            }
         }),
         systemd,
         mode: if places.user { "user" } else { "system" },

@@ -9,7 +9,8 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 6] = ["settings", "process", "service", "instances", "events", "alerts"];
+const TABLES: [&str; 7] =
+    ["settings", "process", "service", "instances", "events", "alerts", "api"];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
 const SYNTAX_MAX: usize = 10;
@@ -25,6 +26,7 @@ pub(super) struct Merged<'a> {
     pub(super) instances: Fields<'a>,
     pub(super) events: Fields<'a>,
     pub(super) alerts: Fields<'a>,
+    pub(super) api: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -102,6 +104,7 @@ pub(super) fn merge<'a>(
                 }
                 "events" => top(&mut merged.events, "events", &node, problems),
                 "alerts" => top(&mut merged.alerts, "alerts", &node, problems),
+                "api" => top(&mut merged.api, "api", &node, problems),
                 other => unknown_table(other, &node, problems),
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! It reads no file and asks no clock: [`check_paths`] is told what exists.
 
+mod api;
 mod command;
 mod credentials;
 mod domain;
@@ -30,6 +31,7 @@ mod tests;
 mod tiers;
 pub mod types;
 
+pub use api::ApiAccess;
 pub use credentials::{Credential, Credentials};
 pub use events::{AlertSettings, EventKeep};
 pub use logs::LogKeep;

@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
-use super::{domain, events, logs, quantity};
+use super::{api, domain, events, logs, quantity};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -139,6 +139,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     });
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
+    s.api = api::read(&merged.api, problems);
     s.limits = limits(&merged.limits, problems);
     s.logs = s.logs.overridden(fields, problems);
     s.events = events::keep(&merged.events, problems);

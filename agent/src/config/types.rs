@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
+use super::api::ApiAccess;
 use super::credentials::Credentials;
 use super::events::{AlertSettings, EventKeep};
 use super::logs::LogKeep;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Who reaches the API on the domain itself.
+    pub api: ApiAccess,
     /// Limits of all instances together.
     pub total: ResourceLimits,
     /// What the limits of any instance may be raised to.
@@ -111,6 +114,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
+            api: ApiAccess::default(),
             total: ResourceLimits::new(),
             max: ResourceLimits::new(),
             logs: LogKeep::DEFAULT,

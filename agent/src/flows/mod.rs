@@ -37,6 +37,7 @@ pub mod recovery;
 mod refuse;
 mod reload;
 pub mod secrets;
+pub mod sessions;
 pub mod sleep;
 mod story;
 pub mod tenants;

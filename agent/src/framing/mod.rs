@@ -12,15 +12,21 @@
 
 mod body;
 mod chars;
+mod cookie;
 mod field;
 mod frames;
 pub mod host;
 mod line;
+mod origin;
 mod reason;
 mod request;
 mod response;
+mod visitor;
 
+pub use cookie::cookie;
 pub use frames::FrameMeter;
+pub use origin::is_own_origin;
 pub use reason::Reason;
 pub use request::{Phase, Rejected, RequestLimits, RequestScanner};
 pub use response::ResponseScanner;
+pub use visitor::{Visitor, visitor};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::root::RootBody;
 use super::state::Active;
 use crate::flows::Lease;
 use crate::upstream::{AnswerBody, BrokenBody, Link, timer};
@@ -22,6 +23,8 @@ enum Kind {
     Full(Option<Bytes>),
     /// An instance's.
     Stream(Stream),
+    /// The management API's, on the domain itself.
+    Root { body: RootBody, _active: Active },
 }
 
 /// Why an instance's body ended early. hyper then breaks the client's connection, so that nobody
@@ -34,6 +37,9 @@ pub enum BodyError {
     /// The instance sent nothing for too long.
     #[error("the instance stopped sending")]
     Stalled,
+    /// What answers on the domain itself broke off.
+    #[error("the answer ended early")]
+    Root(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 #[derive(Debug)]
@@ -55,6 +61,11 @@ impl ProxyBody {
 
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
         Self(Kind::Full(Some(bytes.into())))
+    }
+
+    /// A body of the domain itself.
+    pub(super) fn root(body: RootBody, active: Active) -> Self {
+        Self(Kind::Root { body, _active: active })
     }
 
     /// An instance's body; `timeout` bounds the pause between two pieces.
@@ -142,6 +153,7 @@ impl Body for ProxyBody {
         match &mut self.get_mut().0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Stream(stream) => stream.poll(cx),
+            Kind::Root { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Root),
         }
     }
 
@@ -149,6 +161,7 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Stream(stream) => stream.body.is_end_stream(),
+            Kind::Root { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -156,6 +169,7 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Stream(stream) => stream.body.size_hint(),
+            Kind::Root { body, .. } => body.size_hint(),
         }
     }
 }

@@ -68,9 +68,13 @@ async fn answer<T: Tenants>(
     id: &HeaderValue,
 ) -> Result<Response<ProxyBody>, Failure> {
     let host = take_host(&mut request)?;
-    let instance = match route(proxy, &host).await? {
-        Some(instance) => instance,
-        None => return Ok(root::answer(&request)),
+    let instance = match route(proxy, &host).await {
+        Ok(Some(instance)) => instance,
+        Ok(None) => return Ok(root::answer(proxy, active, request, &host, id).await),
+        Err(Failure::UnknownHost) if root::answers_as(proxy, &active, &request, &host) => {
+            return Ok(root::answer(proxy, active, request, &host, id).await);
+        }
+        Err(failure) => return Err(failure),
     };
     let limit = active.client().policy.limits.body_bytes;
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {

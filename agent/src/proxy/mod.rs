@@ -16,6 +16,8 @@ mod error;
 mod flood;
 mod forward;
 mod forwarded;
+#[cfg(any(fuzzing, test))]
+mod fuzz;
 mod guard_io;
 mod handle;
 mod headers;
@@ -28,6 +30,9 @@ mod state;
 mod tunnel;
 
 pub use answer::ProxyBody;
+#[cfg(fuzzing)]
+pub use fuzz::check as fuzz_headers;
 pub use policy::Policy;
+pub use root::{Root, RootBody, RootFuture, Visit};
 pub use serve::serve;
 pub use state::{Counters, Proxy};

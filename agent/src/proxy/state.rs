@@ -1,8 +1,8 @@
 //! What all connections share, and what belongs to one of them.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tenement_wire::dto::Traffic;
@@ -11,6 +11,7 @@ use super::admission::{Admission, Admitted};
 use super::forwarded::PeerHeaders;
 use super::policy::Policy;
 use super::request_id::RequestIds;
+use super::root::Root;
 use super::stage::Stages;
 use crate::flows::Tenants;
 
@@ -22,6 +23,7 @@ pub struct Proxy<T> {
     pub(super) admission: Admission,
     pub(super) ids: RequestIds,
     pub(super) stages: Arc<Stages>,
+    pub(super) root: OnceLock<Arc<dyn Root>>,
     /// What happened so far, for the metrics.
     pub counters: Counters,
 }
@@ -76,6 +78,7 @@ impl<T: Tenants> Proxy<T> {
             admission: Admission::default(),
             ids: RequestIds::new(),
             stages: Arc::default(),
+            root: OnceLock::new(),
             counters: Counters::default(),
         }
     }
@@ -83,6 +86,11 @@ impl<T: Tenants> Proxy<T> {
     /// Replaces the policy for connections accepted from now on.
     pub fn set_policy(&self, policy: Policy) {
         self.policy.store(Arc::new(policy));
+    }
+
+    /// Names what answers on the domain itself. Until then, and the second time, nothing changes.
+    pub fn set_root(&self, root: Arc<dyn Root>) {
+        let _ = self.root.set(root);
     }
 
     /// Client connections open now.
@@ -95,6 +103,7 @@ impl<T: Tenants> Proxy<T> {
 /// One client connection, as its guard and its requests see it.
 #[derive(Debug)]
 pub(super) struct Client {
+    pub(super) peer: IpAddr,
     pub(super) trusted: bool,
     pub(super) headers: PeerHeaders,
     pub(super) policy: Arc<Policy>,
@@ -111,6 +120,7 @@ impl Client {
     pub(super) fn new(peer: SocketAddr, policy: Arc<Policy>, admitted: Admitted) -> Self {
         let peer = peer.ip().to_canonical();
         Self {
+            peer,
             trusted: policy.trusts(peer),
             headers: PeerHeaders::new(peer),
             policy,

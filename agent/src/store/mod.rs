@@ -22,6 +22,7 @@ mod failures;
 pub mod history;
 mod keeper;
 mod schema;
+pub mod sessions;
 pub mod tokens;
 mod worker;
 

@@ -51,6 +51,26 @@ const STEPS: &[M<'static>] = &[
          last_used_ms INTEGER
      ) STRICT, WITHOUT ROWID;",
     ),
+    // Browser sessions end with their token, and when it gets another secret; only hashes are kept.
+    M::up(
+        "CREATE TABLE sessions (
+         hash       BLOB PRIMARY KEY,
+         token      TEXT NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+         created_ms INTEGER NOT NULL,
+         used_ms    INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX sessions_of_token ON sessions (token);
+     CREATE TRIGGER sessions_end AFTER UPDATE OF hash ON tokens BEGIN
+         DELETE FROM sessions WHERE token = NEW.id;
+     END;
+     CREATE TABLE second_factors (
+         token     TEXT PRIMARY KEY REFERENCES tokens (id) ON DELETE CASCADE,
+         sealed    BLOB NOT NULL,
+         confirmed INTEGER NOT NULL,
+         last_step INTEGER NOT NULL,
+         recovery  BLOB NOT NULL
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::keeper::Keeper;
-use super::{GaveUp, Origin, Registered, StoreError, failures, tokens};
+use super::{GaveUp, Origin, Registered, StoreError, failures, sessions, tokens};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -44,6 +44,7 @@ pub(super) enum Request {
     },
     Failed(Answer<Vec<(InstanceName, GaveUp)>>),
     Token(tokens::Order),
+    Session(sessions::Order),
 }
 
 impl Request {
@@ -51,6 +52,7 @@ impl Request {
     fn reads(&self) -> bool {
         match self {
             Self::Token(order) => order.reads(),
+            Self::Session(order) => order.reads(),
             other => matches!(other, Self::All(_) | Self::Failed(_)),
         }
     }
@@ -177,6 +179,7 @@ fn commit(
                 }
                 Request::Failed(answer) => reply.add(answer, failures::all(&transaction)),
                 Request::Token(order) => order.carry_out(&mut transaction, &mut reply),
+                Request::Session(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -208,6 +211,7 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::SetFailed { answer, .. } => drop(answer.send(Err(error))),
             Request::Failed(answer) => drop(answer.send(Err(error))),
             Request::Token(order) => order.refuse(error),
+            Request::Session(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }

@@ -9,9 +9,12 @@
 mod grant;
 pub mod hash;
 pub mod lockout;
+mod seal;
 mod text;
+pub mod totp;
 
 pub use grant::{Grant, Reach};
 pub use hash::{HashError, Stored};
 pub use lockout::Lockouts;
+pub use seal::{KEY_LEN, NONCE_LEN, Seal};
 pub use text::{NotAToken, SECRET_LEN, Secret, Token};

@@ -12,6 +12,7 @@ mod limits;
 mod poll;
 mod random;
 mod raw;
+mod root;
 mod streams;
 mod support;
 mod throttle;

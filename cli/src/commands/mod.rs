@@ -19,6 +19,7 @@ mod security;
 mod set;
 mod spawn;
 mod token;
+mod totp;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
         Command::Secret(args) => secret::run(&agent(global)?, out, &args),
+        Command::Totp(args) => totp::run(&agent(global)?, out, &args),
         Command::Wake(args) => lifecycle::verb(&agent(global)?, out, &args, "wake"),
         Command::Stop(args) => lifecycle::verb(&agent(global)?, out, &args, "stop"),
         Command::Restart(args) => lifecycle::verb(&agent(global)?, out, &args, "restart"),

@@ -104,7 +104,7 @@ impl Held {
 
     pub fn lapse(&self, clocks: &Arc<Clocks>) -> Lapse {
         let expires_ms = self.view.expires_ms;
-        Lapse { ended: self.ended.subscribe(), expires_ms, clocks: clocks.clone() }
+        Lapse { ended: self.ended.subscribe(), also: None, expires_ms, clocks: clocks.clone() }
     }
 }
 
@@ -112,11 +112,28 @@ impl Held {
 #[derive(Clone)]
 pub struct Lapse {
     ended: watch::Receiver<bool>,
+    also: Option<watch::Receiver<bool>>,
     expires_ms: Option<u64>,
     clocks: Arc<Clocks>,
 }
 
 impl Lapse {
+    /// The same, which ends too when `also` says so, or at `ends_ms` of the wall clock.
+    #[must_use]
+    pub fn and(mut self, also: watch::Receiver<bool>, ends_ms: u64) -> Self {
+        self.also = Some(also);
+        self.expires_ms = Some(self.expires_ms.map_or(ends_ms, |own| own.min(ends_ms)));
+        self
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let also = self.also.as_ref().is_some_and(|also| *also.borrow());
+        let now = (self.clocks.wall_ms)();
+        *self.ended.borrow() || also || self.expires_ms.is_some_and(|ends| ends <= now)
+    }
+
     /// Returns when the token is revoked, gets another secret or expires.
     pub async fn over(mut self) {
         loop {
@@ -127,9 +144,18 @@ impl Lapse {
             }
             tokio::select! {
                 _ = self.ended.wait_for(|ended| *ended) => return,
+                () = ended(&mut self.also) => return,
                 () = tokio::time::sleep(LOOK.min(Duration::from_millis(left))) => {}
             }
         }
+    }
+}
+
+async fn ended(also: &mut Option<watch::Receiver<bool>>) {
+    match also {
+        // A sender that is gone means the same.
+        Some(also) => drop(also.wait_for(|ended| *ended).await),
+        None => std::future::pending().await,
     }
 }
 

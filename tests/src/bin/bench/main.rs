@@ -3,6 +3,7 @@
 //! Every figure is a median of interleaved rounds, so that a noisy machine disturbs both sides alike.
 
 mod admin;
+mod api;
 mod frozen;
 mod health;
 mod logs;
@@ -20,6 +21,7 @@ fn main() {
     let systemd = host.systemd();
     match std::env::args().nth(1).as_deref() {
         // One figure alone.
+        Some("api") => return api::all(host, systemd),
         Some("park") => return park::all(host, systemd),
         Some("logs") => return logs::all(host, systemd),
         Some("health") => return health::checks(host, systemd),
@@ -46,6 +48,8 @@ fn main() {
     }
     println!("== systemd {systemd}: health checks of 1,000 running instances");
     health::checks(host, systemd);
+    println!("== systemd {systemd}: the API on the domain");
+    api::all(host, systemd);
     println!("== systemd {systemd}: logs");
     logs::all(host, systemd);
 }

@@ -1,0 +1,57 @@
+//! The management API behind the proxy's domain: joins two doors that don't know each other.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+
+use super::events::Happenings;
+use super::{Places, files, logs, tokens};
+use crate::api::{AskedHost, Remote, RequestId, Services};
+use crate::flows::agent::Agent;
+use crate::flows::edge::Edge;
+use crate::flows::sessions::Sessions;
+use crate::framing::Visitor;
+use crate::proxy::{Root, RootBody, RootFuture, Visit};
+use crate::token::Seal;
+
+/// What the API answers from, as it was stored.
+pub(super) async fn services(
+    places: &Places,
+    agent: &Arc<Agent<Edge>>,
+    trail: &Happenings,
+) -> Result<Services, String> {
+    let tokens = tokens::load(agent, &trail.events).await?;
+    let path = places.door_key();
+    let key = files::key(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let sessions = Sessions::load(&tokens, agent.store.clone(), Seal::new(key)).await;
+    let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
+    let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
+    Ok(Services { logs: logs::door(agent), events, alerts, tokens, sessions })
+}
+
+/// The API, as the proxy sees it.
+#[derive(Debug)]
+pub(super) struct Api(pub(super) Arc<Remote>);
+
+impl Root for Api {
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    fn answers_as(&self, host: &str, visitor: &Visitor) -> bool {
+        self.0.answers_as(host, visitor)
+    }
+
+    fn answer(&self, visit: Visit) -> RootFuture {
+        let remote = self.0.clone();
+        Box::pin(async move {
+            let text =
+                |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let (host, id) = (AskedHost(text(&visit.host)), RequestId(text(&visit.id)));
+            let request = visit.request.map(Body::new);
+            let response = remote.answer(request, visit.visitor, host, id).await;
+            response.map(|body| RootBody::new(body.map_err(Into::into)))
+        })
+    }
+}
