@@ -58,7 +58,7 @@ pub(super) async fn refusals(events: Option<Events>, request: Request, next: Nex
 /// Wraps every route, for those who may use it.
 pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) -> Response {
     let Some(events) = events else { return next.run(request).await };
-    let who = Who::of(&request);
+    let mut who = Who::of(&request);
     let method = request.method().clone();
     let path = path_of(&request);
     if matches!(method, Method::GET | Method::HEAD) || words::is_read(&method, &path) {
@@ -76,6 +76,10 @@ pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) 
         // An answer that is given again is of a change that is among the events already.
         let again = response.headers().contains_key(REPLAYED);
         if !is_refusal(&response) && !again {
+            // Who logs in is known by then only.
+            if let Some(caller) = response.extensions().get::<Caller>() {
+                who.actor = actor(caller);
+            }
             let event = change(who, asked, &response);
             record(&events, event).await;
         }

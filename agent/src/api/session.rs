@@ -169,6 +169,7 @@ async fn log_in(
     let done = tokio::spawn(begun).await;
     let (text, live) = done.map_err(|e| crate::flows::ManageError::Internal(e.into()))??;
     let mut response = Json(view(&grant, Some(live.view))).into_response();
+    response.extensions_mut().insert(Caller::Token(grant));
     set_cookie(&mut response, from.https, &text, LASTS.as_secs())?;
     Ok(response)
 }

@@ -65,6 +65,9 @@ impl Asked {
             "POST /tokens/{id}/rotate" => {
                 format!("rotate token {}", value("id").map_or("", String::as_str))
             }
+            "POST /session" => "log in".to_owned(),
+            "DELETE /session" => "log out".to_owned(),
+            "DELETE /sessions" => "log out everywhere".to_owned(),
             "POST /config/reload" => "reload the config".to_owned(),
             "POST /alerts/test" => "send a test alert".to_owned(),
             _ => match path.strip_prefix("/instances/{name}/") {
