@@ -159,7 +159,7 @@ impl Sessions {
         let mut all = lock(&self.held);
         let held = all.get_mut(&hash)?;
         if held.is_over(now) {
-            all.remove(&hash).map(Held::end);
+            all.remove(&hash)?.end();
             return None;
         }
         held.used_ms = held.used_ms.max(now);
