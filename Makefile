@@ -7,7 +7,7 @@ export TENEMENT_DEB_DIR ?= $(CARGO_TARGET_DIR)/deb
 # One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
 step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
 
-.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps fuzz fuzz-short need-root setup setup-host clean
+.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps fuzz need-root setup setup-host clean
 
 help:
 	@echo 'make demo [CHECK=1] [SUITE=trixie]  build, boot a throwaway host, wake and sleep instances'
@@ -20,7 +20,7 @@ help:
 demo: setup setup-host deb apps
 	tests/demo/demo.sh
 
-test: need-root setup setup-host check fuzz-short deb lint apps e2e
+test: need-root setup setup-host check deb lint apps e2e
 
 check: setup fmt clippy deny unit
 
@@ -60,10 +60,6 @@ bench: need-root setup setup-host deb apps
 fuzz:
 	$(call step,Fuzzing)
 	packaging/fuzz
-
-fuzz-short: setup
-	$(call step,Fuzzing: five seconds for each target)
-	FUZZ_SECONDS=5 packaging/fuzz
 
 deb: setup
 	$(call step,Building the package (a few minutes when nothing is compiled yet))
