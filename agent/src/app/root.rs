@@ -23,7 +23,17 @@ pub(super) async fn services(
 ) -> Result<Services, String> {
     let tokens = tokens::load(agent, &trail.events).await?;
     let path = places.door_key();
-    let key = files::key(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let key = match files::key(&path) {
+        Ok(key) => key,
+        Err(error) => {
+            // On a full disk, say. Customers must not be without an agent for it: what the real key has
+            // sealed stays closed, and sessions last as long as this agent.
+            log::error!(file:% = path.display(), reason:% = error; "the key of browser sessions and second factors can't be read or made; until it can, logins end with this agent");
+            let mut key = [0; crate::token::KEY_LEN];
+            getrandom::fill(&mut key).map_err(|e| format!("no random bytes: {e}"))?;
+            key
+        }
+    };
     let sessions = Sessions::load(&tokens, agent.store.clone(), Seal::new(key)).await;
     let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));

@@ -109,7 +109,12 @@ impl Sessions {
                 lock(&sessions.held).insert(hash, held);
             }
         }
-        store.drop_sessions(lost).await?;
+        if !lost.is_empty()
+            && let Err(error) = store.drop_sessions(lost).await
+        {
+            // They count for nothing all the same, and the next start tries again.
+            log::warn!("browser sessions that have ended are not forgotten yet: {error}");
+        }
         sessions.store = Some(store);
         Ok(sessions)
     }
