@@ -211,6 +211,6 @@ async fn what_is_too_long_is_a_problem_with_a_code() {
     let many: String = (0..80).map(|n| format!("X-{n}: y\r\n")).collect();
     for headers in [many.trim_end().to_owned(), format!("X-Long: {}", "y".repeat(33 * 1024))] {
         let reply = with(&door, "GET /api/v1/version", &headers, "").await;
-        assert_eq!((reply.status, &reply.body["code"]), (431, &json!("headers_too_large")));
+        assert_eq!((reply.status, &reply.body["code"]), (431, &json!("head_too_large")));
     }
 }

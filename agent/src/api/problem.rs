@@ -107,7 +107,7 @@ impl Problem {
     pub fn headers_too_large(count: usize, bytes: usize) -> Self {
         let detail = format!("there are more than {count} headers, or {bytes} bytes of them");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        Self::new(status, "headers_too_large", detail, "send fewer and shorter headers")
+        Self::new(status, "head_too_large", detail, "send fewer and shorter headers")
     }
 
     /// An idempotency key that is none.

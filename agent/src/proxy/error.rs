@@ -191,7 +191,8 @@ fn describe_body(headers: &mut HeaderMap, html: bool, length: usize) {
 }
 
 fn problem(status: StatusCode, code: &str, text: &str, id: &str) -> String {
-    let mut error = ApiError::new(status.as_u16(), code, text);
+    let title = status.canonical_reason().unwrap_or_default();
+    let mut error = ApiError::new(status.as_u16(), code, text).title(title);
     error.request_id = Some(id.to_owned());
     // Plain strings and numbers always serialize.
     serde_json::to_string(&error).unwrap_or_default()
