@@ -68,7 +68,7 @@ fn setup(host: &Host) {
              [process.benchflood]\ncommand = \"python3 /srv/apps/logflood.py {each}\"\n\
              idle_timeout = 0\nlog_rate = 1000000\n\
              [process.benchrate]\ncommand = \"python3 /srv/apps/logflood.py {SUSTAINED}\"\n\
-             idle_timeout = 0\nlog_rate = 10000000\n"
+             idle_timeout = 0\nlog_rate = 1000000\n"
         ),
     );
 }
@@ -95,6 +95,11 @@ pub fn all(host: &Host, systemd: u32) {
     record("logs.beside_flood.delay_ms", worst, "ms", Some(median(&quiet)));
     let printed = flooded(host, "benchrate:one");
     let indexed = backlog(host, systemd, &names);
+    // A word that is nowhere: both have to look at everything that the instance printed.
+    let ten = starts(host, "ten logs benchflood:p0 -n 10 --search nowhere");
+    let unit = "ten-benchflood@p0.service";
+    let grep = starts(host, &format!("journalctl -u {unit} -n 10 --no-pager --grep nowhere"));
+    record("logs.cli.absent_word_ms", ten, "ms", Some(grep));
     record("logs.journald.lines_s", printed, "lines/s", Some(indexed));
     host.run("ten rm --purge --yes benchrate:one");
     host.run("ten rm --purge --yes benchlog:tick");
