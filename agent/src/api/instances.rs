@@ -176,8 +176,7 @@ async fn show<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let looker = m.clone();
-    let Json(view) = detached(async move { looker.show(&name).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { looker.show(&name).await }).await
 }
 
 /// Change limits of one instance

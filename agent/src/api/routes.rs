@@ -7,13 +7,14 @@
 //! below. Then `UPDATE_OPENAPI=1 cargo test -p tenement-agent --test openapi` writes `docs/openapi.json` anew.
 
 use std::future::Future;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::{Extension, Json, Router, middleware};
 use http::{Method, Uri};
-use tenement_wire::{InstanceName, ProcessName};
+use tenement_wire::{InstanceName, NameError, ProcessName};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -157,10 +158,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
-        text.parse().map(Self).map_err(|error| Problem::invalid_name(&error))
+        name_in_path(parts, state).await.map(Self)
     }
 }
 
@@ -171,11 +169,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ProcessInPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
-        text.parse().map(Self).map_err(|error| Problem::invalid_name(&error))
+        name_in_path(parts, state).await.map(Self)
     }
+}
+
+async fn name_in_path<S: Send + Sync, T: FromStr<Err = NameError>>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, Problem> {
+    let Path(text) = Path::<String>::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
+    text.parse().map_err(|error| Problem::invalid_name(&error))
 }
 
 /// Runs a verb in a task of its own: a client that hangs up must not leave it half done, and a panic

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use tenement_wire::InstanceName;
 use tenement_wire::dto::InstanceView;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::input::Input;
-use super::routes::{Answer, Manager, Name, collect, detached};
+use super::routes::{Answer, Manager, Name, collect};
 use super::wait::{Wait, Waiting};
 use crate::flows::Management;
 
@@ -37,8 +36,7 @@ async fn wake<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let doer = m.clone();
-    let Json(view) = detached(async move { doer.wake(&name).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { doer.wake(&name).await }).await
 }
 
 /// Make an instance run: another name of wake
@@ -70,8 +68,7 @@ async fn sleep<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let doer = m.clone();
-    let Json(view) = detached(async move { doer.sleep(&name, force).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { doer.sleep(&name, force).await }).await
 }
 
 /// Stop an instance whatever is open
@@ -89,8 +86,7 @@ async fn stop<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let doer = m.clone();
-    let Json(view) = detached(async move { doer.stop(&name).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { doer.stop(&name).await }).await
 }
 
 /// Stop an instance, make its units anew from the config and start it
@@ -106,8 +102,7 @@ async fn restart<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let doer = m.clone();
-    let Json(view) = detached(async move { doer.restart(&name).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { doer.restart(&name).await }).await
 }
 
 /// Give an instance that has failed for good a new chance
@@ -125,6 +120,5 @@ async fn reset<M: Management>(
     let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
     let doer = m.clone();
-    let Json(view) = detached(async move { doer.reset(&name).await }).await?;
-    wait.until(m, view).await
+    wait.after(m, async move { doer.reset(&name).await }).await
 }

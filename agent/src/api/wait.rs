@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, detached};
-use crate::flows::Management;
+use crate::flows::{ManageError, Management};
 
 /// Longest wait, in seconds.
 const TIMEOUT_MAX: u64 = 300;
@@ -68,6 +68,16 @@ impl Wait {
         let wanted = input.parameter("wait");
         let timeout = input.parameter("timeout").map_or(TIMEOUT, |Timeout(timeout)| timeout);
         Self { wanted, timeout }
+    }
+
+    /// Does `verb`, which answers with the instance, and then as [`Self::until`].
+    pub async fn after<M: Management>(
+        self,
+        m: Arc<M>,
+        verb: impl Future<Output = Result<InstanceView, ManageError>> + Send + 'static,
+    ) -> Answer<InstanceView> {
+        let Json(view) = detached(verb).await?;
+        self.until(m, view).await
     }
 
     /// The instance once it is there. `view` is how it was when last seen.

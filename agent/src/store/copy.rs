@@ -18,7 +18,7 @@ pub(super) fn copy_of(path: &Path) -> PathBuf {
 }
 
 /// `path` with more at its end.
-fn beside(path: &Path, more: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(more);
     name.into()

@@ -23,6 +23,7 @@ pub mod history;
 mod keeper;
 mod schema;
 pub mod sessions;
+mod side;
 pub mod tokens;
 mod worker;
 

@@ -1,18 +1,22 @@
 //! The events' file: schema, batches, bounds.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 use tenement_wire::events::{Event, EventKind};
 
 use super::Keep;
 use crate::store::StoreError;
+use crate::store::side::{Side, identity};
 
-/// `user_version` of this schema; a file of another one is begun anew.
-const VERSION: i64 = 1;
+const SIDE: Side = Side {
+    what: "events",
+    version: 1,
+    schema: SCHEMA,
+    // Who changed what must outlive a power cut once the change is answered.
+    synchronous: "FULL",
+};
 const SCHEMA: &str = "CREATE TABLE events (
         id         INTEGER PRIMARY KEY AUTOINCREMENT,
         time_ms    INTEGER NOT NULL,
@@ -46,58 +50,16 @@ pub(super) struct File {
 
 /// Opens it; what can't be read is moved aside and a new one begun.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
-    match try_open(path) {
-        Err(StoreError::Corrupt(why)) => {
-            log::error!(
-                "the events {} can't be read ({why}): new ones are begun, the old file lies beside it as {}",
-                path.display(),
-                beside(path, ".corrupt").display()
-            );
-            for part in ["", "-wal", "-shm"] {
-                // The one that was moved aside before gives way, so that they don't fill the disk.
-                let _ = fs::rename(beside(path, part), beside(path, &format!(".corrupt{part}")));
-            }
-            try_open(path)
-        }
-        other => other,
-    }
-}
-
-fn try_open(path: &Path) -> Result<File, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(1))?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(StoreError::Corrupt(verdict));
-    }
-    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
-    // Who changed what must outlive a power cut once the change is answered.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    match connection.query_row("PRAGMA user_version", (), |row| row.get::<_, i64>(0))? {
-        0 => connection.execute_batch(SCHEMA)?,
-        VERSION => {}
-        other => return Err(StoreError::Corrupt(format!("it is of version {other}"))),
-    }
+    let connection = SIDE.open(path)?;
     let sql = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
     let last: i64 = connection.query_row(sql, (), |row| row.get(0))?;
-    let identity = fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    Ok(File { connection, identity, last: u64::try_from(last).unwrap_or(0) })
-}
-
-fn beside(path: &Path, more: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(more);
-    name.into()
+    Ok(File { connection, identity: identity(path), last: u64::try_from(last).unwrap_or(0) })
 }
 
 impl File {
     /// Whether it is still the file at its path.
     pub(super) fn is_there(&self, path: &Path) -> bool {
-        self.identity == fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+        self.identity == identity(path)
     }
 
     /// The highest id that was ever in it.

@@ -1,20 +1,18 @@
 //! The history's file: schema, entries, bounds.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 use tenement_wire::status::{Cause, HistoryEntry};
 use uuid::Uuid;
 
 use super::{PER_INSTANCE, TOTAL};
 use crate::store::StoreError;
+use crate::store::side::{Side, identity};
 
-/// `user_version` of this schema; a history of another one is begun anew.
-const VERSION: i64 = 1;
+const SIDE: Side =
+    Side { what: "history of instances", version: 1, schema: SCHEMA, synchronous: "NORMAL" };
 const SCHEMA: &str = "CREATE TABLE changes (
         seq      INTEGER PRIMARY KEY AUTOINCREMENT,
         uuid     BLOB NOT NULL,
@@ -36,55 +34,10 @@ pub(super) struct File {
 
 /// Opens it; what can't be read is moved aside and a new one begun.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
-    match try_open(path) {
-        Err(StoreError::Corrupt(why)) => {
-            log::error!(
-                "the history of instances {} can't be read ({why}): a new one is begun, the old one \
-                 lies beside it as {}",
-                path.display(),
-                beside(path, ".corrupt").display()
-            );
-            for part in ["", "-wal", "-shm"] {
-                // The one that was moved aside before gives way, so that they don't fill the disk.
-                let _ = fs::rename(beside(path, part), beside(path, &format!(".corrupt{part}")));
-            }
-            try_open(path)
-        }
-        other => other,
-    }
-}
-
-fn try_open(path: &Path) -> Result<File, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(1))?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(StoreError::Corrupt(verdict));
-    }
-    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    match connection.query_row("PRAGMA user_version", (), |row| row.get::<_, i64>(0))? {
-        0 => connection.execute_batch(SCHEMA)?,
-        VERSION => {}
-        other => return Err(StoreError::Corrupt(format!("it is of version {other}"))),
-    }
+    let connection = SIDE.open(path)?;
     let rows: i64 = connection.query_row("SELECT COUNT(*) FROM changes", (), |row| row.get(0))?;
     let rows = u64::try_from(rows).unwrap_or(0);
     Ok(File { connection, identity: identity(path), rows, total: TOTAL })
-}
-
-fn beside(path: &Path, more: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(more);
-    name.into()
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl File {
