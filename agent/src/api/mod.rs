@@ -34,6 +34,7 @@ mod routes;
 mod secrets;
 mod serve;
 mod session;
+mod sse;
 mod tokens;
 mod totp;
 mod trace;

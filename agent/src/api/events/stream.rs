@@ -4,40 +4,25 @@
 //! that reads too slowly gets what it missed from the file. A comment every few seconds shows that the
 //! connection is alive, and when the agent stops the stream ends at once.
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::io::Write as _;
-use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use futures_util::{FutureExt as _, Stream, stream};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use http::HeaderMap;
 use tenement_wire::events::EventsMissed;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{Desk, Wanted, filter, within};
 use crate::api::access::Caller;
 use crate::api::input::Input;
-use crate::api::logs::ask::Seq;
 use crate::api::logs::slot;
 use crate::api::problem::Problem;
 use crate::api::routes::collect;
 use crate::api::serve::Stopping;
+use crate::api::sse::{self, Source};
 use crate::flows::events::{Followed, Follower};
-
-/// Silence after which a comment is sent. Proxies cut connections that are silent for 30 or 60 s.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Bytes that are sent at once, if that many are there.
-const CHUNK: usize = 64 * 1024;
-/// What a browser waits before it reconnects, and a first sign of life.
-const GREETING: &[u8] = b"retry: 1000\n\n";
-const ALIVE: &[u8] = b": alive\n\n";
-const BYE: &[u8] = b": the agent stops\n\n";
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The route.
 pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
@@ -64,14 +49,7 @@ async fn stream_events(
     mut input: Input,
 ) -> Result<Response, Problem> {
     let filter = filter(&mut input);
-    let Seq(mut after) = input.parameter("after").unwrap_or_default();
-    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        match text.parse::<Seq>() {
-            Ok(Seq(last)) => after = last,
-            Err(_) => drop(input.wrong::<()>("Last-Event-ID", "must be the id of an event")),
-        }
-    }
+    let after = sse::resume(&headers, &mut input, "must be the id of an event");
     if filter.as_ref().is_some_and(|filter| filter.until_ms.is_some()) {
         input.wrong::<()>("until", "does not go with a stream: ask for /events");
     }
@@ -80,92 +58,28 @@ async fn stream_events(
     let since = filter.since_ms.is_some() && after.is_none();
     let after = if since { Some(0) } else { after };
     let follower = Follower::new(desk.events()?, filter, after).await;
-    let feed = feed(follower, stopping.map(|Extension(stopping)| stopping), slot);
-    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(feed)).into_response())
+    Ok(sse::answer(follower, stopping, slot))
 }
 
-struct Feed {
-    follower: Follower,
-    stopping: Option<Stopping>,
-    state: Phase,
-    _slot: Option<OwnedSemaphorePermit>,
-}
+impl Source for Follower {
+    type Item = Followed;
 
-#[derive(PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Open,
-    Ended,
-}
+    fn next(&mut self) -> impl Future<Output = Option<Followed>> + Send {
+        Follower::next(self)
+    }
 
-fn feed(
-    follower: Follower,
-    stopping: Option<Stopping>,
-    slot: impl Into<Option<OwnedSemaphorePermit>>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let feed = Feed { follower, stopping, state: Phase::Fresh, _slot: slot.into() };
-    stream::unfold(feed, |mut feed| async move {
-        let chunk = feed.chunk().await?;
-        Some((Ok(chunk), feed))
-    })
-}
-
-impl Feed {
-    async fn chunk(&mut self) -> Option<Bytes> {
-        match self.state {
-            Phase::Ended => return None,
-            Phase::Fresh => {
-                self.state = Phase::Open;
-                return Some(Bytes::from_static(GREETING));
-            }
-            Phase::Open => {}
-        }
-        let mut out = Vec::new();
-        let happened = tokio::select! {
-            biased;
-            () = stopped(&mut self.stopping) => return Some(self.end()),
-            happened = self.follower.next() => happened,
-            () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(ALIVE)),
-        };
+    fn write(&mut self, happened: &Followed, out: &mut Vec<u8>) {
+        // Writing texts and numbers into memory can't fail.
         match happened {
-            Some(happened) => write(&happened, &mut out),
-            None => return Some(self.end()),
+            Followed::Event(event) => {
+                let _ = write!(out, "id: {}\ndata: ", event.id);
+                let _ = serde_json::to_writer(&mut *out, &**event);
+            }
+            Followed::Missed(count) => {
+                out.extend_from_slice(b"event: missed\ndata: ");
+                let _ = serde_json::to_writer(&mut *out, &EventsMissed { count: *count });
+            }
         }
-        // What is there already goes along, so that a busy stream is not one small write for each.
-        while out.len() < CHUNK
-            && let Some(Some(happened)) = self.follower.next().now_or_never()
-        {
-            write(&happened, &mut out);
-        }
-        Some(out.into())
-    }
-
-    fn end(&mut self) -> Bytes {
-        self.state = Phase::Ended;
-        Bytes::from_static(BYE)
-    }
-}
-
-fn write(happened: &Followed, out: &mut Vec<u8>) {
-    // Writing texts and numbers into memory can't fail.
-    match happened {
-        Followed::Event(event) => {
-            let _ = write!(out, "id: {}\ndata: ", event.id);
-            let _ = serde_json::to_writer(&mut *out, &**event);
-        }
-        Followed::Missed(count) => {
-            out.extend_from_slice(b"event: missed\ndata: ");
-            let _ = serde_json::to_writer(&mut *out, &EventsMissed { count: *count });
-        }
-    }
-    out.extend_from_slice(b"\n\n");
-}
-
-/// Ends when the agent stops.
-async fn stopped(stopping: &mut Option<Stopping>) {
-    match stopping {
-        // A sender that is gone says the same as a word from it.
-        Some(Stopping(word)) => drop(word.changed().await),
-        None => std::future::pending().await,
+        out.extend_from_slice(b"\n\n");
     }
 }

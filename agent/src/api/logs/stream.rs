@@ -5,41 +5,27 @@
 //! shows that the connection is alive, and when the agent stops the stream ends at once.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io::Write as _;
-use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use http::HeaderMap;
 use tenement_logs::line::Line;
 use tenement_logs::search::Search;
 use tenement_wire::logs::LogsMissed;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::ask::{Limit, Seq, Wanted, What};
+use super::ask::{Limit, Wanted, What};
 use super::{Desk, SEARCH_TIME, show, slot};
 use crate::api::access::Caller;
 use crate::api::input::Input;
 use crate::api::problem::Problem;
 use crate::api::routes::collect;
 use crate::api::serve::Stopping;
+use crate::api::sse::{self, Source};
 use crate::flows::logbook::{Event, Events, Follow};
-
-/// Silence after which a comment is sent. Proxies cut connections that are silent for 30 or 60 s.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Bytes that are sent at once, if that many are there.
-const CHUNK: usize = 64 * 1024;
-/// What a browser waits before it reconnects, and a first sign of life.
-const GREETING: &[u8] = b"retry: 1000\n\n";
-const ALIVE: &[u8] = b": alive\n\n";
-const BYE: &[u8] = b": the agent stops\n\n";
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The route.
 pub(super) fn routes() -> UtoipaMethodRouter<Desk> {
@@ -66,15 +52,8 @@ async fn stream_logs(
     mut input: Input,
 ) -> Result<Response, Problem> {
     let what = What::of(&mut input);
-    let Seq(mut after) = input.parameter("after").unwrap_or_default();
     let tail: Option<Limit> = input.parameter("tail");
-    if let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        match text.parse::<Seq>() {
-            Ok(Seq(last)) => after = last,
-            Err(message) => drop(input.wrong::<()>("Last-Event-ID", message)),
-        }
-    }
+    let after = sse::resume(&headers, &mut input, "must be the seq of a line");
     if let Some(what) = what.as_ref()
         && what.until_us.is_some()
     {
@@ -83,8 +62,7 @@ async fn stream_logs(
     let what = input.finish(what)?.within(&caller)?;
     let slot = slot(&desk.streams, "streams")?;
     let (past, events) = open(&desk, what, after, tail).await?;
-    let feed = feed(past, events, stopping.map(|Extension(stopping)| stopping), slot);
-    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(feed)).into_response())
+    Ok(sse::answer(Lines { past, events, last: 0 }, stopping, slot))
 }
 
 /// The lines to begin with, and the ones to come. It follows first and looks back then, so that no line
@@ -128,76 +106,22 @@ async fn open(
     }
 }
 
-struct Feed {
+/// Lines of the past, and then as they come.
+struct Lines {
     past: VecDeque<Line>,
     events: Events,
     /// The last line that was sent: no line at or before it is sent again.
     last: u64,
-    stopping: Option<Stopping>,
-    state: Phase,
-    _slot: Option<OwnedSemaphorePermit>,
 }
 
-#[derive(PartialEq, Eq)]
-enum Phase {
-    Fresh,
-    Open,
-    Ended,
-}
+impl Source for Lines {
+    type Item = Event;
 
-fn feed(
-    past: VecDeque<Line>,
-    events: Events,
-    stopping: Option<Stopping>,
-    slot: impl Into<Option<OwnedSemaphorePermit>>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let feed = Feed { past, events, last: 0, stopping, state: Phase::Fresh, _slot: slot.into() };
-    stream::unfold(feed, |mut feed| async move {
-        let chunk = feed.chunk().await?;
-        Some((Ok(chunk), feed))
-    })
-}
-
-impl Feed {
-    async fn chunk(&mut self) -> Option<Bytes> {
-        match self.state {
-            Phase::Ended => return None,
-            Phase::Fresh => {
-                self.state = Phase::Open;
-                return Some(Bytes::from_static(GREETING));
-            }
-            Phase::Open => {}
+    async fn next(&mut self) -> Option<Event> {
+        match self.past.pop_front() {
+            Some(line) => Some(Event::Line(line)),
+            None => self.events.next().await,
         }
-        let mut out = Vec::new();
-        while out.len() < CHUNK
-            && let Some(line) = self.past.pop_front()
-        {
-            self.write(&Event::Line(line), &mut out);
-        }
-        while out.is_empty() {
-            let event = tokio::select! {
-                biased;
-                () = stopped(&mut self.stopping) => return Some(self.end()),
-                event = self.events.next() => event,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(ALIVE)),
-            };
-            match event {
-                Some(event) => self.write(&event, &mut out),
-                None => return Some(self.end()),
-            }
-        }
-        // What is there already goes along, so that a busy stream is not one small write for each line.
-        while out.len() < CHUNK
-            && let Some(Some(event)) = self.events.next().now_or_never()
-        {
-            self.write(&event, &mut out);
-        }
-        Some(out.into())
-    }
-
-    fn end(&mut self) -> Bytes {
-        self.state = Phase::Ended;
-        Bytes::from_static(BYE)
     }
 
     fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
@@ -219,23 +143,25 @@ impl Feed {
     }
 }
 
-/// Ends when the agent stops.
-async fn stopped(stopping: &mut Option<Stopping>) {
-    match stopping {
-        // A sender that is gone says the same as a word from it.
-        Some(Stopping(word)) => drop(word.changed().await),
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::sync::Arc;
 
+    use axum::body::Bytes;
+    use futures_util::{Stream, stream};
     use tenement_logs::line::{Level, Source};
     use tokio::time::Instant;
 
     use super::*;
+
+    fn feed(
+        past: VecDeque<Line>,
+        events: Events,
+        stopping: Option<Stopping>,
+    ) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        sse::feed(Lines { past, events, last: 0 }, stopping, None)
+    }
 
     fn line(seq: u64) -> Line {
         Line {
@@ -257,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_sends_a_comment_every_15_seconds() {
-        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), None, None));
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), None));
         assert_eq!(next(&mut feed).await.unwrap(), "retry: 1000\n\n");
         for _ in 0..3 {
             let from = Instant::now();
@@ -269,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_is_one_event_with_its_seq_and_none_is_sent_twice() {
         let events = stream::iter([Event::Line(line(2)), Event::Line(line(3))]).boxed();
-        let mut feed = Box::pin(feed([line(1), line(2)].into(), events, None, None));
+        let mut feed = Box::pin(feed([line(1), line(2)].into(), events, None));
         next(&mut feed).await;
         let sent = next(&mut feed).await.unwrap();
         let ids: Vec<_> = sent.lines().filter(|line| line.starts_with("id: ")).collect();
@@ -284,7 +210,7 @@ mod tests {
     async fn a_slow_reader_is_told_what_it_missed() {
         let events =
             [Event::Line(line(1)), Event::Missed { count: 7, next: 9 }, Event::Line(line(9))];
-        let mut feed = Box::pin(feed(VecDeque::new(), stream::iter(events).boxed(), None, None));
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::iter(events).boxed(), None));
         next(&mut feed).await;
         let sent = next(&mut feed).await.unwrap();
         let missed = "\n\nevent: missed\ndata: {\"count\":7,\"next\":9}\n\nid: 9\n";
@@ -295,7 +221,7 @@ mod tests {
     async fn a_stream_ends_when_the_agent_stops() {
         let (stop, stopping) = tokio::sync::watch::channel(());
         let stopping = Some(Stopping(stopping));
-        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), stopping, None));
+        let mut feed = Box::pin(feed(VecDeque::new(), stream::pending().boxed(), stopping));
         next(&mut feed).await;
         drop(stop);
         assert_eq!(next(&mut feed).await.unwrap(), ": the agent stops\n\n");
