@@ -1,6 +1,7 @@
 //! What the management API says about logs, as JSON.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// One line of a log. Its columns have the names of the `logs` view of `ten logs sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,21 @@ pub struct LogLine {
     /// The text as printed. It may hold several lines and escape sequences: whoever shows it to a person
     /// makes it harmless first ([`crate::plain`]).
     pub message: String,
+    /// What a JSON line holds: its members, if the message is one JSON object of at most 64 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
+    pub fields: Option<Map<String, Value>>,
+}
+
+/// The longest message that is looked at as JSON, in bytes.
+const FIELDS_MAX: usize = 64 * 1024;
+
+/// The members of a message that is one JSON object (RFC 8259).
+#[must_use]
+pub fn fields(message: &str) -> Option<Map<String, Value>> {
+    let text = message.trim();
+    let object = text.starts_with('{') && text.ends_with('}') && text.len() <= FIELDS_MAX;
+    if object { serde_json::from_str(text).ok() } else { None }
 }
 
 /// Who wrote a line.

@@ -25,6 +25,18 @@ const FLOORS: [(&str, u8); 16] = [
     ("api", 4),
     ("app", 5),
 ];
+/// Every module of the log index with its floor.
+const LOGS: [(&str, u8); 9] = [
+    ("line", 1),
+    ("query", 1),
+    ("search", 1),
+    ("shape", 1),
+    ("token", 1),
+    ("when", 1),
+    ("index", 2),
+    ("journal", 2),
+    ("indexer", 3),
+];
 /// The privileged daemon stands apart: it takes units and what lies below, and nothing above.
 const HELPER: (&str, u8) = ("unitd", 5);
 
@@ -45,12 +57,18 @@ const OUTSIDE: [&str; 8] = [
 ];
 
 fn floor_of(module: &str) -> Option<u8> {
-    FLOORS.iter().chain([&HELPER]).find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .chain(&LOGS)
+        .chain([&HELPER])
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 /// The module path of a file below `agent/src`: `["units", "client"]` for `units/client.rs`.
 fn module_path(file: &Source) -> Vec<&str> {
-    let inner = file.path.trim_start_matches("agent/src/").trim_end_matches(".rs");
+    let inner = file.path.trim_start_matches("agent/src/").trim_start_matches("logs/src/");
+    let inner = inner.trim_end_matches(".rs");
     inner.split('/').filter(|part| *part != "mod" && *part != "lib").collect()
 }
 
@@ -96,7 +114,7 @@ fn ident(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The modules of the agent that a file's code names.
+/// The modules of its own crate that a file's code names.
 fn named_modules(file: &Source) -> BTreeSet<String> {
     let code = code(file.without_tests());
     let mut names = heads(&code, "crate::");
@@ -106,7 +124,11 @@ fn named_modules(file: &Source) -> BTreeSet<String> {
 }
 
 fn agent_sources() -> Vec<Source> {
-    let mut sources = files("agent/src", &[".rs"]);
+    sources_of("agent/src")
+}
+
+fn sources_of(root: &str) -> Vec<Source> {
+    let mut sources = files(root, &[".rs"]);
     sources.retain(|file| {
         !file.path.ends_with("/tests.rs")
             && !file.path.contains("/tests/")
@@ -116,8 +138,8 @@ fn agent_sources() -> Vec<Source> {
 }
 
 #[test]
-fn every_module_of_the_agent_has_a_floor() {
-    for file in agent_sources() {
+fn every_module_of_the_agent_and_of_the_log_index_has_a_floor() {
+    for file in agent_sources().into_iter().chain(sources_of("logs/src")) {
         if let Some(top) = module_path(&file).first() {
             assert!(floor_of(top).is_some(), "{}: give `{top}` a floor in {}", file.path, file!());
         }
@@ -126,9 +148,14 @@ fn every_module_of_the_agent_has_a_floor() {
 
 #[test]
 fn paths_between_modules_point_down_and_never_around() {
+    points_down(agent_sources());
+    points_down(sources_of("logs/src"));
+}
+
+fn points_down(sources: Vec<Source>) {
     let mut wrong = Vec::new();
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in agent_sources() {
+    for file in sources {
         let Some(&own) = module_path(&file).first() else { continue };
         let floor = floor_of(own).expect("the other test says so");
         for other in named_modules(&file).into_iter().filter(|other| other != own) {
@@ -155,7 +182,8 @@ fn paths_between_modules_point_down_and_never_around() {
 #[test]
 fn the_pure_floors_know_no_runtime_no_bus_no_files_and_no_clock() {
     let mut pure = files("wire/src", &[".rs"]);
-    pure.extend(agent_sources().into_iter().filter(|file| {
+    let both = agent_sources().into_iter().chain(sources_of("logs/src"));
+    pure.extend(both.filter(|file| {
         module_path(file).first().and_then(|top| floor_of(top)).is_some_and(|floor| floor <= 1)
     }));
     refuse(&pure, &OUTSIDE);

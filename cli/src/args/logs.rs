@@ -30,6 +30,9 @@ pub struct Logs {
     /// Keep the colours that the app printed
     #[arg(long)]
     pub ansi: bool,
+    /// JSON lines as they were printed; without it a terminal shows their message and name=value of the rest
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Which lines.

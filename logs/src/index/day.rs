@@ -180,7 +180,7 @@ impl Day {
             conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
             conn.pragma_update(None, "synchronous", "NORMAL")?;
             conn.pragma_update(None, "journal_size_limit", 16 << 20)?;
-            conn.pragma_update(None, "cache_size", -16_384)?;
+            conn.pragma_update(None, "cache_size", -8_192)?;
             conn.pragma_update(None, "secure_delete", "FAST")?;
             conn.set_prepared_statement_cache_capacity(32);
             if fresh {

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
-use super::now_us;
-use crate::journal::cursor::Numbering;
-use crate::journal::{Error, Reader, Scope};
+use super::{REOPEN, now_us};
+use crate::journal::cursor::{Cursor, Numbering};
+use crate::journal::{Error, Reader, Resumed, Scope};
 use crate::shape::group::Grouper;
 
 /// How long it waits for new entries before it looks whether it is still needed.
@@ -49,6 +49,7 @@ impl Drop for Ahead {
 fn run(scope: Scope, hub: &Hub, numbering: Numbering, stop: &AtomicBool) -> Result<(), Error> {
     let mut reader = Reader::open(scope)?;
     let mut lines = Vec::new();
+    let (mut read, mut last) = (0, None);
     let Some(mut numbering) = to_end(&mut reader, hub, numbering)? else { return Ok(()) };
     let mut grouper = Grouper::default();
     let mut at_end = Instant::now();
@@ -60,6 +61,7 @@ fn run(scope: Scope, hub: &Hub, numbering: Numbering, stop: &AtomicBool) -> Resu
                 break;
             };
             let seq = numbering.of(&entry.cursor);
+            (read, last) = (read + 1, Some(entry.cursor));
             if let Some((mut line, stream)) = entry.line {
                 line.seq = seq;
                 grouper.push(line, stream);
@@ -68,10 +70,15 @@ fn run(scope: Scope, hub: &Hub, numbering: Numbering, stop: &AtomicBool) -> Resu
         lines.extend(std::iter::from_fn(|| grouper.pop(end.then(now_us)).map(Arc::new)));
         hub.publish(&lines);
         lines.clear();
-        if end {
+        let mut lost = false;
+        if read >= REOPEN {
+            read = 0;
+            lost = !reopened(&mut reader, scope, last.as_ref())?;
+        }
+        if end && !lost {
             reader.wait(WAIT)?;
             at_end = Instant::now();
-        } else if at_end.elapsed() > LATE {
+        } else if lost || at_end.elapsed() > LATE {
             grouper = Grouper::default();
             let Some(further) = to_end(&mut reader, hub, numbering)? else { return Ok(()) };
             numbering = further;
@@ -79,6 +86,13 @@ fn run(scope: Scope, hub: &Hub, numbering: Numbering, stop: &AtomicBool) -> Resu
         }
     }
     Ok(())
+}
+
+/// Opens the journal anew at the same place. Whether that place is still there.
+fn reopened(reader: &mut Reader, scope: Scope, last: Option<&Cursor>) -> Result<bool, Error> {
+    *reader = Reader::open(scope)?;
+    let Some(last) = last else { return Ok(false) };
+    Ok(reader.resume(last)? == Resumed::Behind)
 }
 
 /// Goes to the end. None if numbers from there could not be those that the indexer will give.

@@ -34,6 +34,8 @@ use crate::journal::Scope;
 use crate::line::Line;
 use crate::search::{Found, Search};
 
+/// The journal is opened anew after so many entries, which gives the memory of its mapped files back.
+const REOPEN: usize = 5_000;
 /// The most requests (purges) that wait for the thread.
 const REQUESTS: usize = 1024;
 

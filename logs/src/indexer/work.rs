@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::ahead::Ahead;
 use super::hub::Hub;
 use super::place::Place;
-use super::{Request, Shared, now_us};
+use super::{REOPEN, Request, Shared, now_us};
 use crate::index::{self, Index, Writer};
 use crate::journal::cursor::Cursor;
 use crate::journal::{self, Reader, Resumed, Scope};
@@ -34,8 +34,6 @@ const ALONE: Duration = Duration::from_millis(250);
 const HOLD: Duration = Duration::from_millis(20);
 /// Between two tries after something failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// The journal is opened anew after so many entries, which gives the memory of its mapped files back.
-const REOPEN: usize = 10_000;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use tenement_logs::line::{Line, Source};
 use tenement_logs::search::Stopped;
-use tenement_wire::logs::{LogLine, LogSource, LogsStopped};
+use tenement_wire::logs::{self, LogLine, LogSource, LogsStopped};
 use tenement_wire::plain::{Colours, neutral};
 
 /// A line as the API gives it.
@@ -22,6 +22,7 @@ pub(super) fn line(line: &Line) -> LogLine {
             Source::Marker => LogSource::Marker,
         },
         message: line.text.as_ref().to_owned(),
+        fields: logs::fields(&line.text),
     }
 }
 

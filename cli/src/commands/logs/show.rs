@@ -1,10 +1,13 @@
 //! Lines as a person reads them, or as JSON. Nothing that a tenant printed can steer the terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use clap::builder::styling::Style;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
 use tenement_wire::logs::{LogLine, LogSource};
 use tenement_wire::plain::{Colours, neutral, steers};
 
@@ -23,6 +26,8 @@ pub struct Printer {
     zone: TimeZone,
     colours: Colours,
     names: bool,
+    /// JSON lines are taken apart for a person; a program gets them as they were printed.
+    apart: bool,
     width: usize,
     text: String,
     printed: bool,
@@ -36,6 +41,7 @@ impl Printer {
             zone: TimeZone::system(),
             colours: if args.ansi { Colours::Keep } else { Colours::Strip },
             names: args.which.instance().is_none(),
+            apart: std::io::stdout().is_terminal() && !args.raw,
             width: 0,
             text: String::new(),
             printed: false,
@@ -74,7 +80,11 @@ impl Printer {
     }
 
     fn write(&mut self, line: &LogLine) {
-        let message = neutral(&line.message, self.colours);
+        let apart = line.fields.as_ref().filter(|_| self.apart && !self.out.quiet);
+        let message = match apart {
+            Some(fields) => Cow::Owned(apart_text(fields)),
+            None => neutral(&line.message, self.colours),
+        };
         if self.out.quiet {
             let _ = writeln!(self.text, "{message}");
             return;
@@ -122,6 +132,40 @@ impl Printer {
     }
 }
 
+/// Members that the columns beside the message say already.
+const SAID: [&str; 8] =
+    ["level", "lvl", "severity", "time", "timestamp", "ts", "@timestamp", "datetime"];
+/// Members that hold the message itself.
+const MESSAGE: [&str; 3] = ["message", "msg", "event"];
+
+/// The members of a JSON line as a person reads them: the message, then `name=value` of the others.
+fn apart_text(fields: &Map<String, Value>) -> String {
+    let message = MESSAGE.into_iter().find(|name| fields.get(*name).is_some_and(Value::is_string));
+    let mut text = String::new();
+    if let Some(Value::String(message)) = message.and_then(|name| fields.get(name)) {
+        text.push_str(&neutral(message, Colours::Strip));
+    }
+    for (name, value) in fields {
+        if Some(name.as_str()) == message || SAID.contains(&name.as_str()) {
+            continue;
+        }
+        let value = match value {
+            Value::String(word) if is_word(word) => word.clone(),
+            other => other.to_string(),
+        };
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let _ = write!(text, "{}=", neutral(name, Colours::Strip));
+        text.push_str(&neutral(&value, Colours::Strip));
+    }
+    text
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c.is_control())
+}
+
 fn style(line: &LogLine) -> Style {
     match (line.source, line.level.as_str()) {
         (_, "emerg" | "alert" | "crit" | "error") => BAD,
@@ -132,7 +176,7 @@ fn style(line: &LogLine) -> Style {
 }
 
 /// JSON with everything that could steer a terminal written as `\u....`: it means the same to a program.
-pub fn json_safe(json: &str) -> std::borrow::Cow<'_, str> {
+pub fn json_safe(json: &str) -> Cow<'_, str> {
     if !json.contains(steers) {
         return json.into();
     }
@@ -147,4 +191,28 @@ pub fn json_safe(json: &str) -> std::borrow::Cow<'_, str> {
         }
     }
     safe.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apart(json: &str) -> String {
+        apart_text(&tenement_wire::logs::fields(json).expect("an object"))
+    }
+
+    #[test]
+    fn a_json_line_is_taken_apart_for_a_person() {
+        assert_eq!(
+            apart(r#"{"level":"warn","msg":"slow query","ms":812,"user":{"id":5},"path":"/a b"}"#),
+            r#"slow query ms=812 path="/a b" user={"id":5}"#
+        );
+        assert_eq!(apart(r#"{"n":1}"#), "n=1");
+    }
+
+    #[test]
+    fn members_can_not_steer_a_terminal() {
+        let text = apart("{\"msg\":\"a\\u001b[2Jb\",\"\\u001b]0;x\":\"\\u202e\"}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
 }
