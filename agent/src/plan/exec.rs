@@ -75,8 +75,16 @@ fn scoped(job: &Job) -> bool {
 }
 
 /// The command by way of `tenement-exec`, which finds it in its environment.
-fn through(job: &Job, helper: &Path, path: &String, argv: &[String], word: Option<&str>) -> Exec {
-    let words = std::iter::once(path).chain(argv).map(String::as_str);
+///
+/// A parked instance waits behind it: all that has to happen before the app then happened before the request
+/// came, and the stub's arguments need not survive in the unit's file.
+fn through(job: &Job, helper: &Path, path: &str, argv: &[String], word: Option<&str>) -> Exec {
+    let stub = park::words(job, path);
+    let mut words: Vec<&str> = stub.iter().map(String::as_str).collect();
+    if words.is_empty() {
+        words.push(path);
+    }
+    words.extend(argv.iter().map(String::as_str));
     let text = super::argv::encode(words);
     let helper = super::text(helper);
     let mut command = vec![helper.clone()];
@@ -87,9 +95,7 @@ fn through(job: &Job, helper: &Path, path: &String, argv: &[String], word: Optio
     } else {
         ("ExecStart", Value::ExecPlain(vec![(helper, command, false)]))
     };
-    // A parked instance waits before all of it: the stub needs no scope, and holds one page.
-    let property = Property { name, value: park::in_front(job, value) };
-    Exec { property, argv: Some(text) }
+    Exec { property: Property { name, value }, argv: Some(text) }
 }
 
 /// The working directory, absolute and without `//` and `/./`, which systemd refuses.

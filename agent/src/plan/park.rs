@@ -19,12 +19,22 @@ pub fn instance_dir(run_dir: &Path, name: &InstanceName) -> PathBuf {
     run_dir.join(name.process().as_str()).join(name.id().as_str())
 }
 
+/// The stub's path and its words up to the program's, for [`super::argv`]; none if the instance may not be parked.
+pub(super) fn words(job: &Job, path: &str) -> Vec<String> {
+    let Some(stub) = job.park_helper().map(text) else { return Vec::new() };
+    vec![stub.clone(), stub, flag(job), path.to_owned()]
+}
+
+fn flag(job: &Job) -> String {
+    text(&instance_dir(&job.ctx.run_dir, job.name).join(FLAG))
+}
+
 /// The stub with the command as its arguments, if the instance may be parked; else the command. `value`
 /// is that of `ExecStart` or `ExecStartEx`.
 pub(super) fn in_front(job: &Job, value: Value) -> Value {
     let Some(stub) = job.park_helper() else { return value };
     let stub = text(stub);
-    let flag = text(&instance_dir(&job.ctx.run_dir, job.name).join(FLAG));
+    let flag = flag(job);
     let words = |path: String, argv: Vec<String>| {
         let mut words = vec![stub.clone(), flag.clone(), path];
         words.extend(argv);
