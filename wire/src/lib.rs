@@ -8,6 +8,7 @@ pub mod error;
 pub mod events;
 pub mod limits;
 pub mod logs;
+pub mod metrics;
 pub mod names;
 pub mod plain;
 pub mod problems;

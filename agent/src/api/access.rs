@@ -18,6 +18,8 @@ use crate::token::{Grant, Reach};
 pub enum Caller {
     /// Somebody on the admin socket, who may do everything.
     Local(Peer),
+    /// Somebody at an address from which `/metrics` may be read without a token, and only that.
+    Scraper,
     /// The holder of a token, or a browser session that stands for one.
     Token(Arc<Grant>),
 }
@@ -27,7 +29,7 @@ impl Caller {
     #[must_use]
     pub fn reach(&self) -> &Reach {
         match self {
-            Self::Local(_) => &Reach::Host,
+            Self::Local(_) | Self::Scraper => &Reach::Host,
             Self::Token(grant) => &grant.reach,
         }
     }
@@ -37,6 +39,7 @@ impl Caller {
     pub fn may(&self, scope: Scope) -> bool {
         match self {
             Self::Local(_) => true,
+            Self::Scraper => scope == Scope::Read,
             Self::Token(grant) => grant.may(scope),
         }
     }
@@ -50,7 +53,8 @@ impl Caller {
             Self::Token(grant) if !grant.may(scope) => {
                 Err(Problem::forbidden_scope(scope, grant.scope))
             }
-            Self::Local(_) | Self::Token(_) => Ok(()),
+            Self::Scraper if scope > Scope::Read => Err(Problem::unauthenticated()),
+            Self::Local(_) | Self::Scraper | Self::Token(_) => Ok(()),
         }
     }
 
@@ -78,6 +82,7 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(peer) => write!(f, "uid {}", peer.uid),
+            Self::Scraper => f.write_str("a scraper"),
             Self::Token(grant) => grant.fmt(f),
         }
     }

@@ -103,6 +103,7 @@ fn is_refusal(response: &Response) -> bool {
 fn actor(caller: &Caller) -> Actor {
     match caller {
         Caller::Local(peer) => Actor::uid(peer.uid),
+        Caller::Scraper => Actor::anonymous(),
         Caller::Token(grant) => Actor::token(grant.id.as_str(), grant.name.as_str()),
     }
 }

@@ -42,6 +42,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("internal", 500, "The agent failed"),
     ("events_off", 503, "This agent keeps no events"),
     ("logs_off", 503, "This agent keeps no index of logs"),
+    ("metrics_off", 503, "This agent keeps no metrics"),
     ("not_ready", 503, "The agent can't do its work"),
     ("start_failed", 503, "The instance did not start"),
     ("too_many", 503, "As many of these run as may"),

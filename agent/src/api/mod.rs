@@ -31,6 +31,7 @@ mod problem;
 mod refusals;
 mod remote;
 mod routes;
+mod scrape;
 mod secrets;
 mod serve;
 mod session;

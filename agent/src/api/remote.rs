@@ -19,13 +19,13 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
-use super::access::Where;
+use super::access::{Caller, Where};
 use super::gate::Gate;
 use super::problem::Problem;
 use super::serve::Stopping;
 use super::session::has_cookie;
 use super::trace::RequestId;
-use crate::config::ApiAccess;
+use crate::config::{ApiAccess, MetricsAccess};
 use crate::framing::Visitor;
 
 /// The names under which a host knows itself.
@@ -36,6 +36,7 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 pub struct Remote {
     router: Router,
     access: ArcSwap<ApiAccess>,
+    metrics: ArcSwap<MetricsAccess>,
     gate: Gate,
     stop: watch::Sender<()>,
     /// Never looked at itself, so that its clones hear of a stop that is long past.
@@ -52,12 +53,18 @@ impl Remote {
     pub fn new(router: Router, access: ApiAccess) -> Self {
         let (stop, stopping) = watch::channel(());
         let access = ArcSwap::from_pointee(access);
-        Self { router, access, gate: Gate::new(), stop, stopping }
+        let metrics = ArcSwap::default();
+        Self { router, access, metrics, gate: Gate::new(), stop, stopping }
     }
 
     /// What the config says from now on.
     pub fn set_access(&self, access: ApiAccess) {
         self.access.store(Arc::new(access));
+    }
+
+    /// Who may scrape from now on.
+    pub fn set_metrics(&self, metrics: MetricsAccess) {
+        self.metrics.store(Arc::new(metrics));
     }
 
     /// Ends the answers that go on and on.
@@ -89,6 +96,8 @@ impl Remote {
         id: RequestId,
     ) -> Response {
         let known = id.0.clone();
+        let scrapes = request.uri().path() == "/metrics"
+            && !request.headers().contains_key(header::AUTHORIZATION);
         let refused = self.refusal(&request, &visitor);
         let mut response = match refused {
             Some(problem) => problem.render(&known),
@@ -96,6 +105,16 @@ impl Remote {
                 None => Problem::too_many().render(&known),
                 Some(_pass) => {
                     let extensions = request.extensions_mut();
+                    if scrapes
+                        && self
+                            .metrics
+                            .load()
+                            .allow
+                            .iter()
+                            .any(|range| range.contains(visitor.address))
+                    {
+                        extensions.insert(Caller::Scraper);
+                    }
                     extensions.insert(Where(visitor.address));
                     extensions.insert(visitor);
                     extensions.insert(host);

@@ -27,11 +27,13 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, events, health, host, instances, logs, metrics, secrets, session, tokens, totp, verbs,
+    alerts, events, health, host, instances, logs, metrics, scrape, secrets, session, tokens, totp,
+    verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
+use crate::flows::metrics::{Figures, NoFigures};
 use crate::flows::sessions::Sessions;
 use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
@@ -77,6 +79,8 @@ pub(super) use collect;
 pub struct Services {
     /// Their logs.
     pub logs: Arc<dyn Logs>,
+    /// What is measured of them.
+    pub figures: Arc<dyn Figures>,
     /// What happened; None: this agent keeps no events.
     pub events: Option<Events>,
     /// Who is told of it; None: nobody.
@@ -98,13 +102,14 @@ impl Services {
         let mut key = [0; KEY_LEN];
         getrandom::fill(&mut key).map_err(|error| ManageError::Internal(Box::new(error)))?;
         let sessions = Arc::new(Sessions::in_memory(Seal::new(key), Clocks::default()));
-        Ok(Self { logs, events: None, alerts: None, tokens, sessions })
+        let figures = Arc::new(NoFigures);
+        Ok(Self { logs, figures, events: None, alerts: None, tokens, sessions })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, events, alerts, tokens, sessions } = services;
+    let Services { logs, figures, events, alerts, tokens, sessions } = services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let book = events::Desk::new(events.clone());
@@ -113,11 +118,12 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = more.merge(alerts::routes(alerts.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
-        routes::<M>(logs.clone()).merge(more).merge(tokens::routes(tokens.clone()))
+        routes::<M>(logs.clone(), figures.clone()).merge(more).merge(tokens::routes(tokens.clone()))
     };
     let (router, collected) = OpenApiRouter::with_openapi(Head::openapi())
         .nest("/api/v1", routes())
         .merge(health::at_the_root())
+        .merge(scrape::routes(figures.clone()))
         .split_for_parts();
     let document = Document::complete(&collected);
     let rules = Rules::of(&document.value);
@@ -140,14 +146,14 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         .with_state(management)
 }
 
-fn routes<M: Management>(logs: Arc<dyn Logs>) -> OpenApiRouter<Arc<M>> {
+fn routes<M: Management>(logs: Arc<dyn Logs>, figures: Arc<dyn Figures>) -> OpenApiRouter<Arc<M>> {
     OpenApiRouter::new()
         .merge(instances::routes())
         .merge(verbs::routes())
         .merge(secrets::routes())
         .merge(host::routes())
         .merge(health::routes())
-        .merge(metrics::routes(logs))
+        .merge(metrics::routes(logs, figures))
         .routes(document::routes())
 }
 

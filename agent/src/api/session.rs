@@ -139,7 +139,7 @@ async fn show_session(
     match caller {
         Caller::Token(grant) => Ok(Json(view(&grant, from.session.map(|session| session.view)))),
         // Nobody needs one there.
-        Caller::Local(_) => Err(Problem::no_session()),
+        Caller::Local(_) | Caller::Scraper => Err(Problem::no_session()),
     }
 }
 
@@ -208,7 +208,7 @@ async fn log_out_everywhere(
     input.finish(Some(()))?;
     let token = match &caller {
         Caller::Token(grant) => Some(&grant.id),
-        Caller::Local(_) => None,
+        Caller::Local(_) | Caller::Scraper => None,
     };
     let sessions = desk.sessions.logout_everywhere(token).await?;
     let mut response = Json(LoggedOut { sessions }).into_response();

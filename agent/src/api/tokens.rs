@@ -47,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 /// What somebody may hand on, and see: nothing beyond their own. None: everything.
 pub(super) fn limit(caller: &Caller) -> Option<Arc<Grant>> {
     match caller {
-        Caller::Local(_) => None,
+        Caller::Local(_) | Caller::Scraper => None,
         Caller::Token(grant) => Some(grant.clone()),
     }
 }

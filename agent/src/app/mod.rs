@@ -13,6 +13,7 @@ mod listeners;
 pub mod logging;
 mod logs;
 mod loops;
+mod metrics;
 mod only;
 mod paths;
 mod root;

@@ -79,6 +79,12 @@ impl Places {
         self.state_dir.join("history.db")
     }
 
+    /// The history of metrics.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.state_dir.join("metrics.db")
+    }
+
     /// The events.
     #[must_use]
     pub fn events(&self) -> PathBuf {

@@ -10,6 +10,7 @@ use super::{Places, files, logs, tokens};
 use crate::api::{AskedHost, Remote, RequestId, Services};
 use crate::flows::agent::Agent;
 use crate::flows::edge::Edge;
+use crate::flows::metrics::Measured;
 use crate::flows::sessions::Sessions;
 use crate::framing::Visitor;
 use crate::proxy::{Root, RootBody, RootFuture, Visit};
@@ -22,6 +23,8 @@ pub(super) async fn services(
     trail: &Happenings,
 ) -> Result<Services, String> {
     let tokens = tokens::load(agent, &trail.events).await?;
+    let checks = tokens.clone();
+    let _ = agent.metrics.sources.tokens.set(Box::new(move || checks.checks()));
     let path = places.door_key();
     let key = match files::key(&path) {
         Ok(key) => key,
@@ -36,8 +39,9 @@ pub(super) async fn services(
     };
     let sessions = Sessions::load(&tokens, agent.store.clone(), Seal::new(key)).await;
     let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
+    let figures = Arc::new(Measured(agent.clone()));
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
-    Ok(Services { logs: logs::door(agent), events, alerts, tokens, sessions })
+    Ok(Services { logs: logs::door(agent), figures, events, alerts, tokens, sessions })
 }
 
 /// The API, as the proxy sees it.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, root, signals};
+use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, metrics, root, signals};
 use crate::api::{Access, Remote};
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
@@ -127,11 +127,13 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let run_dir = places.run_dir.clone();
     let oom = OomKills::new("/sys/fs/cgroup");
     let switches = Default::default();
-    let edge = Edge { systemd, units, run_dir, kernel, slice_root, switches, oom };
+    let groups = metrics::groups(&places);
+    let edge = Edge { systemd, units, run_dir, kernel, groups, slice_root, switches, oom };
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     let _checks = checks::Thread::start(&agent.checks).map_err(|e| format!("no thread: {e}"))?;
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
+    metrics::start(&places, &agent);
     let trail = events::start(&places, &agent);
     let logs = logs::start(&places, &agent);
     let registered = adopt(&agent).await?;
@@ -147,6 +149,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let router = crate::api::router_with(manager.clone(), services);
     let api = serve_api(&listeners, &manager, router.clone(), stopping.clone())?;
     let remote = remote.get_or_init(|| Arc::new(Remote::new(router, limits.api.clone())));
+    remote.set_metrics(limits.metrics.clone());
+    metrics::listen(&agent, &proxy);
     proxy.set_root(Arc::new(root::Api(remote.clone())));
     let sweeping = tokio::spawn(trail.events.clone().sweep(until_true(stopping.clone())));
     let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
@@ -158,6 +162,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(reload_on_hangup(manager));
     tokio::spawn(agent.clone().tide(pressure));
     tokio::spawn(agent.clone().keep_measuring());
+    tokio::spawn(agent.clone().keep_recording());
     let preloading = agent.clone();
     agent.log_unmet();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
@@ -180,6 +185,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let _ = api.await;
     agent.store.close().await;
     logs::stop(logs).await;
+    agent.stop_recording().await;
     if let Some(history) = agent.history.get() {
         history.close().await;
     }
@@ -283,6 +289,7 @@ fn manager(
             events::adopt(&trail, config);
             if let Some(remote) = remote.get() {
                 remote.set_access(config.settings.api.clone());
+                remote.set_metrics(config.settings.metrics.clone());
             }
         }),
         systemd,

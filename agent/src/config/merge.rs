@@ -9,8 +9,8 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 7] =
-    ["settings", "process", "service", "instances", "events", "alerts", "api"];
+const TABLES: [&str; 8] =
+    ["settings", "process", "service", "instances", "events", "alerts", "api", "metrics"];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
 const SYNTAX_MAX: usize = 10;
@@ -27,6 +27,7 @@ pub(super) struct Merged<'a> {
     pub(super) events: Fields<'a>,
     pub(super) alerts: Fields<'a>,
     pub(super) api: Fields<'a>,
+    pub(super) metrics: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -105,6 +106,7 @@ pub(super) fn merge<'a>(
                 "events" => top(&mut merged.events, "events", &node, problems),
                 "alerts" => top(&mut merged.alerts, "alerts", &node, problems),
                 "api" => top(&mut merged.api, "api", &node, problems),
+                "metrics" => top(&mut merged.metrics, "metrics", &node, problems),
                 other => unknown_table(other, &node, problems),
             }
         }

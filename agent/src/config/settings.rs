@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
-use super::{api, domain, events, logs, quantity};
+use super::{api, domain, events, logs, metrics, quantity};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -138,8 +138,11 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
         count(node, 1, 100_000, problems)
     });
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
-    set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, trusted_proxies);
+    set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, |node, problems| {
+        Some(ranges(node, problems))
+    });
     s.api = api::read(&merged.api, problems);
+    s.metrics = metrics::read(&merged.metrics, problems);
     s.limits = limits(&merged.limits, problems);
     s.logs = s.logs.overridden(fields, problems);
     s.events = events::keep(&merged.events, problems);
@@ -190,7 +193,8 @@ fn count(node: &Node, min: u64, max: u64, problems: &mut Problems) -> Option<usi
     node.integer(min, max, problems).and_then(|n| usize::try_from(n).ok())
 }
 
-fn trusted_proxies(node: &Node, problems: &mut Problems) -> Option<Vec<Cidr>> {
+/// Ranges of addresses: a list of texts.
+pub(super) fn ranges(node: &Node, problems: &mut Problems) -> Vec<Cidr> {
     let mut ranges = Vec::new();
     for text in node.strings(true, "[\"10.0.0.0/8\"]", problems) {
         match quantity::cidr(&text.value) {
@@ -200,7 +204,7 @@ fn trusted_proxies(node: &Node, problems: &mut Problems) -> Option<Vec<Cidr>> {
             }
         }
     }
-    Some(ranges)
+    ranges
 }
 
 /// An absolute path that stands in units as it is: systemd splits lists of paths at white space and

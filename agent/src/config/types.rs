@@ -12,6 +12,7 @@ use super::api::ApiAccess;
 use super::credentials::Credentials;
 use super::events::{AlertSettings, EventKeep};
 use super::logs::LogKeep;
+use super::metrics::MetricsAccess;
 use super::network::Network;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Cidr>,
     /// Who reaches the API on the domain itself.
     pub api: ApiAccess,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Limits of all instances together.
     pub total: ResourceLimits,
     /// What the limits of any instance may be raised to.
@@ -115,6 +118,7 @@ impl Default for Settings {
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             api: ApiAccess::default(),
+            metrics: MetricsAccess::default(),
             total: ResourceLimits::new(),
             max: ResourceLimits::new(),
             logs: LogKeep::DEFAULT,

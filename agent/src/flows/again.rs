@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use super::agent::Agent;
 use super::host::Host;
 use super::instance::{Instance, Phase};
@@ -45,6 +47,7 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// [`WakeError`] when it can't be started.
     pub async fn start(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), WakeError> {
+        let begun = Instant::now();
         let parked = instance.phase() == Phase::Parked;
         let (_lease, served) = self.ensure_awake(instance).await?;
         if served == Served::Hot {
@@ -61,6 +64,7 @@ impl<H: Host> Agent<H> {
         })?;
         self.look_again(instance).await?;
         instance.waking.store(false, Ordering::Relaxed);
+        instance.wake_went_well(begun.elapsed());
         Ok(())
     }
 }

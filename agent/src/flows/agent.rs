@@ -16,6 +16,7 @@ use super::events::Events;
 use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
+use super::metrics::Metrics;
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
@@ -56,6 +57,8 @@ pub struct Agent<H> {
     pub history: OnceLock<History>,
     /// Where events are recorded, if anywhere. Set before instances are admitted.
     pub events: OnceLock<Events>,
+    /// What is counted and measured of the instances.
+    pub metrics: Metrics,
     /// The logs of the instances, if they are indexed.
     pub logs: OnceLock<Indexed>,
     started_ms: u64,
@@ -92,6 +95,7 @@ impl<H: Host> Agent<H> {
             loads: Semaphore::new(LOADS_IN_FLIGHT),
             history: OnceLock::new(),
             events: OnceLock::new(),
+            metrics: Metrics::default(),
             logs: OnceLock::new(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
@@ -101,6 +105,11 @@ impl<H: Host> Agent<H> {
             passed_over: AtomicUsize::new(0),
             checks: Checks::new(),
         })
+    }
+
+    /// When it was started, Unix milliseconds.
+    pub(super) fn started_ms(&self) -> u64 {
+        self.started_ms
     }
 
     /// Records an event. It never waits.
@@ -184,6 +193,7 @@ impl<H: Host> Agent<H> {
                             if let Some(events) = self.events.get() {
                                 instance.tell_events(events);
                             }
+                            instance.count_wakes(&self.metrics.wakes);
                             if let Some(gave_up) = self.failed_orphans().remove(&instance.name) {
                                 instance.care.set_failed(gave_up);
                             }
@@ -224,6 +234,7 @@ impl<H: Host> Agent<H> {
             if let Some(history) = self.history.get() {
                 history.forget(instance.uuid);
             }
+            self.metrics.forget(instance.uuid);
         }
         self.publish();
     }

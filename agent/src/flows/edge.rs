@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use tenement_wire::metrics::HostLive;
 use tenement_wire::status::ServiceView;
 use tenement_wire::{InstanceName, SecretView};
 
@@ -13,7 +14,7 @@ use super::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
 use super::listing;
 use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
-use crate::kernel::{self, Kernel, OomKills};
+use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
 use crate::plan::{self, PARK_STATUS, Particulars, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError, flag};
@@ -36,6 +37,8 @@ pub struct Edge {
     pub run_dir: PathBuf,
     /// What the kernel can do.
     pub kernel: Kernel,
+    /// The directory that `tenement.slice` is in, if it could be found.
+    pub groups: Option<PathBuf>,
     /// Where `tenement.slice` is, if systemd does not tell who is frozen by hand.
     pub slice_root: Option<String>,
     /// Files that thaw what this agent has frozen.
@@ -213,6 +216,37 @@ impl Host for Edge {
         }
         let result = ended(&status.service);
         Ok(Details { service: Some(status.service), usage: status.usage, result })
+    }
+
+    async fn used(&self, names: Vec<InstanceName>) -> Vec<Used> {
+        let Some(root) = self.groups.clone() else { return vec![Used::default(); names.len()] };
+        let count = names.len();
+        let read = tokio::task::spawn_blocking(move || {
+            names.iter().map(|name| kernel::used(&root, &plan::control_group(name))).collect()
+        });
+        read.await.unwrap_or_else(|_| vec![Used::default(); count])
+    }
+
+    async fn host_load(&self) -> HostLive {
+        let root = self.kernel.root().to_owned();
+        tokio::task::spawn_blocking(move || kernel::host(&root)).await.unwrap_or_default()
+    }
+
+    async fn stalled(&self) -> Vec<(&'static str, Stalled)> {
+        let root = self.kernel.root().to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let read = |what| kernel::stalled(&root, what).map(|stalled| (what, stalled));
+            ["cpu", "memory", "io"].into_iter().filter_map(read).collect()
+        });
+        read.await.unwrap_or_default()
+    }
+
+    async fn own(&self) -> Own {
+        tokio::task::spawn_blocking(kernel::own).await.unwrap_or_default()
+    }
+
+    async fn ip_bytes(&self, name: &InstanceName) -> Option<(u64, u64)> {
+        self.systemd.ip_bytes(&name.service_unit()).await.ok().flatten()
     }
 
     async fn answers(&self) -> bool {

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 
+use tenement_wire::metrics::HostLive;
 use tenement_wire::status::{ServiceView, Usage};
 use tenement_wire::{InstanceName, SecretView};
 
 use super::secrets::SecretOrder;
+use crate::kernel::{Own, Stalled, Used};
 use crate::plan::Particulars;
 
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
@@ -170,6 +172,27 @@ pub trait Host: Send + Sync + 'static {
         &self,
         name: &InstanceName,
     ) -> impl Future<Output = Result<Details, HostError>> + Send;
+    /// What the services of these use, in the same order; what isn't known of one is left out. Cheap, and never
+    /// on a thread that serves requests.
+    fn used(&self, names: Vec<InstanceName>) -> impl Future<Output = Vec<Used>> + Send {
+        std::future::ready(vec![Used::default(); names.len()])
+    }
+    /// How busy the host is.
+    fn host_load(&self) -> impl Future<Output = HostLive> + Send {
+        std::future::ready(HostLive::default())
+    }
+    /// What its tasks have waited for, by resource.
+    fn stalled(&self) -> impl Future<Output = Vec<(&'static str, Stalled)>> + Send {
+        std::future::ready(Vec::new())
+    }
+    /// What the agent's own process uses.
+    fn own(&self) -> impl Future<Output = Own> + Send {
+        std::future::ready(Own::default())
+    }
+    /// Bytes that a running instance has received and sent over IP; `None` if nobody counts them.
+    fn ip_bytes(&self, _name: &InstanceName) -> impl Future<Output = Option<(u64, u64)>> + Send {
+        std::future::ready(None)
+    }
     /// Whether systemd answers.
     fn answers(&self) -> impl Future<Output = bool> + Send {
         async { true }

@@ -5,7 +5,7 @@
 //! struct stays small: a host may hold 10,000 of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use tenement_wire::{InstanceName, ResourceLimits};
@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::fate::Ends;
 use super::host::{Active, Units};
 use super::lease::Gate;
+use super::metrics::{Awake, IpBytes, Meter, Waking};
 pub use super::phase::{Depth, Failure, Phase, Setup};
 use super::story::Story;
 use super::throttle::{RequestLimits, Throttle};
@@ -95,6 +96,16 @@ pub struct Instance {
     pub care: Care,
     /// Its circuit breaker.
     pub breaker: Breaker,
+    /// Made with its first request: most of many instances never get one.
+    pub(super) meter: OnceLock<Box<Meter>>,
+    /// How long it was awake.
+    pub(super) awake: Awake,
+    /// What it has received and sent over IP.
+    pub(super) ip: IpBytes,
+    /// The wake that is under way, for the metrics.
+    pub(super) being_woken: Waking,
+    /// How often it was started again because it had crashed or its health was bad.
+    pub restarts: AtomicU32,
     /// Held while systemd is asked whether it is frozen: an old answer must not replace a newer one.
     pub(super) learning: tokio::sync::Mutex<()>,
     pub(super) failure: Mutex<Option<Box<Failure>>>,
@@ -146,6 +157,11 @@ impl Instance {
             last_wake_us: AtomicU64::new(0),
             care: Care::default(),
             breaker: Breaker::default(),
+            meter: OnceLock::new(),
+            awake: Awake::default(),
+            ip: IpBytes::default(),
+            being_woken: Waking::default(),
+            restarts: AtomicU32::new(0),
             learning: tokio::sync::Mutex::default(),
             failure: Mutex::new(None),
             flight: Mutex::new(None),
@@ -179,6 +195,12 @@ impl Instance {
             origin: self.origin,
             overrides: self.particulars().overrides,
         }
+    }
+
+    /// When it was registered, Unix milliseconds.
+    #[must_use]
+    pub fn registered_ms(&self) -> u64 {
+        self.created_ms
     }
 
     /// What the unit helper must know of it.
@@ -349,6 +371,12 @@ impl Instance {
     #[must_use]
     pub fn changed_ms(&self) -> u64 {
         self.changed_ms.load(Ordering::Relaxed)
+    }
+
+    /// Counts of its requests.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        self.meter.get_or_init(Box::default)
     }
 
     /// Notes that it was used now.

@@ -118,6 +118,7 @@ impl Drop for Lease {
         if self.0.gate.leave() == 0 {
             // Nobody waits for a first byte any more, whether it came or not.
             self.0.waking.store(false, Ordering::Relaxed);
+            self.0.wake_abandoned();
             self.0.idle.notify_waiters();
         }
     }

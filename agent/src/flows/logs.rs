@@ -45,6 +45,13 @@ impl Indexed {
         self.indexer.keep(policy(config));
     }
 
+    /// How many lines were indexed since the start, and how far behind that is, in microseconds.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        let status = self.indexer.status();
+        (status.lines, status.behind_us)
+    }
+
     /// Removes the lines of an instance that is gone.
     ///
     /// # Errors

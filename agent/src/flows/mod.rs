@@ -29,6 +29,7 @@ pub mod logbook;
 pub mod logs;
 pub mod manage;
 pub mod management;
+pub mod metrics;
 pub mod observe;
 mod park;
 pub mod phase;

@@ -80,6 +80,9 @@ impl<H: Host> Agent<H> {
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
         let told = instance.crashing.swap(crash, Ordering::Relaxed) && crash;
+        if report.auto_restart && !told {
+            instance.restarts.fetch_add(1, Ordering::Relaxed);
+        }
         let ours = !told && instance.stopped_by_us(report.active);
         instance.note_end(report, ours);
         if told || ours {

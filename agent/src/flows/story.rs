@@ -135,6 +135,7 @@ impl Instance {
 
     /// Tells a change of its state, if there is one.
     pub(super) fn tell(&self) {
+        self.note_awake();
         let mut told = self.story.told.lock().expect("no panic while held");
         let (from, to) = (told.state, self.word());
         // What lies between the start of a parking and its end is no run, and nobody's deed.

@@ -61,6 +61,7 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
 
     fn woke(&self, instance: &Arc<Instance>, took: Duration) {
         instance.recovered();
+        instance.wake_went_well(took);
         if instance.waking.swap(false, Ordering::Relaxed) {
             instance.wakes.fetch_add(1, Ordering::Relaxed);
             let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);

@@ -75,26 +75,7 @@ impl<H: Host> Agent<H> {
         let last_wake_us = instance.last_wake_us.load(Ordering::Relaxed);
         let failure = instance.failure();
         let disk_full = super::limits::disk_full(&instance.name, instance);
-        let state = match instance.phase() {
-            Phase::Running => State::Running,
-            // It only comes up to wait for a request: nobody has asked for it.
-            Phase::Starting if instance.is_being_parked() => State::Asleep,
-            Phase::Starting => State::Starting,
-            Phase::Stopping => State::Stopping,
-            _ if disk_full.is_some() => State::Failed,
-            _ if failure.is_some() || instance.care.has_failed() => State::Failed,
-            Phase::Failed => State::Failed,
-            Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
-        };
-        let tier = match instance.phase() {
-            Phase::Dormant => Tier::Dormant,
-            Phase::Asleep | Phase::Failed => Tier::Stopped,
-            Phase::Frozen => Tier::Frozen,
-            Phase::Parked => Tier::Parked,
-            Phase::Starting if instance.is_being_parked() => Tier::Stopped,
-            Phase::Running if instance.depth() == Depth::Reclaimed => Tier::Reclaimed,
-            Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
-        };
+        let (state, tier) = self.doing(instance);
         InstanceView {
             name: instance.name.clone(),
             uuid: instance.uuid.to_string(),
@@ -125,6 +106,33 @@ impl<H: Host> Agent<H> {
             service: details.service.clone(),
             usage: details.usage.clone(),
         }
+    }
+
+    /// What an instance does, and how deep it lies, for people.
+    pub(super) fn doing(&self, instance: &Instance) -> (State, Tier) {
+        let failure = instance.failure();
+        let disk_full = super::limits::disk_full(&instance.name, instance);
+        let state = match instance.phase() {
+            Phase::Running => State::Running,
+            // It only comes up to wait for a request: nobody has asked for it.
+            Phase::Starting if instance.is_being_parked() => State::Asleep,
+            Phase::Starting => State::Starting,
+            Phase::Stopping => State::Stopping,
+            _ if disk_full.is_some() => State::Failed,
+            _ if failure.is_some() || instance.care.has_failed() => State::Failed,
+            Phase::Failed => State::Failed,
+            Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
+        };
+        let tier = match instance.phase() {
+            Phase::Dormant => Tier::Dormant,
+            Phase::Asleep | Phase::Failed => Tier::Stopped,
+            Phase::Frozen => Tier::Frozen,
+            Phase::Parked => Tier::Parked,
+            Phase::Starting if instance.is_being_parked() => Tier::Stopped,
+            Phase::Running if instance.depth() == Depth::Reclaimed => Tier::Reclaimed,
+            Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
+        };
+        (state, tier)
     }
 
     /// A registered instance whose process is not in the config.

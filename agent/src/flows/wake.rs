@@ -44,14 +44,17 @@ impl<H: Host> Agent<H> {
             Some(lease) => lease,
             None => self.lease_after_stop(instance).await?,
         };
-        if instance.phase() == Phase::Running {
+        let phase = instance.phase();
+        if phase == Phase::Running {
             if instance.depth() != Depth::None {
                 instance.set_depth(Depth::None);
             }
             return Ok((lease, Served::Hot));
         }
         instance.waking.store(true, Ordering::Relaxed);
-        self.reach(instance).await?;
+        instance.wake_begins(phase);
+        let reached = self.reach(instance).await;
+        reached.inspect_err(|error| instance.wake_failed(error))?;
         Ok((lease, Served::Cold))
     }
 
@@ -87,7 +90,7 @@ impl<H: Host> Agent<H> {
         if let Some(reason) = super::limits::disk_full(&instance.name, instance) {
             return Err(WakeError::DiskFull { name: instance.name.clone(), reason });
         }
-        refuse_while_backing_off(instance)?;
+        refuse_while_backing_off(instance).inspect_err(|_| instance.wake_refused())?;
         let by_systemd = !instance.setup().is_awaited();
         let fresh = instance.staleness() == 0;
         let phase = instance.phase();

@@ -4,15 +4,21 @@
 //! It changes nothing but what [`cgroup::reclaim`] asks for.
 
 pub mod cgroup;
+mod load;
 mod lock;
 mod oom;
+mod own;
 mod pressure;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
+pub use load::{Stalled, host, stalled};
 pub use lock::lock_is_held;
 pub use oom::OomKills;
+pub use own::{Own, own};
 pub use pressure::{Gauge, stalled_us};
+pub use usage::{Used, used};
 
 /// What the host's kernel can do for the tiers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +60,12 @@ impl Kernel {
     /// If it isn't one of ours or can't be read.
     pub fn is_frozen(&self, group: &str) -> std::io::Result<bool> {
         cgroup::is_frozen(&cgroup::open(&self.root, group)?)
+    }
+
+    /// Where the control groups are mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where the host's memory pressure is read; `/proc/pressure` is hidden from the agent.

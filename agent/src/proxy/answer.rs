@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::root::RootBody;
 use super::state::Active;
-use crate::flows::Lease;
+use crate::flows::{Instance, Lease};
 use crate::upstream::{AnswerBody, BrokenBody, Link, timer};
 
 /// The body of every answer of the proxy.
@@ -49,9 +49,32 @@ struct Stream {
     timeout: Option<Duration>,
     deadline: Option<Instant>,
     link: Option<Link>,
+    counted: Counted,
     // Declared last, so that the link is back in the pool before the instance may be stopped.
     lease: Lease,
     _active: Active,
+}
+
+/// What is counted of an answer when it ends.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Its status, and when the request came; None if that was counted at its head.
+    answered: Option<(u16, Instant)>,
+    sent: u64,
+}
+
+impl Counted {
+    pub(super) fn new(answered: Option<(u16, Instant)>) -> Self {
+        Self { answered, sent: 0 }
+    }
+
+    fn tell(&self, instance: &Instance) {
+        let meter = instance.meter();
+        if let Some((status, came)) = self.answered {
+            meter.answered(status, came.elapsed());
+        }
+        meter.sent(self.sent);
+    }
 }
 
 impl ProxyBody {
@@ -75,6 +98,7 @@ impl ProxyBody {
         lease: Lease,
         active: Active,
         timeout: Option<Duration>,
+        counted: Counted,
     ) -> Self {
         let ended = body.is_end_stream();
         let link = Some(link);
@@ -84,6 +108,7 @@ impl ProxyBody {
             timeout,
             deadline: None,
             link,
+            counted,
             lease,
             _active: active,
         }))
@@ -98,6 +123,7 @@ impl Stream {
             Poll::Ready(Some(Ok(frame))) => {
                 self.deadline = None;
                 self.ended = self.body.is_end_stream() || frame.is_trailers();
+                self.counted.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -130,6 +156,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.counted.tell(self.lease.instance());
         let Some(mut link) = self.link.take().filter(|_| self.ended) else { return };
         if !link.is_reusable() {
             // hyper may still have to take note of the end of the body. Nobody has to be woken: the

@@ -115,6 +115,11 @@ impl Failure {
         (status, code, text.to_owned())
     }
 
+    /// The status of the answer.
+    pub(super) fn status(self) -> StatusCode {
+        self.describe().0
+    }
+
     /// Whether nothing more can be read from the client after this.
     fn closes(self) -> bool {
         matches!(

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
-use super::answer::ProxyBody;
+use super::answer::{Counted, ProxyBody};
 use super::error::{self, Failure};
 use super::headers::{self, Hop};
 use super::state::{Active, Counters, Proxy};
@@ -58,26 +58,26 @@ struct Forward<'a, T> {
 pub(super) async fn forward<T: Tenants>(
     proxy: &Proxy<T>,
     active: Active,
-    instance: Arc<Instance>,
+    instance: &Arc<Instance>,
     request: Request<Incoming>,
     hop: Hop,
     id: &HeaderValue,
+    started: Instant,
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
-    let started = Instant::now();
     // Before the wake: a request that is refused must not start anything.
-    let turn = Turn::take(&instance)?;
+    let turn = Turn::take(instance)?;
     if let Some(after) = instance.breaker.refuses() {
         return Err(Failure::BreakerOpen(after));
     }
-    let (lease, served) = match proxy.tenants.ensure(&instance).await {
+    let (lease, served) = match proxy.tenants.ensure(instance).await {
         Ok((lease, served)) => (lease.with(turn), served),
-        Err(error) => return Err(wake_failed(&instance, id, &error)),
+        Err(error) => return Err(wake_failed(instance, id, &error)),
     };
-    let (request, client_upgrade) = prepare(request, &hop, &active);
+    let (request, client_upgrade) = prepare(request, &hop, &active, instance);
     let mut job = Forward {
         proxy,
-        instance: &instance,
+        instance,
         id,
         started,
         startup: instance.setup().definition.startup_timeout,
@@ -96,7 +96,7 @@ pub(super) async fn forward<T: Tenants>(
         Served::Hot => Wake::Hot,
         Served::Cold => {
             let took = started.elapsed();
-            proxy.tenants.woke(&instance, took);
+            proxy.tenants.woke(instance, took);
             Wake::Cold(took)
         }
     };
@@ -106,6 +106,7 @@ pub(super) async fn forward<T: Tenants>(
     let body = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_upgrade) = client_upgrade else { return Err(Failure::BadAnswer) };
         Counters::add(&proxy.counters.upgrades);
+        instance.meter().answered(parts.status.as_u16(), started.elapsed());
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.extend(hop.upgrade.map(|protocol| (header::UPGRADE, protocol)));
         tunnel::start(
@@ -118,8 +119,13 @@ pub(super) async fn forward<T: Tenants>(
         parts.extensions.clear();
         ProxyBody::empty()
     } else {
-        let timeout = body_timeout(&parts.headers, limits.body_timeout);
-        ProxyBody::stream(body, link, lease, active, timeout)
+        let endless = is_events(&parts.headers);
+        if endless {
+            instance.meter().answered(parts.status.as_u16(), started.elapsed());
+        }
+        let timeout = (!limits.body_timeout.is_zero() && !endless).then_some(limits.body_timeout);
+        let counted = Counted::new((!endless).then_some((parts.status.as_u16(), started)));
+        ProxyBody::stream(body, link, lease, active, timeout, counted)
     };
     Ok((Response::from_parts(parts, body), wake))
 }
@@ -130,6 +136,7 @@ fn prepare(
     request: Request<Incoming>,
     hop: &Hop,
     active: &Active,
+    instance: &Instance,
 ) -> (Request<UploadBody>, Option<OnUpgrade>) {
     let limits = active.client().policy.limits;
     let (mut parts, body) = request.into_parts();
@@ -150,15 +157,15 @@ fn prepare(
     }
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    let body = UploadBody::new(body, limits.body_bytes, limits.body_timeout);
+    let count = || instance.meter().received();
+    let body = UploadBody::new(body, limits.body_bytes, limits.body_timeout, count);
     (Request::from_parts(parts, body), upgrade)
 }
 
 /// Event streams are silent for as long as nothing happens; nothing else has a reason to be.
-fn body_timeout(headers: &HeaderMap, timeout: Duration) -> Option<Duration> {
+fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_events = kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream");
-    (!timeout.is_zero() && !is_events).then_some(timeout)
+    kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream")
 }
 
 impl<T: Tenants> Forward<'_, T> {

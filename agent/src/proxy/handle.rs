@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::answer::ProxyBody;
 use super::error::{self, Failure};
@@ -76,6 +77,23 @@ async fn answer<T: Tenants>(
         }
         Err(failure) => return Err(failure),
     };
+    let started = Instant::now();
+    let passed = pass(proxy, active, request, host, id, &instance, started).await;
+    passed.inspect_err(|failure| {
+        instance.meter().answered(failure.status().as_u16(), started.elapsed());
+    })
+}
+
+/// Passes `request` on to its instance.
+async fn pass<T: Tenants>(
+    proxy: &Arc<Proxy<T>>,
+    active: Active,
+    mut request: Request<Incoming>,
+    host: HeaderValue,
+    id: &HeaderValue,
+    instance: &Arc<Instance>,
+    started: Instant,
+) -> Result<Response<ProxyBody>, Failure> {
     let limit = active.client().policy.limits.body_bytes;
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
         return Err(Failure::BodyTooLarge);
@@ -89,7 +107,8 @@ async fn answer<T: Tenants>(
     request.headers_mut().insert(X_REQUEST_ID, id.clone());
     let client = active.client();
     client.headers.set(request.headers_mut(), &host, client.trusted);
-    let (mut answer, wake) = forward::forward(proxy, active, instance, request, hop, id).await?;
+    let going = forward::forward(proxy, active, instance, request, hop, id, started);
+    let (mut answer, wake) = going.await?;
     let wake = match wake {
         Wake::Hot => HeaderValue::from_static("hot"),
         Wake::Cold(took) => {

@@ -29,7 +29,12 @@ pub(super) fn start(
         if let (Ok(client), Ok(instance)) = (client, instance) {
             let (mut client, mut instance) = (TokioIo::new(client), TokioIo::new(instance));
             // Either side may break at any time: that ends the tunnel, and is nobody's error.
-            let _ = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER).await;
+            let copied = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER);
+            if let Ok((received, sent)) = copied.await {
+                let meter = lease.instance().meter();
+                meter.received().fetch_add(received, Ordering::Relaxed);
+                meter.sent(sent);
+            }
         }
         drop((lease, active));
     });

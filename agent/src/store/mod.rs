@@ -22,6 +22,7 @@ mod failures;
 pub mod history;
 mod keeper;
 mod schema;
+pub mod series;
 pub mod sessions;
 mod side;
 pub mod tokens;

@@ -97,6 +97,22 @@ impl Manager {
         self.one(unit, "Service", "ControlGroup").await
     }
 
+    /// Bytes that a loaded service has received and sent over IP since it was started; `None` if systemd does
+    /// not count them.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn ip_bytes(&self, unit: &str) -> Result<Option<(u64, u64)>, SystemdError> {
+        let (link, path) = (self.link()?, unit_path(unit));
+        let both = async {
+            let received = self.get(&link, &path, "Service", "IPIngressBytes").await?;
+            let sent = self.get(&link, &path, "Service", "IPEgressBytes").await?;
+            Ok((or_default::<u64>(received), or_default::<u64>(sent)))
+        };
+        let both = unless_absent(both.await)?;
+        Ok(both.filter(|(received, sent)| *received != u64::MAX && *sent != u64::MAX))
+    }
+
     async fn one(
         &self,
         unit: &str,

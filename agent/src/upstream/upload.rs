@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub struct UploadBody {
     stall: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     watch: Option<Arc<()>>,
+    count: Option<Arc<AtomicU64>>,
 }
 
 /// Tells whether a body is still being read.
@@ -47,12 +49,18 @@ impl UploadWatch {
 
 impl UploadBody {
     /// Passes `inner` on, at most `limit` bytes of it (0 = any number), with at most `timeout`
-    /// between two pieces (zero = any time).
+    /// between two pieces (zero = any time). They are counted in what `count` gives, if there are any.
     #[must_use]
-    pub fn new(inner: Incoming, limit: u64, timeout: Duration) -> Self {
+    pub fn new(
+        inner: Incoming,
+        limit: u64,
+        timeout: Duration,
+        count: impl FnOnce() -> Arc<AtomicU64>,
+    ) -> Self {
         let inner = (!inner.is_end_stream()).then_some(inner);
         let left = (limit > 0).then_some(limit);
-        Self { inner, left, timeout, stall: None, waiting: false, watch: None }
+        let count = inner.is_some().then(count);
+        Self { inner, left, timeout, stall: None, waiting: false, watch: None, count }
     }
 
     /// The body of a request that has none.
@@ -65,6 +73,7 @@ impl UploadBody {
             stall: None,
             waiting: false,
             watch: None,
+            count: None,
         }
     }
 
@@ -104,6 +113,9 @@ impl Body for UploadBody {
         this.waiting = false;
         let Some(frame) = frame else { return Poll::Ready(None) };
         let frame = frame.map_err(UploadError::Client)?;
+        if let (Some(count), Some(data)) = (&this.count, frame.data_ref()) {
+            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
         if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
             match left.checked_sub(data.len() as u64) {
                 Some(rest) => *left = rest,

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::HostLive;
+
 /// Answer of `GET /api/v1/metrics/summary`. Counts are of this agent, since it was started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct MetricsSummary {
     /// Instances that are registered.
     pub instances: u64,
@@ -28,6 +31,16 @@ pub struct MetricsSummary {
     pub logs_bytes: Option<u64>,
     /// Lines in it.
     pub logs_lines: Option<u64>,
+    /// Requests a second of all instances, since the rates were last asked for; `null` if they are not measured.
+    pub requests_per_second: Option<f64>,
+    /// Of them, those answered with a status of 500 or more.
+    pub errors_per_second: Option<f64>,
+    /// Seconds of CPU time a second that all instances use.
+    pub cpu_cores: Option<f64>,
+    /// Memory of all instances, as far as this host counts it.
+    pub memory_bytes: Option<u64>,
+    /// How busy the host is.
+    pub host: Option<HostLive>,
 }
 
 /// What came through the proxy since the agent was started.

@@ -1,0 +1,126 @@
+//! What a scrape tells, without an agent.
+
+use std::time::Duration;
+
+use super::*;
+use crate::flows::metrics::InstanceScrape;
+use crate::flows::metrics::meter::{BOUNDS, Meter};
+use crate::kernel::Used;
+
+fn instance(name: &str) -> InstanceScrape {
+    let meter = Meter::default();
+    meter.answered(200, Duration::from_millis(3));
+    meter.answered(404, Duration::from_millis(3));
+    meter.sent(11);
+    InstanceScrape {
+        name: name.parse().unwrap(),
+        since_ms: 1_000,
+        up: true,
+        failed: false,
+        reading: meter.read(),
+        in_flight: 1,
+        wakes: 2,
+        restarts: 0,
+        active_ms: 1_500,
+        sleeps_ms: None,
+        used: Used { memory: Some(4096), cpu_us: Some(2_500_000), ..Used::default() },
+        up_since_ms: 500,
+        ip: None,
+        disk: None,
+        disk_max: Some(1 << 20),
+    }
+}
+
+fn scrape(names: &[&str]) -> Scrape {
+    Scrape { instances: names.iter().map(|name| instance(name)).collect(), ..Scrape::default() }
+}
+
+fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+}
+
+#[test]
+fn the_series_of_the_issue_are_there_and_unknown_figures_are_not() {
+    let text = render(&scrape(&["api:prod"]), Format::Prometheus, true);
+    let who = "process=\"api\",id=\"prod\"";
+    for line in [
+        format!("tenement_requests_total{{{who},status=\"2xx\"}} 1\n"),
+        format!("tenement_requests_total{{{who},status=\"4xx\"}} 1\n"),
+        format!("tenement_request_duration_seconds_bucket{{{who},le=\"0.00390625\"}} 2\n"),
+        format!("tenement_request_duration_seconds_bucket{{{who},le=\"+Inf\"}} 2\n"),
+        format!("tenement_request_duration_seconds_count{{{who}}} 2\n"),
+        format!("tenement_instance_up{{{who}}} 1\n"),
+        format!("tenement_instance_restarts_total{{{who}}} 0\n"),
+        format!("tenement_instance_active_seconds_total{{{who}}} 1.5\n"),
+        format!("tenement_instance_cpu_seconds_total{{{who}}} 2.5\n"),
+        format!("tenement_instance_memory_bytes{{{who}}} 4096\n"),
+        format!("tenement_instance_sent_bytes_total{{{who}}} 11\n"),
+        "tenement_wakes_total{tier=\"frozen\",outcome=\"ok\"} 0\n".into(),
+        "tenement_wake_duration_seconds_count{tier=\"stopped\"} 0\n".into(),
+    ] {
+        assert!(text.contains(&line), "{line}is missing in\n{text}");
+    }
+    for unknown in ["io_read", "tasks{process", "ip_sent", "sleep_timestamp", "disk_bytes{"] {
+        assert!(!text.contains(unknown), "{unknown} in\n{text}");
+    }
+}
+
+#[test]
+fn a_status_is_told_as_it_is_when_the_config_says_so() {
+    let exact = Scrape { exact_status: true, ..scrape(&["api:prod"]) };
+    let text = render(&exact, Format::Prometheus, false);
+    assert!(text.contains("status=\"404\"} 1\n") && !text.contains("4xx"), "{text}");
+}
+
+#[test]
+fn who_may_not_see_the_whole_sees_nothing_of_the_host() {
+    let text = render(&scrape(&["api:prod"]), Format::Prometheus, false);
+    assert!(!text.contains("tenement_host") && !text.contains("process_cpu"), "{text}");
+    assert!(text.contains("tenement_instance_up{"), "{text}");
+}
+
+#[test]
+fn every_family_is_whole_and_told_once_in_both_formats() {
+    for format in [Format::Prometheus, Format::OpenMetrics] {
+        let text = render(&scrape(&["api:a", "api:b", "web:1"]), format, true);
+        let mut seen = std::collections::HashSet::new();
+        let mut family = "";
+        for line in text.lines().filter(|line| *line != "# EOF") {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap();
+                assert!(seen.insert(family), "{family} twice in {format:?}");
+            } else if !line.starts_with('#') {
+                assert!(line.starts_with(family), "{line} is not of {family}");
+            }
+        }
+        assert_eq!(text.ends_with("# EOF\n"), format == Format::OpenMetrics);
+        assert_eq!(text.matches("le=\"").count(), (BOUNDS + 1) * 7);
+    }
+}
+
+#[test]
+fn the_format_is_what_accept_prefers() {
+    let accept = |value: &str| wanted(&headers(header::ACCEPT, value));
+    assert_eq!(wanted(&HeaderMap::new()), Format::Prometheus);
+    assert_eq!(accept("*/*"), Format::Prometheus);
+    assert_eq!(accept("text/plain"), Format::Prometheus);
+    assert_eq!(accept("application/openmetrics-text"), Format::OpenMetrics);
+    // What Prometheus 2.42 and 2.53 send.
+    let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    assert_eq!(accept(prometheus), Format::OpenMetrics);
+    assert_eq!(accept("application/openmetrics-text;q=0.2,text/plain;q=0.3"), Format::Prometheus);
+}
+
+#[test]
+fn gzip_is_used_where_it_is_taken_and_comes_apart_again() {
+    let takes = |value: &str| takes_gzip(&headers(header::ACCEPT_ENCODING, value));
+    assert!(takes("gzip") && takes("br, gzip;q=0.1") && takes("*"));
+    assert!(!takes("gzip;q=0, *") && !takes("br") && !takes_gzip(&HeaderMap::new()));
+    let text = render(&scrape(&["api:prod"]), Format::OpenMetrics, true);
+    let packed = compressed(text.as_bytes()).unwrap();
+    assert!(packed.len() * 4 < text.len());
+    let mut unpacked = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(packed.as_slice());
+    std::io::Read::read_to_string(&mut decoder, &mut unpacked).unwrap();
+    assert_eq!(unpacked, text);
+}

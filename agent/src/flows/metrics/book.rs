@@ -1,0 +1,110 @@
+//! Book: what was counted of each instance when it was last looked at, to tell what came since.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use uuid::Uuid;
+
+use super::meter::{Meter, Reading};
+use crate::flows::instance::Instance;
+use crate::kernel::Used;
+use crate::store::series::Row;
+
+/// The counts of one instance at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    pub(super) reading: Reading,
+    pub(super) wakes: u64,
+    pub(super) active_ms: u64,
+    pub(super) used: Used,
+}
+
+impl Counts {
+    pub(super) fn of(instance: &Instance, used: Used) -> Self {
+        Self {
+            reading: instance.meter.get().map(|meter| Meter::read(meter)).unwrap_or_default(),
+            wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
+            active_ms: instance.active_ms(),
+            used,
+        }
+    }
+
+    /// CPU time since `before`. A group that was made anew counts from 0.
+    pub(super) fn cpu_since(&self, before: &Self) -> Option<u64> {
+        let now = self.used.cpu_us?;
+        let before = before.used.cpu_us.unwrap_or(0);
+        Some(if now >= before { now - before } else { now })
+    }
+
+    /// What came since `before`, as a row without a time. None if nothing did.
+    pub(super) fn since(&self, before: &Self) -> Option<Row> {
+        let row = Row {
+            requests: self.reading.requests().saturating_sub(before.reading.requests()),
+            errors: self.reading.errors().saturating_sub(before.reading.errors()),
+            wakes: self.wakes.saturating_sub(before.wakes),
+            cpu_us: self.cpu_since(before),
+            memory: self.used.memory,
+            active_ms: self.active_ms.saturating_sub(before.active_ms),
+            received: self.reading.received.saturating_sub(before.reading.received),
+            sent: self.reading.sent.saturating_sub(before.reading.sent),
+            latency: self.reading.took.since(&before.reading.took).buckets.to_vec(),
+            ..Row::default()
+        };
+        let idle = row.requests == 0 && row.wakes == 0 && row.active_ms == 0;
+        (!idle || row.sent > 0 || row.received > 0).then_some(row)
+    }
+}
+
+/// What was last seen of every instance that ever did something.
+#[derive(Default)]
+pub(super) struct Book {
+    seen: HashMap<Uuid, (Arc<Instance>, Counts)>,
+    /// Whether the first look was taken: what runs since before the agent did has used nothing since.
+    pub(super) begun: bool,
+}
+
+/// What all instances did in a step.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Of each.
+    pub(super) rows: Vec<(Option<Uuid>, Row)>,
+    /// Of all together.
+    pub(super) total: Row,
+}
+
+impl Book {
+    /// What came since the last look. `write`: this is a look.
+    pub(super) fn look(&mut self, now: &[(Arc<Instance>, Used)], write: bool) -> Step {
+        let mut step = Step::default();
+        let mut memory = None;
+        let nothing = Counts::default();
+        for (instance, used) in now {
+            let counts = Counts::of(instance, *used);
+            let before = self.seen.get(&instance.uuid).map_or(&nothing, |(_, before)| before);
+            if let Some(bytes) = used.memory {
+                memory = Some(memory.unwrap_or(0) + bytes);
+            }
+            if let Some(row) = counts.since(before) {
+                step.total.merge(&row);
+                step.rows.push((Some(instance.uuid), row));
+            }
+            if write {
+                self.seen.insert(instance.uuid, (instance.clone(), counts));
+            }
+        }
+        // Removed since: their last requests are in no row of their own any more.
+        let removed = |instance: &Instance| instance.removed.load(Ordering::Acquire);
+        for (instance, before) in self.seen.values().filter(|(instance, _)| removed(instance)) {
+            let last = Counts::of(instance, Used::default());
+            if let Some(row) = last.since(before) {
+                step.total.merge(&row);
+            }
+        }
+        if write {
+            self.seen.retain(|_, (instance, _)| !removed(instance));
+        }
+        step.total.memory = memory;
+        step
+    }
+}

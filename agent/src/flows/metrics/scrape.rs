@@ -1,0 +1,207 @@
+//! Scrape: everything that `/metrics` tells, as it is at one moment, as plain data.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use tenement_wire::InstanceName;
+use tenement_wire::dto::Traffic;
+use tenement_wire::metrics::HostLive;
+use tenement_wire::tokens::TokenChecks;
+
+use super::meter::{Reading, Spread};
+use super::wakes::{OUTCOMES, TIERS};
+use crate::flows::agent::Agent;
+use crate::flows::host::Host;
+use crate::flows::instance::{Instance, Phase, mono_ms, now_ms};
+use crate::kernel::{Own, Stalled, Used};
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Scrape {
+    /// Version of the agent.
+    pub version: &'static str,
+    /// Now, Unix milliseconds.
+    pub now_ms: u64,
+    /// When this agent was started, Unix milliseconds: all that it counts began at 0 then.
+    pub started_ms: u64,
+    /// Instances with series of their own, in order of name.
+    pub instances: Vec<InstanceScrape>,
+    /// Instances that would have series, and are one too many.
+    pub omitted: u64,
+    /// Whether requests are told by status, not by its class.
+    pub exact_status: bool,
+    /// How many instances are in each state.
+    pub states: BTreeMap<&'static str, u64>,
+    /// How many are in each tier.
+    pub tiers: BTreeMap<&'static str, u64>,
+    /// Processes of the config.
+    pub processes: u64,
+    /// Wakes from each of the tiers, by outcome.
+    pub wakes: [[u64; OUTCOMES.len()]; TIERS.len()],
+    /// How long the good ones took.
+    pub wakes_took: [Spread; TIERS.len()],
+    /// What came through the proxy.
+    pub traffic: Traffic,
+    /// The host.
+    pub host: HostLive,
+    /// Its pressure, by resource.
+    pub stalled: Vec<(&'static str, Stalled)>,
+    /// How tokens were checked.
+    pub tokens: Option<TokenChecks>,
+    /// Lines indexed since the start, and how far behind, in microseconds.
+    pub logs: Option<(u64, u64)>,
+    /// Names of certificates, and when each ends, Unix seconds.
+    pub certificates: Vec<(String, i64)>,
+    /// Whether the state database can be written.
+    pub store_works: bool,
+    /// Rows of the history of metrics that were lost.
+    pub rows_dropped: u64,
+    /// The agent's own process.
+    pub own: Own,
+    /// Its runtime.
+    pub runtime: Runtime,
+}
+
+/// The agent's runtime.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Runtime {
+    /// Threads that run tasks.
+    pub workers: u64,
+    /// Tasks that live.
+    pub tasks: u64,
+    /// Tasks that wait for a thread.
+    pub queued: u64,
+    /// Time that the threads were busy, in microseconds.
+    pub busy_us: u64,
+}
+
+/// One instance.
+#[derive(Debug, Clone)]
+pub struct InstanceScrape {
+    /// Which.
+    pub name: InstanceName,
+    /// When its counts began at 0, Unix milliseconds.
+    pub since_ms: u64,
+    /// Whether it runs and answers by itself.
+    pub up: bool,
+    /// Whether it has failed.
+    pub failed: bool,
+    /// What was counted of its requests.
+    pub reading: Reading,
+    /// Requests and streams open.
+    pub in_flight: u32,
+    /// How often it was woken.
+    pub wakes: u64,
+    /// How often it was started again because it had crashed.
+    pub restarts: u64,
+    /// Time awake, in milliseconds.
+    pub active_ms: u64,
+    /// When it sleeps if nothing uses it until then, Unix milliseconds.
+    pub sleeps_ms: Option<u64>,
+    /// What its processes use.
+    pub used: Used,
+    /// Since when these count, Unix milliseconds.
+    pub up_since_ms: u64,
+    /// Bytes that it received and sent over IP.
+    pub ip: Option<(u64, u64)>,
+    /// Its data on disk, when it was last measured.
+    pub disk: Option<u64>,
+    /// The limit of that.
+    pub disk_max: Option<u64>,
+}
+
+/// What the flows don't count themselves. Each is asked with every scrape, and answers at once.
+#[derive(Default)]
+pub struct Sources {
+    /// What came through the proxy.
+    pub traffic: OnceLock<Box<dyn Fn() -> Traffic + Send + Sync>>,
+    /// How tokens were checked.
+    pub tokens: OnceLock<Box<dyn Fn() -> TokenChecks + Send + Sync>>,
+    /// Certificates that are served: their name and when they end, in Unix seconds.
+    pub certificates: OnceLock<Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>>,
+}
+
+impl<H: Host> Agent<H> {
+    pub(super) async fn scrape(&self) -> Scrape {
+        let settings = self.config.load().settings.metrics.clone();
+        let mut measured = self.measured().await;
+        let awake = |one: &Instance| !matches!(one.phase(), Phase::Asleep | Phase::Dormant);
+        let omitted = measured.len().saturating_sub(settings.max_instances);
+        if omitted > 0 {
+            // Those stay that matter most now; the totals have the others.
+            measured.sort_by_key(|(one, _)| (!awake(one), u64::MAX - one.last_used_ms()));
+            measured.truncate(settings.max_instances);
+        }
+        measured.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let sources = &self.metrics.sources;
+        let mut scrape = Scrape {
+            version: env!("CARGO_PKG_VERSION"),
+            now_ms: now_ms(),
+            started_ms: self.started_ms(),
+            omitted: omitted as u64,
+            exact_status: settings.exact_status,
+            processes: self.config.load().processes.len() as u64,
+            wakes: self.metrics.wakes.counts(),
+            wakes_took: self.metrics.wakes.took(),
+            traffic: sources.traffic.get().map(|ask| ask()).unwrap_or_default(),
+            host: self.host.host_load().await,
+            stalled: self.host.stalled().await,
+            tokens: sources.tokens.get().map(|ask| ask()),
+            logs: self.logs.get().map(|logs| logs.progress()),
+            certificates: sources.certificates.get().map(|ask| ask()).unwrap_or_default(),
+            store_works: self.store.report().await.is_ok_and(|report| report.trouble.is_none()),
+            rows_dropped: self.metrics.dropped(),
+            own: self.host.own().await,
+            runtime: runtime(),
+            ..Scrape::default()
+        };
+        scrape.instances = measured.iter().map(|(one, used)| self.scrape_one(one, *used)).collect();
+        for instance in self.all() {
+            let (state, tier) = self.doing(&instance);
+            *scrape.states.entry(state.as_str()).or_default() += 1;
+            *scrape.tiers.entry(tier.as_str()).or_default() += 1;
+        }
+        scrape
+    }
+
+    fn scrape_one(&self, instance: &Arc<Instance>, used: Used) -> InstanceScrape {
+        let (state, _) = self.doing(instance);
+        let unix = |mono: u64| now_ms().saturating_sub(mono_ms().saturating_sub(mono));
+        let up = instance.phase() == Phase::Running;
+        let idle = up && instance.gate.leases() == 0;
+        let timeout = instance.setup().definition.idle_timeout.filter(|_| idle);
+        let sleeps_ms = timeout.map(|timeout| {
+            unix(instance.last_used_ms().max(instance.changed_ms())) + timeout.as_millis() as u64
+        });
+        InstanceScrape {
+            name: instance.name.clone(),
+            since_ms: instance.registered_ms().max(self.started_ms()),
+            up,
+            failed: state == tenement_wire::dto::State::Failed,
+            reading: instance.meter.get().map(|meter| meter.read()).unwrap_or_default(),
+            in_flight: instance.gate.leases(),
+            wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
+            restarts: u64::from(instance.restarts.load(Ordering::Relaxed)),
+            active_ms: instance.active_ms(),
+            sleeps_ms,
+            used,
+            up_since_ms: unix(instance.changed_ms()),
+            ip: instance.ip.get(),
+            disk: instance.disk.used(),
+            disk_max: instance.disk.max(),
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let workers = metrics.num_workers();
+    let busy = (0..workers).map(|worker| metrics.worker_total_busy_duration(worker).as_micros());
+    Runtime {
+        workers: workers as u64,
+        tasks: metrics.num_alive_tasks() as u64,
+        queued: metrics.global_queue_depth() as u64,
+        busy_us: busy.sum::<u128>() as u64,
+    }
+}
