@@ -295,6 +295,7 @@ impl<H: Host> Agent<H> {
             return self.give_up(instance, why).await;
         }
         log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} is restarted: {why}", instance.name);
+        instance.restarts.fetch_add(1, Ordering::Relaxed);
         match self.stop(instance).await {
             Ok(()) => self.raise(instance).await,
             Err(error) => {

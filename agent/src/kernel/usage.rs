@@ -1,7 +1,9 @@
 //! What the processes of a control group use (Documentation/admin-guide/cgroup-v2.rst of the kernel).
 
-use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Use of one group. None: the kernel doesn't count it there, or the group is gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,21 +20,40 @@ pub struct Used {
     pub written: Option<u64>,
 }
 
+/// Longest file that is read; one line for each device is the longest.
+const FILE_MAX: usize = 16 * 1024;
+
 /// Reads the use of `group`, a path below `root` that the agent has made of names that it has checked.
 /// Four short reads; none waits for a disk.
 #[must_use]
 pub fn used(root: &Path, group: &str) -> Used {
-    let dir = root.join(group);
-    let number = |file: &str| fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok();
-    let io = fs::read_to_string(dir.join("io.stat")).ok();
-    let io = |key: &str| io.as_deref().map(|text| sum(text, key));
-    Used {
-        memory: number("memory.current"),
-        cpu_us: fs::read_to_string(dir.join("cpu.stat")).ok().and_then(|text| cpu(&text)),
-        tasks: number("pids.current"),
-        read: io("rbytes="),
-        written: io("wbytes="),
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(dir) = openat(CWD, root.join(group), flags, Mode::empty()) else {
+        return Used::default();
+    };
+    let mut buffer = [0; FILE_MAX];
+    let mut used = Used {
+        memory: read(&dir, "memory.current", &mut buffer).and_then(number),
+        cpu_us: read(&dir, "cpu.stat", &mut buffer).and_then(cpu),
+        tasks: read(&dir, "pids.current", &mut buffer).and_then(number),
+        ..Used::default()
+    };
+    if let Some(text) = read(&dir, "io.stat", &mut buffer) {
+        used.read = Some(sum(text, "rbytes="));
+        used.written = Some(sum(text, "wbytes="));
     }
+    used
+}
+
+/// The kernel makes the whole text of such a file for the first read.
+fn read<'a>(dir: &OwnedFd, file: &str, buffer: &'a mut [u8]) -> Option<&'a str> {
+    let file = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let bytes = rustix::io::read(&file, &mut *buffer).ok()?;
+    std::str::from_utf8(&buffer[..bytes]).ok()
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 fn cpu(text: &str) -> Option<u64> {
@@ -47,6 +68,8 @@ fn sum(text: &str, key: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

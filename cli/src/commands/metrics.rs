@@ -33,12 +33,30 @@ pub fn run(agent: &Agent, out: Output) -> Result<()> {
         ("requests", format!("{}, {} refused", traffic.requests, traffic.requests_refused)),
         ("failures", format!("{}, {} retries", traffic.failures, traffic.retries)),
         ("upgrades", traffic.upgrades.to_string()),
+        ("now", now(&all)),
+        ("host", host(&all)),
         ("logs", logs(&all)),
         (
             "state database",
             all.store_trouble.as_deref().map_or("ok".to_owned(), |t| clean(t).to_string()),
         ),
     ]))
+}
+
+fn now(all: &MetricsSummary) -> String {
+    let (Some(rate), Some(cores)) = (all.requests_per_second, all.cpu_cores) else { return dash() };
+    let memory = human::bytes(all.memory_bytes.unwrap_or(0));
+    format!("{rate:.1} requests/s, {cores:.2} cores, {memory}")
+}
+
+fn host(all: &MetricsSummary) -> String {
+    let Some(host) = &all.host else { return dash() };
+    let load = host.load.first().copied().unwrap_or(0.0);
+    let of = human::bytes(host.memory_bytes);
+    match host.memory_available_bytes {
+        Some(free) => format!("load {load:.2}, {} of {of} free", human::bytes(free)),
+        None => format!("load {load:.2}, {of} of memory"),
+    }
 }
 
 fn words(counts: &BTreeMap<String, u64>) -> String {

@@ -41,7 +41,7 @@ const FAMILIES: [Family; 20] = [
     (
         "tenement_instance_restarts",
         Kind::Counter,
-        "How often it was started again after a crash",
+        "How often it was started again because it crashed or was unhealthy",
         |t, i, l| t.counter(l, i.restarts, i.since_ms),
     ),
     (

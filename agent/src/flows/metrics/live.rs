@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::book::Counts;
+use super::record::has_processes;
 use super::{Ask, FRESH, Figures, FiguresError, Reply, Scrape};
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
@@ -56,7 +57,7 @@ impl<H: Host> Agent<H> {
             let cpu = before.filter(|_| window > 0.0).and_then(|before| now.cpu_since(before));
             let requests = rate(&|counts| counts.reading.requests());
             let (state, tier) = self.doing(instance);
-            if now.used == Default::default() && requests == 0.0 && instance.gate.leases() == 0 {
+            if !has_processes(instance) && requests == 0.0 && instance.gate.leases() == 0 {
                 continue;
             }
             live.instances.push(InstanceLive {

@@ -7,6 +7,7 @@ mod api;
 mod frozen;
 mod health;
 mod logs;
+mod metrics;
 mod park;
 mod scale;
 mod wake;
@@ -25,6 +26,7 @@ fn main() {
         Some("park") => return park::all(host, systemd),
         Some("logs") => return logs::all(host, systemd),
         Some("health") => return health::checks(host, systemd),
+        Some("metrics") => return metrics::all(host, systemd),
         Some("frozen") => return frozen::frozen(host, systemd),
         _ => {}
     }
@@ -48,6 +50,8 @@ fn main() {
     }
     println!("== systemd {systemd}: health checks of 1,000 running instances");
     health::checks(host, systemd);
+    println!("== systemd {systemd}: metrics of 10,000 registered and 1,000 running instances");
+    metrics::all(host, systemd);
     println!("== systemd {systemd}: the API on the domain");
     api::all(host, systemd);
     println!("== systemd {systemd}: logs");
