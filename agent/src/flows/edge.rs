@@ -1,5 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+mod ended;
+
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -7,8 +9,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tenement_wire::metrics::HostLive;
-use tenement_wire::status::ServiceView;
 use tenement_wire::{InstanceName, SecretView};
+
+use ended::ended;
 
 use super::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
 use super::listing;
@@ -362,27 +365,6 @@ fn active(state: Option<ActiveState>) -> Active {
         Some(ActiveState::Deactivating) => Active::Deactivating,
         Some(ActiveState::Failed) => Active::Failed,
         Some(ActiveState::Active | ActiveState::Reloading | ActiveState::Unknown) => Active::Active,
-    }
-}
-
-/// How a run ended, in words: systemd.exec(5) "Process Exit Codes" for the codes from 200 on.
-fn ended(service: &ServiceView) -> Option<String> {
-    match service.result.as_str() {
-        "" | "success" => None,
-        "exit-code" if let Some(code) = service.exit_code => Some(match code {
-            200 => "its directory can't be entered (200/CHDIR)".into(),
-            203 => "its command can't be executed (203/EXEC)".into(),
-            217 => "its user does not exist (217/USER)".into(),
-            226 => "its sandbox can't be set up (226/NAMESPACE)".into(),
-            _ => format!("it exited with status {code}"),
-        }),
-        "signal" | "core-dump" => {
-            Some(format!("it was killed by signal {}", service.exit_signal.unwrap_or_default()))
-        }
-        "oom-kill" => Some("it ran out of its memory and was killed".into()),
-        "watchdog" => Some("its watchdog timed out and it was killed".into()),
-        "timeout" => Some("it did not start or stop in time".into()),
-        other => Some(other.to_owned()),
     }
 }
 
