@@ -1,5 +1,5 @@
 //! The proxy alone, in front of one backend on a unix socket, to be measured from outside:
-//! `bench_proxy BACKEND.sock PORT [WORKERS]`. Every host name leads to the backend. The runtime and
+//! `bench_proxy BACKEND.sock PORT [WORKERS [CERTIFICATE.pem]]`; with a certificate it speaks TLS. Every host name leads to the backend. The runtime and
 //! the allocator are those of tenementd, with two workers if nothing else is said.
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,10 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
+use tenement_agent::config::{
+    CertificateFiles, Definition, Limits, Listen, Restart, RunAs, TlsSettings,
+};
 use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
-use tenement_agent::proxy::{self, Policy, Proxy};
+use tenement_agent::proxy::{self, Door, Policy, Proxy};
 use tenement_agent::routes::{Route, RouteTable};
+use tenement_agent::tls::{Hooks, Tls, Wanted};
 use tenement_agent::upstream::Target;
 use tenement_wire::InstanceName;
 use tokio::net::TcpListener;
@@ -71,14 +74,25 @@ fn definition() -> Definition {
         port: None,
         credentials: Default::default(),
         supervision: Default::default(),
+        logs: Default::default(),
     }
+}
+
+/// Certificates of a file that holds the key, too.
+fn tls(path: &Path) -> Arc<Tls> {
+    let files = CertificateFiles { certificate: path.into(), key: path.into() };
+    let settings = TlsSettings { certificates: vec![files], ..TlsSettings::default() };
+    let wanted = Wanted { settings, ..Wanted::default() };
+    let hooks = Hooks { allowed: Box::new(|_| false), tell: Box::new(|_| {}) };
+    Tls::open(path.parent().expect("a file"), "bench", wanted, hooks).expect("random bytes")
 }
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: bench_proxy BACKEND.sock PORT [WORKERS]";
+    let usage = "usage: bench_proxy BACKEND.sock PORT [WORKERS [CERTIFICATE.pem]]";
     let (backend, port) = (args.next().expect(usage), args.next().expect(usage));
     let workers = args.next().map_or(2, |n| n.parse().expect(usage));
+    let certificate = args.next().map(std::path::PathBuf::from);
     let target = Target::Unix(Path::new(&backend).into());
     let definition = Arc::new(definition());
     let new = |n: u32| {
@@ -92,6 +106,7 @@ fn main() {
         limits: Limits::default(),
         trusted_proxies: Vec::new(),
         drain_timeout: Duration::from_secs(1),
+        secure: Default::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -101,6 +116,11 @@ fn main() {
     runtime.block_on(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.expect("a free port");
         let proxy = Arc::new(Proxy::new(Arc::new(One(table)), policy));
-        proxy::serve(vec![listener], proxy, std::future::pending()).await;
+        let secure = certificate.is_some();
+        if let Some(path) = certificate {
+            proxy.set_tls(tls(&path));
+        }
+        let doors = vec![Door { listener, secure }];
+        proxy::serve(doors, proxy, std::future::pending()).await;
     });
 }

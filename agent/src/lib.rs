@@ -2,7 +2,7 @@
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
 //! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`hook`], [`kernel`], [`systemd`], [`store`],
-//! [`units`], [`upstream`], [`relay`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
+//! [`units`], [`upstream`], [`relay`], [`tls`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod api;
 pub mod app;
@@ -17,6 +17,7 @@ pub mod relay;
 pub mod routes;
 pub mod store;
 pub mod systemd;
+pub mod tls;
 pub mod token;
 pub mod unitd;
 pub mod units;

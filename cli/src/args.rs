@@ -2,6 +2,7 @@
 
 mod events;
 mod logs;
+mod tls;
 mod token;
 mod totp;
 mod wait;
@@ -17,6 +18,7 @@ use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName
 
 pub use events::{Alerts, AlertsAction, Events};
 pub use logs::{Form, Logs, LogsAction, Which};
+pub use tls::{Tls, TlsAction};
 pub use token::{Life, Token, TokenAction, TokenGen};
 pub use totp::{Totp, TotpAction, Whose};
 pub use wait::Wait;
@@ -117,6 +119,8 @@ pub enum Command {
     Token(Token),
     /// Say where alerts go and how the last ones went, or send a test
     Alerts(Alerts),
+    /// List, show or renew certificates, or trust this host's own CA
+    Tls(Tls),
     /// Print the config that the agent runs on, check a new one, or reload it
     Config(Config),
     /// List the processes of the config, or show the validated config of one

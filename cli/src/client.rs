@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tenement_wire::ApiError;
 use tokio::runtime::Runtime;
 
-pub use path::path_with;
+pub use path::{encoded, path_with};
 
 use crate::endpoint::{Endpoint, Mode};
 use crate::error::{CliError, Kind, Result};

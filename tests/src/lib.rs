@@ -4,9 +4,11 @@
 //! `TENEMENT_TEST_HOST` and runs these tests. They speak to it as a user does: `ten`, HTTP,
 //! `systemctl` and `journalctl`.
 
+pub mod ca;
 pub mod host;
 pub mod http;
 pub mod load;
+pub mod nearby;
 pub mod poll;
 pub mod results;
 

@@ -17,6 +17,7 @@ pub mod schema;
 pub mod secrets;
 pub mod sessions;
 pub mod status;
+pub mod tls;
 pub mod tokens;
 
 pub use error::{ApiError, FieldError};

@@ -44,6 +44,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
         (name = "tokens", description = "Who may do what; the token itself is shown once"),
         (name = "logs", description = "Search, stream, export and SQL"),
         (name = "events", description = "Who did what, and what happened by itself"),
+        (name = "tls", description = "Certificates"),
         (name = "config", description = "Processes and the config they come from"),
         (name = "agent", description = "The agent itself"),
     )

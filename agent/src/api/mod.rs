@@ -36,6 +36,7 @@ mod secrets;
 mod serve;
 mod session;
 mod sse;
+mod tls;
 mod tokens;
 mod totp;
 mod trace;

@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, events, health, host, instances, logs, metrics, scrape, secrets, session, tokens, totp,
-    verbs,
+    alerts, events, health, host, instances, logs, metrics, scrape, secrets, session, tls, tokens,
+    totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::events::{Events, request, within};
@@ -37,6 +37,7 @@ use crate::flows::metrics::{Figures, NoFigures};
 use crate::flows::sessions::Sessions;
 use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
+use crate::tls::Tls;
 use crate::token::{KEY_LEN, Seal};
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
@@ -89,6 +90,8 @@ pub struct Services {
     pub tokens: Arc<Tokens>,
     /// Who has logged in with a browser.
     pub sessions: Arc<Sessions>,
+    /// Certificates; None: this agent has none.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Services {
@@ -103,19 +106,19 @@ impl Services {
         getrandom::fill(&mut key).map_err(|error| ManageError::Internal(Box::new(error)))?;
         let sessions = Arc::new(Sessions::in_memory(Seal::new(key), Clocks::default()));
         let figures = Arc::new(NoFigures);
-        Ok(Self { logs, figures, events: None, alerts: None, tokens, sessions })
+        Ok(Self { logs, figures, events: None, alerts: None, tokens, sessions, tls: None })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, figures, events, alerts, tokens, sessions } = services;
+    let Services { logs, figures, events, alerts, tokens, sessions, tls } = services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
-        let more = more.merge(alerts::routes(alerts.clone()));
+        let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone()).merge(more).merge(tokens::routes(tokens.clone()))

@@ -10,11 +10,18 @@ use std::path::Path;
 
 use rustix::net::sockopt::{socket_domain, socket_protocol};
 
+use crate::config::Settings;
+
+/// Name of the sockets on which clients speak TLS.
+const SECURE: &str = "https";
+
 /// What to serve.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// TCP listeners of the proxy.
     pub http: Vec<std::net::TcpListener>,
+    /// Those on which clients speak TLS: systemd calls them `https` (`FileDescriptorName=`).
+    pub https: Vec<std::net::TcpListener>,
     /// The admin socket.
     pub admin: Option<std::os::unix::net::UnixListener>,
 }
@@ -25,7 +32,7 @@ pub struct Listeners {
 /// A socket that can't be used.
 pub fn inherited() -> io::Result<Listeners> {
     let mut listeners = Listeners::default();
-    for fd in sd_notify::listen_fds()? {
+    for (fd, name) in sd_notify::listen_fds_with_names()? {
         // SAFETY: sd_listen_fds(3) hands these descriptors to this process alone, and this is called
         // once, at the start of `main`, before anything else could have taken or closed them.
         #[expect(unsafe_code, reason = "descriptors arrive as bare numbers")]
@@ -34,7 +41,8 @@ pub fn inherited() -> io::Result<Listeners> {
         if domain == rustix::net::AddressFamily::UNIX {
             listeners.admin = Some(fd.into());
         } else if socket_protocol(&fd)? == Some(rustix::net::ipproto::TCP) {
-            listeners.http.push(fd.into());
+            let of = if name == SECURE { &mut listeners.https } else { &mut listeners.http };
+            of.push(fd.into());
         } else {
             log::warn!("a socket passed by systemd is neither unix nor TCP, and is not used");
         }
@@ -47,10 +55,25 @@ impl Listeners {
     ///
     /// # Errors
     /// A text that says what can't be bound and what to do.
-    pub fn complete(&mut self, port: u16, admin: &Path) -> Result<(), String> {
+    pub fn complete(&mut self, settings: &Settings, admin: &Path) -> Result<(), String> {
+        let port = settings.port;
         let has = |l: &std::net::TcpListener| l.local_addr().is_ok_and(|a| a.port() == port);
         if !self.http.iter().any(has) {
-            self.http.push(bind_tcp(port)?);
+            let help = "`systemctl edit tenement.socket` with\n[Socket]\nListenStream=";
+            self.http.push(
+                bind_tcp(port)
+                    .map_err(|why| format!("{why}. Let systemd listen on it: {help}{port}"))?,
+            );
+        }
+        if settings.tls.is_on() && self.https.is_empty() {
+            match bind_tcp(settings.tls.port) {
+                Ok(listener) => self.https.push(listener),
+                // Plain HTTP must not be without an agent for it.
+                Err(why) => log::error!(
+                    "HTTPS is not served: {why}. Let systemd listen on it: systemctl enable \
+                     tenement-https.socket tenement-http.socket && systemctl restart tenement"
+                ),
+            }
         }
         if self.admin.is_none() {
             self.admin = Some(bind_admin(admin).map_err(|e| format!("{}: {e}", admin.display()))?);
@@ -62,12 +85,8 @@ impl Listeners {
 fn bind_tcp(port: u16) -> Result<std::net::TcpListener, String> {
     let dual: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
     let v4: SocketAddr = (std::net::Ipv4Addr::UNSPECIFIED, port).into();
-    std::net::TcpListener::bind(dual).or_else(|_| std::net::TcpListener::bind(v4)).map_err(|e| {
-        format!(
-            "port {port} can't be bound: {e}. Let systemd listen on it: `systemctl edit tenement.socket` \
-             with\n[Socket]\nListenStream={port}"
-        )
-    })
+    let bound = std::net::TcpListener::bind(dual).or_else(|_| std::net::TcpListener::bind(v4));
+    bound.map_err(|e| format!("port {port} can't be bound: {e}"))
 }
 
 fn bind_admin(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {

@@ -19,6 +19,7 @@ mod paths;
 mod root;
 mod run;
 mod signals;
+mod tls;
 mod tokens;
 
 pub use check::check;

@@ -67,6 +67,12 @@ impl Places {
         self.state_dir.join("door.key")
     }
 
+    /// Certificates and their keys.
+    #[must_use]
+    pub fn tls(&self) -> PathBuf {
+        self.state_dir.join("tls")
+    }
+
     /// The log index.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

@@ -14,6 +14,7 @@ use crate::flows::metrics::Measured;
 use crate::flows::sessions::Sessions;
 use crate::framing::Visitor;
 use crate::proxy::{Root, RootBody, RootFuture, Visit};
+use crate::tls::Tls;
 use crate::token::Seal;
 
 /// What the API answers from, as it was stored.
@@ -21,6 +22,7 @@ pub(super) async fn services(
     places: &Places,
     agent: &Arc<Agent<Edge>>,
     trail: &Happenings,
+    tls: &Arc<Tls>,
 ) -> Result<Services, String> {
     let tokens = tokens::load(agent, &trail.events).await?;
     let checks = tokens.clone();
@@ -41,7 +43,8 @@ pub(super) async fn services(
     let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
     let figures = Arc::new(Measured(agent.clone()));
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
-    Ok(Services { logs: logs::door(agent), figures, events, alerts, tokens, sessions })
+    let tls = Some(tls.clone());
+    Ok(Services { logs: logs::door(agent), figures, events, alerts, tokens, sessions, tls })
 }
 
 /// The API, as the proxy sees it.

@@ -11,17 +11,18 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
-use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, metrics, root, signals};
+use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, metrics, root, signals, tls};
 use crate::api::{Access, Remote};
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
-use crate::proxy::{Policy, Proxy};
+use crate::proxy::{Door, Policy, Proxy};
 use crate::store::history::History;
 use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
+use crate::tls::{Tls, Wanted};
 use crate::units::{Builder, Client, Place};
 
 /// The first systemd known to tell of a change of `FreezerState`; 252 does not.
@@ -64,9 +65,7 @@ async fn whole_life(places: Places, inherited: io::Result<Listeners>) -> Result<
     let _only = Only::of(&places.state_dir).map_err(|error| fail(&error))?;
     let mut listeners =
         inherited.map_err(|error| fail(&format!("sockets passed by systemd: {error}")))?;
-    listeners
-        .complete(config.settings.port, &places.admin_socket())
-        .map_err(|error| fail(&error))?;
+    listeners.complete(&config.settings, &places.admin_socket()).map_err(|error| fail(&error))?;
     live(places, config, listeners).await.map_err(|error| fail(&error))
 }
 
@@ -140,12 +139,19 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let following = tokio::spawn(follow(agent.clone(), reports));
 
     let proxy = Arc::new(Proxy::new(Arc::new(agent.clone()), Policy::from(&limits)));
+    let tls = tls::start(&places, &agent, &trail, &listeners)?;
+    proxy.set_tls(tls.clone());
     let remote = Arc::new(OnceLock::new());
-    let manager =
-        manager(&places, agent.clone(), proxy.clone(), trail.clone(), remote.clone(), version);
+    let known = Known {
+        proxy: proxy.clone(),
+        trail: trail.clone(),
+        remote: remote.clone(),
+        tls: tls.clone(),
+    };
+    let manager = manager(&places, agent.clone(), known, version);
     let manager = Arc::new(manager);
     let (stop, stopping) = watch::channel(false);
-    let services = root::services(&places, &agent, &trail).await?;
+    let services = root::services(&places, &agent, &trail, &tls).await?;
     let router = crate::api::router_with(manager.clone(), services);
     let api = serve_api(&listeners, &manager, router.clone(), stopping.clone())?;
     let remote = remote.get_or_init(|| Arc::new(Remote::new(router, limits.api.clone())));
@@ -153,7 +159,10 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     metrics::listen(&agent, &proxy);
     proxy.set_root(Arc::new(root::Api(remote.clone())));
     let sweeping = tokio::spawn(trail.events.clone().sweep(until_true(stopping.clone())));
-    let http = crate::proxy::serve(into_tokio(listeners.http)?, proxy, until_true(stopping));
+    let keeping = tokio::spawn(tls.run());
+    let mut doors = into_doors(listeners.http, false)?;
+    doors.extend(into_doors(listeners.https, true)?);
+    let http = crate::proxy::serve(doors, proxy, until_true(stopping));
     let http = tokio::spawn(http);
 
     log::info!("ready: {registered} instances registered");
@@ -171,6 +180,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         // An agent that hears nothing from systemd would take the stopped for running.
         ("following what systemd reports", following.abort_handle()),
         ("the proxy", http.abort_handle()),
+        ("keeping certificates", keeping.abort_handle()),
         ("the admin API", api.abort_handle()),
     ]);
     let failed = tokio::select! {
@@ -268,14 +278,21 @@ async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver
     }
 }
 
-fn manager(
-    places: &Places,
-    agent: Arc<Agent<Edge>>,
+/// Who is told of a new config.
+struct Known {
     proxy: Arc<Proxy<Arc<Agent<Edge>>>>,
     trail: events::Happenings,
     remote: Arc<OnceLock<Arc<Remote>>>,
+    tls: Arc<Tls>,
+}
+
+fn manager(
+    places: &Places,
+    agent: Arc<Agent<Edge>>,
+    known: Known,
     systemd: Option<u32>,
 ) -> Manager<Edge> {
+    let Known { proxy, trail, remote, tls } = known;
     let dir = places.config_dir.clone();
     let counting = proxy.clone();
     Manager {
@@ -287,6 +304,7 @@ fn manager(
         on_config: Box::new(move |config| {
             proxy.set_policy(Policy::from(&config.settings));
             events::adopt(&trail, config);
+            tls.set(Wanted::from(config));
             if let Some(remote) = remote.get() {
                 remote.set_access(config.settings.api.clone());
                 remote.set_metrics(config.settings.metrics.clone());
@@ -330,14 +348,13 @@ fn user_place(places: &Places) -> Place {
     }
 }
 
-fn into_tokio(
-    listeners: Vec<std::net::TcpListener>,
-) -> Result<Vec<tokio::net::TcpListener>, String> {
+fn into_doors(listeners: Vec<std::net::TcpListener>, secure: bool) -> Result<Vec<Door>, String> {
     let one = |l: std::net::TcpListener| {
         l.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(l)
+        Ok(Door { listener: tokio::net::TcpListener::from_std(l)?, secure })
     };
-    listeners.into_iter().map(|l| one(l).map_err(|e| format!("a listener: {e}"))).collect()
+    let door = |l| one(l).map_err(|e: io::Error| format!("a listener: {e}"));
+    listeners.into_iter().map(door).collect()
 }
 
 async fn reload_on_hangup(manager: Arc<Manager<Edge>>) {

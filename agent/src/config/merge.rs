@@ -9,8 +9,18 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 8] =
-    ["settings", "process", "service", "instances", "events", "alerts", "api", "metrics"];
+const TABLES: [&str; 10] = [
+    "settings",
+    "process",
+    "service",
+    "instances",
+    "events",
+    "alerts",
+    "api",
+    "metrics",
+    "tls",
+    "acme",
+];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
 const SYNTAX_MAX: usize = 10;
@@ -28,6 +38,8 @@ pub(super) struct Merged<'a> {
     pub(super) alerts: Fields<'a>,
     pub(super) api: Fields<'a>,
     pub(super) metrics: Fields<'a>,
+    pub(super) tls: Fields<'a>,
+    pub(super) acme: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -107,6 +119,8 @@ pub(super) fn merge<'a>(
                 "alerts" => top(&mut merged.alerts, "alerts", &node, problems),
                 "api" => top(&mut merged.api, "api", &node, problems),
                 "metrics" => top(&mut merged.metrics, "metrics", &node, problems),
+                "tls" => top(&mut merged.tls, "tls", &node, problems),
+                "acme" => top(&mut merged.acme, "acme", &node, problems),
                 other => unknown_table(other, &node, problems),
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! It reads no file and asks no clock: [`check_paths`] is told what exists.
 
+mod acme;
 mod api;
 mod command;
 mod credentials;
@@ -30,8 +31,10 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 mod tiers;
+mod tls;
 pub mod types;
 
+pub use acme::{AcmeSettings, DnsProvider, DnsSettings};
 pub use api::ApiAccess;
 pub use credentials::{Credential, Credentials};
 pub use events::{AlertSettings, EventKeep};
@@ -43,6 +46,7 @@ pub use problems::SourceFile;
 pub use sandbox::{Isolation, Sandbox};
 pub use supervision::Supervision;
 pub use tiers::{Park, Tiers, WarmWindow};
+pub use tls::{CertificateFiles, TlsSettings};
 pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
 
 use tenement_wire::dto::ConfigProblem;

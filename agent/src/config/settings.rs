@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Restart, Settings};
-use super::{api, domain, events, logs, metrics, quantity};
+use super::{api, domain, events, logs, metrics, quantity, tls};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -143,6 +143,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     });
     s.api = api::read(&merged.api, problems);
     s.metrics = metrics::read(&merged.metrics, problems);
+    s.tls = tls::read(merged, problems);
     s.limits = limits(&merged.limits, problems);
     s.logs = s.logs.overridden(fields, problems);
     s.events = events::keep(&merged.events, problems);

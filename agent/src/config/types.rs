@@ -17,6 +17,7 @@ use super::network::Network;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
 use super::tiers::{Park, Tiers};
+use super::tls::TlsSettings;
 
 /// The whole validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +85,8 @@ pub struct Settings {
     pub api: ApiAccess,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// How HTTPS is served.
+    pub tls: TlsSettings,
     /// Limits of all instances together.
     pub total: ResourceLimits,
     /// What the limits of any instance may be raised to.
@@ -119,6 +122,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             api: ApiAccess::default(),
             metrics: MetricsAccess::default(),
+            tls: TlsSettings::default(),
             total: ResourceLimits::new(),
             max: ResourceLimits::new(),
             logs: LogKeep::DEFAULT,

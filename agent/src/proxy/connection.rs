@@ -1,6 +1,6 @@
 //! One client connection from its first byte to its last.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -43,13 +43,34 @@ pub(super) async fn run<T: Tenants>(
         let Ok(Some((first, is_http2))) = first_bytes(&stream, &client, &stage).await else {
             return;
         };
-        let guard = GuardIo::new(stream, client.clone(), first, is_http2);
-        if is_http2 {
-            serve_http2(proxy, guard, client, &stage).await;
-        } else {
-            serve_http1(proxy, guard, client, &stage).await;
-        }
+        serve_either(proxy, stream, client, &stage, first, is_http2).await;
     };
+    until_abort(served, &stage).await;
+}
+
+/// Serves a stream whose protocol is known, and of which `first` was read.
+pub(super) async fn serve_either<T: Tenants, S: Stream>(
+    proxy: Arc<Proxy<T>>,
+    stream: S,
+    client: Arc<Client>,
+    stage: &StageWatch,
+    first: Vec<u8>,
+    is_http2: bool,
+) {
+    let guard = GuardIo::new(stream, client.clone(), first, is_http2);
+    if is_http2 {
+        serve_http2(proxy, guard, client, stage).await;
+    } else {
+        serve_http1(proxy, guard, client, stage).await;
+    }
+}
+
+/// What a connection can be served on.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// Drives `served` until it ends or everything is dropped.
+pub(super) async fn until_abort(served: impl Future<Output = ()>, stage: &StageWatch) {
     let mut served = pin!(served);
     poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Pending if stage.poll_reached(cx, Stage::Abort) => Poll::Ready(()),
@@ -89,9 +110,9 @@ async fn first_bytes(
     }
 }
 
-async fn serve_http1<T: Tenants>(
+async fn serve_http1<T: Tenants, S: Stream>(
     proxy: Arc<Proxy<T>>,
-    guard: GuardIo<TcpStream>,
+    guard: GuardIo<S>,
     client: Arc<Client>,
     stage: &StageWatch,
 ) {
@@ -145,7 +166,7 @@ async fn serve_http1<T: Tenants>(
 
 /// Writes `answer`, then reads on a little: closing with unread bytes would reset the connection and
 /// could take the answer with it (RFC 9112 section 9.6).
-pub(super) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
+pub(super) async fn refuse(mut stream: impl Stream, answer: &[u8]) {
     let _ = timeout(LINGER, async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;
@@ -162,9 +183,9 @@ pub(super) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
     .await;
 }
 
-async fn serve_http2<T: Tenants>(
+async fn serve_http2<T: Tenants, S: Stream>(
     proxy: Arc<Proxy<T>>,
-    guard: GuardIo<TcpStream>,
+    guard: GuardIo<S>,
     client: Arc<Client>,
     stage: &StageWatch,
 ) {

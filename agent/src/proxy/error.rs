@@ -24,6 +24,8 @@ pub(super) enum Failure {
     HeadTooLarge,
     /// No such host here.
     UnknownHost,
+    /// The connection was made for another host.
+    Misdirected,
     /// The process is known, the instance is not.
     UnknownInstance,
     /// The instance could not be reached, or broke off before it answered.
@@ -90,6 +92,9 @@ impl Failure {
             Self::BodyTooLarge => (413, "body_too_large", "The request body is too large."),
             Self::HeadTooLarge => (431, "head_too_large", "The request head is too large."),
             Self::UnknownHost => (404, "unknown_host", "Nothing is served under this host name."),
+            Self::Misdirected => {
+                (421, "misdirected", "This connection was made for another host name.")
+            }
             Self::UnknownInstance => (404, "unknown_instance", "There is no such instance."),
             Self::BadGateway => {
                 (502, "bad_gateway", "The instance closed the connection before it answered.")

@@ -14,17 +14,19 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(super) struct PeerHeaders {
     address: HeaderValue,
     node: String,
+    /// `http` or `https`: how the client speaks to us.
+    scheme: &'static str,
 }
 
 impl PeerHeaders {
-    pub(super) fn new(peer: IpAddr) -> Self {
+    pub(super) fn new(peer: IpAddr, secure: bool) -> Self {
         let text = peer.to_string();
         let node = match peer {
             IpAddr::V4(_) => format!("for={text}"),
             IpAddr::V6(_) => format!("for=\"[{text}]\""),
         };
         let address = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, node }
+        Self { address, node, scheme: if secure { "https" } else { "http" } }
     }
 
     /// Sets the headers, over what the client sent, or after it if the peer is `trusted`.
@@ -33,24 +35,25 @@ impl PeerHeaders {
         let forwarded = self.forwarded(host);
         if !trusted {
             headers.insert(X_FORWARDED_FOR, self.address.clone());
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
             headers.insert(X_FORWARDED_HOST, host.clone());
             headers.insert(header::FORWARDED, forwarded);
             return;
         }
         append(headers, &X_FORWARDED_FOR, &self.address);
         append(headers, &header::FORWARDED, &forwarded);
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(self.scheme));
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
 
     fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        let mut text = Vec::with_capacity(self.node.len() + host.len() + 24);
+        let mut text = Vec::with_capacity(self.node.len() + host.len() + 25);
         text.extend_from_slice(self.node.as_bytes());
         // `host` was checked to hold neither quote nor backslash, so that it can be quoted as it is.
         text.extend_from_slice(b";host=\"");
         text.extend_from_slice(host.as_bytes());
-        text.extend_from_slice(b"\";proto=http");
+        text.extend_from_slice(b"\";proto=");
+        text.extend_from_slice(self.scheme.as_bytes());
         HeaderValue::from_maybe_shared(Bytes::from(text))
             .unwrap_or(HeaderValue::from_static("for=unknown"))
     }

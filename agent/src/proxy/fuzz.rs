@@ -43,7 +43,7 @@ pub fn check(data: &[u8]) {
         }
         assert!(sent.keys().all(|name| !name.as_str().contains('_')));
         let host = HeaderValue::from_static("a.b");
-        PeerHeaders::new(peer).set(&mut sent, &host, trusted);
+        PeerHeaders::new(peer, false).set(&mut sent, &host, trusted);
         let last = sent.get_all("x-forwarded-for").iter().next_back().expect("it was set");
         assert!(last.as_bytes().ends_with(b"192.0.2.1"));
         assert!(trusted || sent.get_all("x-forwarded-for").iter().count() == 1);

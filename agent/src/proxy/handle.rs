@@ -13,7 +13,7 @@ use super::error::{self, Failure};
 use super::forward::{self, Wake};
 use super::stage::Stage;
 use super::state::{Active, Counters, Proxy};
-use super::{headers, request_id, root};
+use super::{headers, request_id, root, secure};
 use crate::flows::{Instance, Tenants};
 use crate::framing::{Reason, host};
 use crate::routes::Route;
@@ -32,6 +32,7 @@ pub(super) async fn handle<T: Tenants>(
     let id = take_id(&proxy, &active, &request);
     let is_head = request.method() == Method::HEAD;
     let html = error::wants_html(request.headers());
+    let hsts = secure::hsts(active.client());
     let mut answer = match answer(&proxy, active, request, &id).await {
         Ok(answer) => answer,
         Err(failure) => {
@@ -42,6 +43,10 @@ pub(super) async fn handle<T: Tenants>(
         }
     };
     answer.headers_mut().insert(X_REQUEST_ID, id);
+    if let Some(hsts) = hsts {
+        // What an instance says of itself counts.
+        answer.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(hsts);
+    }
     if version == Version::HTTP_2 {
         answer.headers_mut().remove(header::CONNECTION);
     } else if proxy.stages.is(Stage::Draining) && !answer.headers().contains_key(header::CONNECTION)
@@ -69,6 +74,9 @@ async fn answer<T: Tenants>(
     id: &HeaderValue,
 ) -> Result<Response<ProxyBody>, Failure> {
     let host = take_host(&mut request)?;
+    if let Some(answer) = secure::before(proxy, active.client(), &request, &host)? {
+        return Ok(answer);
+    }
     let instance = match route(proxy, &host).await {
         Ok(Some(instance)) => instance,
         Ok(None) => return Ok(root::answer(proxy, active, request, &host, id).await),

@@ -24,6 +24,7 @@ mod headers;
 mod policy;
 mod request_id;
 mod root;
+mod secure;
 mod serve;
 mod stage;
 mod state;
@@ -32,7 +33,7 @@ mod tunnel;
 pub use answer::ProxyBody;
 #[cfg(fuzzing)]
 pub use fuzz::check as fuzz_headers;
-pub use policy::Policy;
+pub use policy::{Policy, Secure};
 pub use root::{Root, RootBody, RootFuture, Visit};
-pub use serve::serve;
+pub use serve::{Door, serve};
 pub use state::{Counters, Proxy};

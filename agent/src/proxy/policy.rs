@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::config::{Cidr, Limits, Settings};
 
 /// Limits and trust, replaced as a whole when the config is reloaded. A connection keeps the policy
@@ -15,6 +17,28 @@ pub struct Policy {
     pub trusted_proxies: Vec<Cidr>,
     /// How long open requests may go on after shutdown began.
     pub drain_timeout: Duration,
+    /// What holds of HTTPS.
+    pub secure: Secure,
+}
+
+/// How HTTPS is served, and what becomes of plain HTTP beside it.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// Port that clients are sent to from plain HTTP; none: they are not.
+    pub redirect: Option<u16>,
+    /// `Strict-Transport-Security`.
+    pub hsts: Option<HeaderValue>,
+    /// From the accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// Handshakes under way at once; a tenth of them of one address.
+    pub handshakes: usize,
+}
+
+impl Default for Secure {
+    fn default() -> Self {
+        let timeout = Duration::from_secs(10);
+        Self { redirect: None, hsts: None, handshake_timeout: timeout, handshakes: 1_000 }
+    }
 }
 
 impl From<&Settings> for Policy {
@@ -23,6 +47,13 @@ impl From<&Settings> for Policy {
             limits: settings.limits,
             trusted_proxies: settings.trusted_proxies.clone(),
             drain_timeout: settings.drain_timeout,
+            secure: Secure {
+                redirect: (settings.tls.is_on() && settings.tls.redirect)
+                    .then_some(settings.tls.port),
+                hsts: settings.tls.hsts_value().and_then(|value| value.parse().ok()),
+                handshake_timeout: settings.tls.handshake_timeout,
+                handshakes: settings.tls.handshakes,
+            },
         }
     }
 }

@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 
 use super::answer::ProxyBody;
 use super::error;
-use super::state::{Active, Proxy};
+use super::forwarded::X_FORWARDED_PROTO;
+use super::state::{Active, Arrival, Proxy};
 use crate::flows::Tenants;
 use crate::framing::{Visitor, host, visitor};
 
@@ -61,7 +62,11 @@ pub(super) fn answers_as<T: Tenants>(
 
 fn visitor_of(active: &Active, headers: &HeaderMap) -> Visitor {
     let client = active.client();
-    visitor(client.peer, headers, |ip| client.policy.trusts(ip))
+    let mut visitor = visitor(client.peer, headers, |ip| client.policy.trusts(ip));
+    // A trusted proxy that says nothing of it speaks for itself.
+    let said = client.trusted && headers.contains_key(X_FORWARDED_PROTO);
+    visitor.https |= !said && matches!(client.arrival, Arrival::Tls { .. });
+    visitor
 }
 
 /// Answers a request to the domain itself.

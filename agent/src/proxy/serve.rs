@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::connection;
 use super::error::{self, Failure};
+use super::secure;
 use super::stage::{Stage, Stages};
-use super::state::{Client, Counters, Proxy};
+use super::state::{Arrival, Client, Counters, Proxy};
 use crate::flows::Tenants;
 
 /// How long clients have to leave by themselves.
@@ -28,17 +29,32 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Pause after accept(2) failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A listener, and what is spoken on it.
+#[derive(Debug)]
+pub struct Door {
+    /// The listener.
+    pub listener: TcpListener,
+    /// Whether clients speak TLS there.
+    pub secure: bool,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, secure: false }
+    }
+}
+
 /// Serves `listeners` until `shutdown` ends, or one can't be served any more, and the connections are
 /// drained.
-pub async fn serve<T: Tenants>(
-    listeners: Vec<TcpListener>,
+pub async fn serve<T: Tenants, D: Into<Door>>(
+    listeners: Vec<D>,
     proxy: Arc<Proxy<T>>,
     shutdown: impl Future<Output = ()>,
 ) {
     let stages = proxy.stages.clone();
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, proxy.clone()));
+        accepting.spawn(accept(listener.into(), proxy.clone()));
     }
     tokio::select! {
         () = shutdown => {}
@@ -63,7 +79,9 @@ async fn until_empty<T: Tenants>(proxy: &Proxy<T>, deadline: Instant) {
     }
 }
 
-async fn accept<T: Tenants>(listener: TcpListener, proxy: Arc<Proxy<T>>) {
+async fn accept<T: Tenants>(door: Door, proxy: Arc<Proxy<T>>) {
+    let Door { listener, secure } = door;
+    let port = listener.local_addr().map_or(0, |address| address.port());
     let watcher = Stages::watch(&proxy.stages);
     loop {
         let accepted = tokio::select! {
@@ -72,7 +90,7 @@ async fn accept<T: Tenants>(listener: TcpListener, proxy: Arc<Proxy<T>>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&proxy, stream, peer),
+            Ok((stream, peer)) => admit(&proxy, stream, peer, (!secure).then_some(port)),
             Err(error) if is_about_the_connection(&error) => {}
             Err(error) => {
                 log::warn!(error = error::chain(&error); "cannot accept connections");
@@ -82,7 +100,13 @@ async fn accept<T: Tenants>(listener: TcpListener, proxy: Arc<Proxy<T>>) {
     }
 }
 
-fn admit<T: Tenants>(proxy: &Arc<Proxy<T>>, stream: TcpStream, peer: SocketAddr) {
+/// `plain` is the port, if clients speak no TLS on it.
+fn admit<T: Tenants>(
+    proxy: &Arc<Proxy<T>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    plain: Option<u16>,
+) {
     Counters::add(&proxy.counters.connections);
     let policy = proxy.policy.load_full();
     let limited = !policy.trusts(peer.ip());
@@ -90,14 +114,24 @@ fn admit<T: Tenants>(proxy: &Arc<Proxy<T>>, stream: TcpStream, peer: SocketAddr)
         Counters::add(&proxy.counters.connections_refused);
         // Written as far as it goes at once: a refusal must not take more than the refused.
         // Not through the runtime, which does not know yet that the socket can be written to.
+        // A client of TLS could not read it.
+        if plain.is_none() {
+            return;
+        }
         let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
         let _ = rustix::net::send(&stream, &Failure::Busy.raw(&proxy.ids.next()), flags);
         return;
     };
     // Without it, the last piece of an answer waits for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let client = Arc::new(Client::new(peer, policy, admitted));
-    tokio::spawn(connection::run(proxy.clone(), stream, client, Stages::watch(&proxy.stages)));
+    let stage = Stages::watch(&proxy.stages);
+    let Some(port) = plain else {
+        let comer = secure::Comer { peer, policy, admitted };
+        tokio::spawn(secure::run(proxy.clone(), stream, comer, stage));
+        return;
+    };
+    let client = Arc::new(Client::new(peer, policy, admitted, Arrival::Plain { port }));
+    tokio::spawn(connection::run(proxy.clone(), stream, client, stage));
 }
 
 /// Whether accept(2) reports what happened to one connection rather than to the listener.

@@ -14,6 +14,7 @@ use super::request_id::RequestIds;
 use super::root::Root;
 use super::stage::Stages;
 use crate::flows::Tenants;
+use crate::tls::Tls;
 
 /// The proxy: generic over what knows the instances.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub struct Proxy<T> {
     pub(super) ids: RequestIds,
     pub(super) stages: Arc<Stages>,
     pub(super) root: OnceLock<Arc<dyn Root>>,
+    pub(super) tls: OnceLock<Arc<Tls>>,
+    /// Connections within their handshake.
+    pub(super) handshakes: Admission,
     /// What happened so far, for the metrics.
     pub counters: Counters,
 }
@@ -45,6 +49,8 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Connections switched to another protocol.
     pub upgrades: AtomicU64,
+    /// TLS handshakes that came to nothing.
+    pub handshakes_failed: AtomicU64,
 }
 
 impl Counters {
@@ -60,6 +66,7 @@ impl Counters {
             failures: of(&self.failures),
             retries: of(&self.retries),
             upgrades: of(&self.upgrades),
+            handshakes_failed: of(&self.handshakes_failed),
         }
     }
 
@@ -79,6 +86,8 @@ impl<T: Tenants> Proxy<T> {
             ids: RequestIds::new(),
             stages: Arc::default(),
             root: OnceLock::new(),
+            tls: OnceLock::new(),
+            handshakes: Admission::default(),
             counters: Counters::default(),
         }
     }
@@ -93,11 +102,25 @@ impl<T: Tenants> Proxy<T> {
         let _ = self.root.set(root);
     }
 
+    /// Names what has the certificates. Until then, and the second time, nothing changes.
+    pub fn set_tls(&self, tls: Arc<Tls>) {
+        let _ = self.tls.set(tls);
+    }
+
     /// Client connections open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.admission.open()
     }
+}
+
+/// By which way a connection came.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// Unencrypted, on this port.
+    Plain { port: u16 },
+    /// By TLS, for this host, in lower case.
+    Tls { host: Box<str> },
 }
 
 /// One client connection, as its guard and its requests see it.
@@ -107,6 +130,8 @@ pub(super) struct Client {
     pub(super) trusted: bool,
     pub(super) headers: PeerHeaders,
     pub(super) policy: Arc<Policy>,
+    /// The way by which it came.
+    pub(super) arrival: Arrival,
     /// Requests whose answer has not ended.
     pub(super) active: AtomicU32,
     /// Requests that came at all.
@@ -117,13 +142,19 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(peer: SocketAddr, policy: Arc<Policy>, admitted: Admitted) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        policy: Arc<Policy>,
+        admitted: Admitted,
+        arrival: Arrival,
+    ) -> Self {
         let peer = peer.ip().to_canonical();
         Self {
             peer,
             trusted: policy.trusts(peer),
-            headers: PeerHeaders::new(peer),
+            headers: PeerHeaders::new(peer, matches!(arrival, Arrival::Tls { .. })),
             policy,
+            arrival,
             active: AtomicU32::new(0),
             served: AtomicBool::new(false),
             switched: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -10,7 +10,7 @@ use crate::support::*;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend(stream.to_be_bytes());
@@ -19,16 +19,22 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// HEADERS of `GET /` to [`HOST`], ending the stream: static table entries and one literal (RFC 7541).
-fn request(stream: u32) -> Vec<u8> {
+pub fn request(stream: u32) -> Vec<u8> {
     let mut block = vec![0x82, 0x84, 0x86, 0x41, u8::try_from(HOST.len()).unwrap()];
     block.extend(HOST.bytes());
     frame(1, 0x5, stream, &block)
 }
 
-/// Sends pieces until the proxy closes; how many it took. What it answers is read and dropped.
 async fn until_cut_off(world: &World, most: u32, piece: impl Fn(u32) -> Vec<u8>) -> u32 {
-    let stream = TcpStream::connect(world.addr).await.unwrap();
-    let (mut reader, mut writer) = stream.into_split();
+    flood(TcpStream::connect(world.addr).await.unwrap(), most, piece).await
+}
+
+/// Sends pieces until the proxy closes; how many it took. What it answers is read and dropped.
+pub async fn flood<S>(stream: S, most: u32, piece: impl Fn(u32) -> Vec<u8>) -> u32
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let drain = tokio::spawn(async move {
         let mut bytes = vec![0; 64 * 1024];
         while reader.read(&mut bytes).await.is_ok_and(|n| n > 0) {}
@@ -37,7 +43,12 @@ async fn until_cut_off(world: &World, most: u32, piece: impl Fn(u32) -> Vec<u8>)
     begin.extend(frame(4, 0, 0, &[]));
     writer.write_all(&begin).await.unwrap();
     let mut sent = 0;
-    while sent < most && !drain.is_finished() && writer.write_all(&piece(sent)).await.is_ok() {
+    // TLS holds back what it could not write yet.
+    while sent < most
+        && !drain.is_finished()
+        && writer.write_all(&piece(sent)).await.is_ok()
+        && writer.flush().await.is_ok()
+    {
         sent += 1;
     }
     tokio::time::timeout(PATIENCE, drain).await.expect("the proxy closes").unwrap();

@@ -13,6 +13,7 @@ mod poll;
 mod random;
 mod raw;
 mod root;
+mod secure;
 mod streams;
 mod support;
 mod throttle;

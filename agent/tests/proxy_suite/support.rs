@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
 use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
-use tenement_agent::proxy::{self, Policy, Proxy};
+use tenement_agent::proxy::{self, Door, Policy, Proxy};
 use tenement_agent::routes::Route;
+use tenement_agent::tls::Tls;
 use tenement_agent::upstream::Target;
 use tenement_wire::InstanceName;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -75,6 +76,7 @@ impl Tenants for Fake {
 /// A running proxy.
 pub struct World {
     pub addr: SocketAddr,
+    pub plain: SocketAddr,
     pub fake: Arc<Fake>,
     pub proxy: Arc<Proxy<Fake>>,
     pub serving: Option<tokio::task::JoinHandle<()>>,
@@ -87,6 +89,7 @@ pub fn policy() -> Policy {
         limits: Limits::default(),
         trusted_proxies: Vec::new(),
         drain_timeout: Duration::from_secs(5),
+        secure: Default::default(),
     }
 }
 
@@ -96,6 +99,11 @@ impl World {
     }
 
     pub async fn with(policy: Policy) -> Self {
+        Self::at(policy, None).await
+    }
+
+    /// With certificates, TLS is spoken at `addr`, and plain HTTP at `plain`.
+    pub async fn at(policy: Policy, tls: Option<Arc<Tls>>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let unique =
             format!("ten-proxy-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -113,11 +121,19 @@ impl World {
         let addr = listener.local_addr().unwrap();
         let proxy = Arc::new(Proxy::new(fake.clone(), policy));
         let (shutdown, ended) = oneshot::channel::<()>();
-        let serving = tokio::spawn(proxy::serve(vec![listener], proxy.clone(), async {
+        let mut doors = vec![Door { listener, secure: tls.is_some() }];
+        let mut plain = addr;
+        if let Some(tls) = tls {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            plain = listener.local_addr().unwrap();
+            doors.push(listener.into());
+            proxy.set_tls(tls);
+        }
+        let serving = tokio::spawn(proxy::serve(doors, proxy.clone(), async {
             let _ = ended.await;
         }));
         let serving = Some(serving);
-        Self { addr, fake, proxy, serving, shutdown: Some(shutdown), dir }
+        Self { addr, plain, fake, proxy, serving, shutdown: Some(shutdown), dir }
     }
 
     pub fn shut_down(&mut self) {

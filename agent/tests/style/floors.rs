@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("config", 1),
     ("plan", 1),
     ("framing", 1),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 16] = [
     ("units", 2),
     ("upstream", 2),
     ("relay", 2),
+    ("tls", 2),
     ("flows", 3),
     ("proxy", 4),
     ("api", 4),

@@ -13,7 +13,7 @@ pub fn path_with(route: &str, given: &[(&str, String)]) -> String {
 }
 
 /// Percent-encoded, but for what no URL gives a meaning (RFC 3986, section 2.3) and `:`.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -35,6 +35,7 @@ pub fn run(agent: &Agent, out: Output) -> Result<()> {
         ("upgrades", traffic.upgrades.to_string()),
         ("now", now(&all)),
         ("host", host(&all)),
+        ("handshakes failed", traffic.handshakes_failed.to_string()),
         ("logs", logs(&all)),
         (
             "state database",

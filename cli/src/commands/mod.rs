@@ -18,6 +18,7 @@ mod secret;
 mod security;
 mod set;
 mod spawn;
+mod tls;
 mod token;
 mod totp;
 
@@ -61,6 +62,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::TokenGen(args) => token::generate(&agent(global)?, out, &args),
         Command::Token(args) => token::run(&agent(global)?, out, &args),
         Command::Alerts(args) => alerts::run(&agent(global)?, out, &args),
+        Command::Tls(args) => tls::run(&agent(global)?, out, &args),
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),

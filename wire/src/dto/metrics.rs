@@ -61,6 +61,9 @@ pub struct Traffic {
     pub retries: u64,
     /// Connections switched to another protocol.
     pub upgrades: u64,
+    /// TLS handshakes that came to nothing.
+    #[serde(default)]
+    pub handshakes_failed: u64,
 }
 
 /// Answer of `GET /api/v1/health`.

@@ -1,0 +1,137 @@
+//! What there is, for the API and the metrics.
+
+use std::sync::atomic::Ordering;
+
+use tenement_wire::tls::{CertificateList, CertificateSource, CertificateView};
+
+use super::certificate::{Certificate, Facts};
+use super::{Tls, Wanted};
+
+impl Tls {
+    /// All certificates, and those that should be there, by name.
+    #[must_use]
+    pub fn list(&self) -> CertificateList {
+        let wanted = self.wanted.load();
+        let mut certificates = Vec::new();
+        let sources = self.sources();
+        for own in &sources.own {
+            let file = own.files.certificate.display().to_string();
+            let mut view = view(CertificateSource::File, own.certificate.as_deref(), &[]);
+            view.error.clone_from(&own.error);
+            if view.name.is_empty() {
+                view.name.clone_from(&file);
+            }
+            view.file = Some(file);
+            certificates.push(view);
+        }
+        certificates.extend(internal(
+            &wanted,
+            sources.internal.as_deref(),
+            &sources.internal_error,
+        ));
+        drop(sources);
+        let orders = self.orders();
+        for kept in orders.kept.values() {
+            let mut view = view(CertificateSource::Acme, None, &kept.names);
+            if let Some(facts) = &kept.facts {
+                fill(&mut view, facts);
+            }
+            view.renew_ms = Some(kept.due * 1000);
+            view.error = kept.error.clone();
+            certificates.push(view);
+        }
+        if let Some(error) = &orders.error {
+            let mut view = view(CertificateSource::Acme, None, &[wanted.domain.clone()]);
+            view.error = Some(error.clone());
+            certificates.push(view);
+        }
+        drop(orders);
+        certificates.sort_by(|a, b| a.name.cmp(&b.name));
+        CertificateList {
+            enabled: wanted.settings.is_on(),
+            listeners: self.listeners.load(Ordering::Relaxed),
+            certificates,
+        }
+    }
+
+    /// The certificate with this name, if there is one or should be.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<CertificateView> {
+        let list = self.list().certificates.into_iter();
+        let mut found = list.filter(|one| one.name == name || one.names.iter().any(|n| n == name));
+        found.next()
+    }
+
+    /// Has a certificate renewed as soon as possible. False: it is the operator's own.
+    pub fn renew(&self, view: &CertificateView) -> bool {
+        match view.source {
+            CertificateSource::File => return false,
+            CertificateSource::Internal => {
+                let mut sources = self.sources();
+                (sources.internal, sources.internal_error) = (None, None);
+            }
+            CertificateSource::Acme => self.order_soon(&view.name),
+        }
+        self.news.notify_one();
+        true
+    }
+
+    /// The root of the host's own CA in PEM, if there is one.
+    #[must_use]
+    pub fn root(&self) -> Option<String> {
+        self.sources().ca.as_ref().map(|ca| ca.root().to_owned())
+    }
+
+    /// When each certificate expires, by name, in Unix seconds.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(String, u64)> {
+        let list = self.list().certificates.into_iter();
+        list.filter_map(|one| Some((one.name, one.expires_ms? / 1000))).collect()
+    }
+}
+
+fn internal(
+    wanted: &Wanted,
+    certificate: Option<&Certificate>,
+    error: &Option<String>,
+) -> Option<CertificateView> {
+    let names = wanted.internal_names();
+    if names.is_empty() {
+        return None;
+    }
+    let mut view = view(CertificateSource::Internal, certificate, &names);
+    view.renew_ms = certificate.map(|certificate| certificate.facts.due(0.5) * 1000);
+    view.error.clone_from(error);
+    Some(view)
+}
+
+/// A view of `certificate`, or of one that should be there for `names`.
+fn view(
+    source: CertificateSource,
+    certificate: Option<&Certificate>,
+    names: &[String],
+) -> CertificateView {
+    let mut view = CertificateView {
+        name: names.first().cloned().unwrap_or_default(),
+        names: names.to_vec(),
+        source,
+        issuer: None,
+        from_ms: None,
+        expires_ms: None,
+        renew_ms: None,
+        file: None,
+        error: None,
+    };
+    if let Some(certificate) = certificate {
+        fill(&mut view, &certificate.facts);
+    }
+    view
+}
+
+fn fill(view: &mut CertificateView, facts: &Facts) {
+    view.name = facts.names.first().cloned().unwrap_or_default();
+    view.names.clone_from(&facts.names);
+    view.issuer = Some(facts.issuer.clone());
+    view.from_ms = Some(facts.not_before * 1000);
+    view.expires_ms = Some(facts.not_after * 1000);
+}
