@@ -26,6 +26,9 @@ pub(super) fn start(
     };
     let tls = Tls::open(&places.tls(), &host, Wanted::from(&**agent.config.load()), hooks)?;
     tls.listens(u32::try_from(listeners.https.len()).unwrap_or(u32::MAX));
+    let shown = tls.clone();
+    // Nobody else has set it.
+    let _ = agent.metrics.sources.certificates.set(Box::new(move || shown.expiries()));
     Ok(tls)
 }
 

@@ -41,7 +41,8 @@ impl Tls {
             certificates.push(view);
         }
         if let Some(error) = &orders.error {
-            let mut view = view(CertificateSource::Acme, None, &[wanted.domain.clone()]);
+            let mut view =
+                view(CertificateSource::Acme, None, std::slice::from_ref(&wanted.domain));
             view.error = Some(error.clone());
             certificates.push(view);
         }
@@ -82,11 +83,28 @@ impl Tls {
         self.sources().ca.as_ref().map(|ca| ca.root().to_owned())
     }
 
-    /// When each certificate expires, by name, in Unix seconds.
+    /// When each certificate that is served expires, by name, in Unix seconds. Those of custom domains, which may be
+    /// thousands, are one: the first that expires.
     #[must_use]
-    pub fn expiries(&self) -> Vec<(String, u64)> {
-        let list = self.list().certificates.into_iter();
-        list.filter_map(|one| Some((one.name, one.expires_ms? / 1000))).collect()
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let seconds = |facts: &Facts| i64::try_from(facts.not_after).unwrap_or(i64::MAX);
+        let named = |facts: &Facts| Some((facts.names.first()?.clone(), seconds(facts)));
+        let sources = self.sources();
+        let own = sources.own.iter().filter_map(|own| own.certificate.as_ref());
+        let mut all: Vec<_> =
+            own.chain(&sources.internal).filter_map(|one| named(&one.facts)).collect();
+        drop(sources);
+        let orders = self.orders();
+        let (managed, custom): (Vec<_>, Vec<_>) =
+            orders.kept.values().partition(|kept| kept.managed);
+        all.extend(managed.iter().filter_map(|kept| named(kept.facts.as_ref()?)));
+        let first = custom.iter().filter_map(|kept| kept.facts.as_ref()).map(seconds).min();
+        all.extend(first.map(|at| ("custom domains".to_owned(), at)));
+        drop(orders);
+        // A label that is there twice would spoil the whole scrape.
+        all.sort();
+        all.dedup_by(|b, a| a.0 == b.0);
+        all
     }
 }
 

@@ -69,10 +69,8 @@ impl Acme {
         challenges: Arc<Challenges>,
     ) -> Result<Self, String> {
         let fetch = fetch::by_https(settings.ca_file.as_deref())?;
-        let publisher = match &settings.dns {
-            Some(dns) => Some(Publisher::new(dns.clone(), &dir, fetch::by_https(None))),
-            None => None,
-        };
+        let dns = settings.dns.clone();
+        let publisher = dns.map(|dns| Publisher::new(dns, &dir, fetch::by_https(None)));
         let (account, room) = (Mutex::new(None), Semaphore::new(AT_ONCE));
         Ok(Self { settings, dir, challenges, account, publisher, room, fetch })
     }
