@@ -157,14 +157,17 @@ fn own_files_are_read_again_when_they_change_and_bad_ones_replace_nothing() {
     host.configure("tls.toml", CONFIG);
 }
 
-/// What a private CA has not: revocation lists, stapling, records that name it, logs of what it signed.
-const OF_PUBLIC_CAS: [&str; 6] = [
+/// What a private CA has not: revocation lists, stapling, records that name it, logs of what it signed; and a life of a
+/// week is meant.
+const OF_PUBLIC_CAS: [&str; 8] = [
     "cert_revocation",
     "cert_crlDistributionPoints",
     "cert_ocspURL",
     "OCSP_stapling",
     "DNS_CAArecord",
     "certificate_transparency",
+    "cert_expirationStatus",
+    "cert_notAfter",
 ];
 
 /// testssl.sh 3.2 gives the grade itself; 3.0 of Debian 12 only finds what would lower it.
