@@ -111,6 +111,7 @@ fn request_ns(socket: &Path) -> f64 {
                 limits: Limits::default(),
                 trusted_proxies: Vec::new(),
                 drain_timeout: Duration::from_secs(1),
+                secure: Default::default(),
             };
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             let proxy = Arc::new(Proxy::new(Arc::new(One(instance)), policy));

@@ -74,7 +74,6 @@ fn definition() -> Definition {
         port: None,
         credentials: Default::default(),
         supervision: Default::default(),
-        logs: Default::default(),
     }
 }
 
