@@ -7,7 +7,7 @@ export TENEMENT_DEB_DIR ?= $(CARGO_TARGET_DIR)/deb
 # One bar of progress for each long step, so that a silent machine isn't mistaken for a stuck one.
 step = @printf '\n=== %s (%s)\n' "$(1)" "$$(date +%H:%M:%S)"
 
-.PHONY: help demo test check fmt clippy unit deny e2e bench deb rpm lint apps fuzz need-root setup setup-host clean
+.PHONY: help demo test check fmt clippy unit deny e2e bench dashboard dashboard-check deb rpm lint apps fuzz need-root setup setup-host clean
 
 help:
 	@echo 'make demo [CHECK=1] [SUITE=trixie]  build, boot a throwaway host, wake and sleep instances'
@@ -15,12 +15,13 @@ help:
 	@echo 'make check     format, clippy, licences, unit tests (with the floor and file-size tests)'
 	@echo 'make bench     figures beside those of peers; appended to target/bench/results.jsonl'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS (20); a crash is kept in agent/fuzz/artifacts'
+	@echo 'make dashboard dashboard/dist, which the agent that is compiled next serves'
 	@echo 'make deb       target/deb/tenement_*.deb;  make rpm: target/rpm/;  make lint: lintian'
 
 demo: setup setup-host deb apps
 	tests/demo/demo.sh
 
-test: need-root setup setup-host check deb lint apps e2e
+test: need-root setup setup-host check dashboard-check deb lint apps e2e
 
 check: setup fmt clippy deny unit
 
@@ -60,6 +61,15 @@ bench: need-root setup setup-host deb apps
 fuzz:
 	$(call step,Fuzzing)
 	packaging/fuzz
+
+# Embedded by the agent's build; `make deb` and `make rpm` build it by themselves.
+dashboard:
+	$(call step,Building the dashboard)
+	packaging/build-dashboard
+
+dashboard-check:
+	$(call step,Types and unit tests of the dashboard)
+	packaging/build-dashboard check
 
 deb: setup
 	$(call step,Building the package (a few minutes when nothing is compiled yet))

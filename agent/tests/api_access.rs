@@ -15,12 +15,14 @@ const REACHES: [(&str, bool); 5] =
     [("", true), ("api", true), (TARGET, true), ("api:other", false), ("web", false)];
 /// Routes without an instance in their path that restricted tokens may use. Whoever adds one writes a test
 /// below that its handler leaves out what the caller does not see.
-const FILTERS: [&str; 17] = [
+const FILTERS: [&str; 19] = [
     "GET /instances",
     "POST /instances",
+    "GET /instances/stream",
     "GET /logs",
     "GET /logs/stream",
     "GET /logs/export",
+    "GET /logs/histogram",
     "GET /logs/usage",
     "GET /events",
     "GET /events/stream",

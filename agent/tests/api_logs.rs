@@ -266,6 +266,28 @@ async fn an_export_holds_every_line_from_old_to_new() {
 }
 
 #[tokio::test]
+async fn a_histogram_counts_what_a_search_would_find_by_time_and_level() {
+    let shelf = Shelf::with(&["an error", "fine", "fine too"]);
+    shelf.put("web:a", "an error in web");
+    let door = Door::open_logs(shelf);
+    let time = "since=2023-11-14T22:13:20Z&until=2023-11-14T22:13:21Z&buckets=10";
+    for (ask, error, info) in
+        [("", 2, 2), ("&process=api", 1, 2), ("&q=too", 0, 1), ("&level=warn", 2, 0)]
+    {
+        let reply = door.ask(&format!("GET /api/v1/logs/histogram?{time}{ask}"), "").await;
+        assert_eq!((reply.status, &reply.body["step_ms"]), (200, &json!(100)), "{reply:?}");
+        let buckets = reply.body["buckets"].as_array().unwrap();
+        let first = json!({"at_ms": 1_700_000_000_000_u64, "error": error, "warn": 0, "info": info, "debug": 0});
+        assert_eq!((buckets.len(), &buckets[0]), (10, &first), "{ask}");
+        assert!(buckets[1..].iter().all(|one| one["info"] == 0 && one["error"] == 0), "{ask}");
+    }
+    let reply = door.ask("GET /api/v1/logs/histogram?buckets=0", "").await;
+    assert_eq!(reply.body["errors"][0]["field"], "buckets");
+    let reply = door.ask("GET /api/v1/logs/histogram", "").await;
+    assert_eq!(reply.body["buckets"].as_array().unwrap().len(), 60, "an hour by the minute");
+}
+
+#[tokio::test]
 async fn usage_and_sql_answer_and_bad_sql_is_a_bad_field() {
     let door = Door::open_logs(Shelf::with(&[]));
     assert_eq!(door.ask("GET /api/v1/logs/usage", "").await.body["bytes"], 7);
@@ -282,9 +304,13 @@ async fn usage_and_sql_answer_and_bad_sql_is_a_bad_field() {
 #[tokio::test]
 async fn an_agent_without_an_index_says_so_on_every_route() {
     let door = Door::open(tenement_agent::api::Access::user());
-    for line in
-        ["GET /api/logs", "GET /api/logs/stream", "GET /api/logs/export", "GET /api/logs/usage"]
-    {
+    for line in [
+        "GET /api/logs",
+        "GET /api/logs/stream",
+        "GET /api/logs/export",
+        "GET /api/logs/usage",
+        "GET /api/logs/histogram",
+    ] {
         let reply = door.ask(line, "").await;
         assert_eq!((reply.status, &reply.body["code"]), (503, &json!("logs_off")), "{line}");
     }

@@ -267,6 +267,50 @@ async fn the_usage_of_logs_is_that_of_what_the_token_sees() {
 }
 
 #[tokio::test]
+async fn the_stream_of_instances_has_only_rows_that_the_token_sees() {
+    let outside = Outside::new();
+    for (restricted_to, names) in [
+        ("", vec!["api:a", "web:b"]),
+        ("api", vec!["api:a"]),
+        ("web:b", vec!["web:b"]),
+        ("no:such", vec![]),
+    ] {
+        let (token, _) = outside.token(Scope::Read, reach(restricted_to)).await;
+        let answer = outside.open("GET /api/v1/instances/stream", Some(&token), "").await;
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let mut body = answer.into_body();
+        let mut text = String::new();
+        while !text.contains("data: ") {
+            let frame = body.frame().await.expect("it goes on").unwrap();
+            text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+        let event = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        let event: Value = serde_json::from_str(event).unwrap();
+        let rows = event["rows"].as_array().unwrap().iter();
+        let seen: Vec<_> = rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(
+            (seen.iter().map(String::as_str).collect(), &event["fresh"]),
+            (names, &json!(true))
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_histogram_counts_only_lines_that_the_token_sees() {
+    let shelf = Shelf::with(&["an error", "fine"]);
+    shelf.put("web:prod", "fine");
+    let outside = Outside::with(shelf);
+    for (restricted_to, lines) in [("", 3), ("api", 2), ("web:prod", 1), ("no:such", 0)] {
+        let (token, _) = outside.token(Scope::Read, reach(restricted_to)).await;
+        let ask = "GET /api/v1/logs/histogram?since=2023-11-14T22:13:20Z&buckets=1";
+        let body = outside.ask(ask, Some(&token), "").await.body;
+        let bucket = &body["buckets"][0];
+        let all = bucket["error"].as_u64().unwrap() + bucket["info"].as_u64().unwrap();
+        assert_eq!(all, lines, "{restricted_to}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn many_requests_at_once_with_a_cold_token_share_one_hash() {
     let outside = Arc::new(Outside::new());
     let (token, _) = outside.token(Scope::Read, reach("")).await;

@@ -62,6 +62,36 @@ impl Search {
     }
 }
 
+/// How many lines there were when, in equal steps of time and by level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// Where the first bucket begins, Unix microseconds.
+    pub since_us: u64,
+    /// How long a bucket is, in microseconds; at least 1.
+    pub step_us: u64,
+    /// Lines by syslog priority, 0 to 7.
+    pub buckets: Vec<[u64; 8]>,
+    /// Set if it stopped early: the older buckets have too few lines.
+    pub stopped: Option<Stopped>,
+}
+
+impl Counts {
+    /// So many empty buckets.
+    #[must_use]
+    pub fn new(since_us: u64, step_us: u64, buckets: usize) -> Self {
+        Self { since_us, step_us: step_us.max(1), buckets: vec![[0; 8]; buckets], stopped: None }
+    }
+
+    /// Counts a line; one that is outside of all buckets is left out.
+    pub fn add(&mut self, time_us: u64, level: Level) {
+        let Some(since) = time_us.checked_sub(self.since_us) else { return };
+        let at = usize::try_from(since / self.step_us).unwrap_or(usize::MAX);
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            bucket[usize::from(level.priority())] += 1;
+        }
+    }
+}
+
 /// Why a search did not look at everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {

@@ -2,6 +2,7 @@
 
 mod config;
 mod metrics;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub use config::{
     CheckRequest, ConfigCheck, ConfigFile, ConfigProblem, ConfigView, ProcessList, ProcessView,
 };
 pub use metrics::{Health, MetricsSummary, Traffic};
+pub use rows::{InstanceRow, InstanceRows};
 
 /// What an instance is doing, in the words of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

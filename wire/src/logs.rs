@@ -76,6 +76,38 @@ pub struct LogPage {
     pub stopped: Option<LogsStopped>,
 }
 
+/// Answer of `GET /logs/histogram`: how many lines there were when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LogHistogram {
+    /// From when on, in Unix milliseconds.
+    pub since_ms: u64,
+    /// Until when, in Unix milliseconds.
+    pub until_ms: u64,
+    /// How long a bucket is, in milliseconds.
+    pub step_ms: u64,
+    /// Oldest first, the empty ones too.
+    pub buckets: Vec<LogBucket>,
+    /// Set if it stopped early: the older buckets have too few lines then.
+    pub stopped: Option<LogsStopped>,
+}
+
+/// Lines of one part of the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LogBucket {
+    /// When it begins, in Unix milliseconds.
+    pub at_ms: u64,
+    /// Lines of level `error` and worse.
+    pub error: u64,
+    /// Of level `warn`.
+    pub warn: u64,
+    /// Of levels `notice` and `info`.
+    pub info: u64,
+    /// Of level `debug`.
+    pub debug: u64,
+}
+
 /// Data of the event `missed` of a stream: its reader was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

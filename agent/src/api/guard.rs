@@ -59,12 +59,14 @@ pub struct Rules {
 }
 
 /// Routes without an instance in their path whose handlers leave out what the caller does not see.
-pub const FILTERED: [(&str, &str); 20] = [
+pub const FILTERED: [(&str, &str); 22] = [
     ("GET", "/instances"),
     ("POST", "/instances"),
+    ("GET", "/instances/stream"),
     ("GET", "/logs"),
     ("GET", "/logs/stream"),
     ("GET", "/logs/export"),
+    ("GET", "/logs/histogram"),
     ("GET", "/logs/usage"),
     ("GET", "/events"),
     ("GET", "/events/stream"),

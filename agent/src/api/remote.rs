@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::access::{Caller, Where};
+use super::dashboard;
 use super::gate::Gate;
 use super::problem::Problem;
 use super::serve::Stopping;
@@ -95,6 +96,10 @@ impl Remote {
         host: AskedHost,
         id: RequestId,
     ) -> Response {
+        if let Some(mut page) = self.page(&request) {
+            harden(page.headers_mut(), visitor.https);
+            return page;
+        }
         let known = id.0.clone();
         let scrapes = request.uri().path() == "/metrics"
             && !request.headers().contains_key(header::AUTHORIZATION);
@@ -127,6 +132,19 @@ impl Remote {
         };
         harden(response.headers_mut(), visitor.https);
         response
+    }
+
+    /// Whether the domain has pages for people, and not only the API.
+    #[must_use]
+    pub fn has_pages(&self) -> bool {
+        let access = self.access.load();
+        access.remote && access.dashboard
+    }
+
+    /// A page or file of the dashboard, if that is what is asked for. It is the same for everybody and takes
+    /// no work, so nobody has to wait for room.
+    fn page(&self, request: &Request<Body>) -> Option<Response> {
+        self.has_pages().then(|| dashboard::answer(request)).flatten()
     }
 
     /// A secret that can be read on its way is as good as lost: whoever sends one learns it at once.

@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, events, health, host, instances, logs, metrics, scrape, secrets, session, tls, tokens,
-    totp, verbs,
+    alerts, events, health, host, instances, logs, metrics, rows, scrape, secrets, session, tls,
+    tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::events::{Events, request, within};
@@ -115,13 +115,17 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
     let Services { logs, figures, events, alerts, tokens, sessions, tls } = services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
+    let list = rows::Desk::new();
     let book = events::Desk::new(events.clone());
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
-        routes::<M>(logs.clone(), figures.clone()).merge(more).merge(tokens::routes(tokens.clone()))
+        routes::<M>(logs.clone(), figures.clone())
+            .merge(rows::routes(list.clone()))
+            .merge(more)
+            .merge(tokens::routes(tokens.clone()))
     };
     let (router, collected) = OpenApiRouter::with_openapi(Head::openapi())
         .nest("/api/v1", routes())

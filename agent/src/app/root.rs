@@ -56,6 +56,10 @@ impl Root for Api {
         self.0.is_open()
     }
 
+    fn has_pages(&self) -> bool {
+        self.0.has_pages()
+    }
+
     fn answers_as(&self, host: &str, visitor: &Visitor) -> bool {
         self.0.answers_as(host, visitor)
     }

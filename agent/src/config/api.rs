@@ -6,7 +6,7 @@ use super::problems::Problems;
 use super::settings::set;
 
 /// The keys.
-pub(super) const KEYS: [&str; 3] = ["remote", "insecure", "aliases"];
+pub(super) const KEYS: [&str; 4] = ["remote", "dashboard", "insecure", "aliases"];
 
 /// The most other names of the domain.
 const ALIASES_MAX: usize = 16;
@@ -16,6 +16,8 @@ const ALIASES_MAX: usize = 16;
 pub struct ApiAccess {
     /// Whether the domain itself serves the API at all.
     pub remote: bool,
+    /// Whether it serves the dashboard too.
+    pub dashboard: bool,
     /// Whether tokens and cookies are taken over plain HTTP from other hosts, where they can be read
     /// on the way.
     pub insecure: bool,
@@ -25,7 +27,7 @@ pub struct ApiAccess {
 
 impl Default for ApiAccess {
     fn default() -> Self {
-        Self { remote: true, insecure: false, aliases: Vec::new() }
+        Self { remote: true, dashboard: true, insecure: false, aliases: Vec::new() }
     }
 }
 
@@ -34,6 +36,7 @@ pub(super) fn read(fields: &Fields, problems: &mut Problems) -> ApiAccess {
     fields.refuse_unknown("[api]", &KEYS, problems);
     let mut api = ApiAccess::default();
     set(fields, "remote", &mut api.remote, problems, Node::boolean);
+    set(fields, "dashboard", &mut api.dashboard, problems, Node::boolean);
     set(fields, "insecure", &mut api.insecure, problems, Node::boolean);
     set(fields, "aliases", &mut api.aliases, problems, aliases);
     api

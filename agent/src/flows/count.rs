@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenement_wire::dto::MetricsSummary;
+use tenement_wire::dto::{InstanceRow, MetricsSummary};
 
 use super::host::Host;
 use super::manage::Manager;
@@ -12,6 +12,14 @@ use super::management::ManageError;
 const ANSWER: Duration = Duration::from_secs(2);
 
 impl<H: Host> Manager<H> {
+    pub(super) fn at_hand(&self) -> Vec<InstanceRow> {
+        let mut rows: Vec<InstanceRow> = self.agent.views_at_hand().map(Into::into).collect();
+        let orphans = self.agent.orphans.lock().expect("no panic while held").clone();
+        rows.extend(orphans.iter().map(|orphan| self.agent.view_orphan(orphan).into()));
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+
     pub(super) async fn count(&self) -> Result<MetricsSummary, ManageError> {
         let mut sum = MetricsSummary {
             processes: self.agent.config.load().processes.len() as u64,

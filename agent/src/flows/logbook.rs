@@ -12,7 +12,7 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tenement_logs::line::{Level, Line};
 use tenement_logs::query::Expr;
-use tenement_logs::search::{Found, Scope, Search};
+use tenement_logs::search::{Counts, Found, Scope, Search};
 use tenement_wire::logs::{LogsTable, LogsUsage};
 
 /// What a caller of [`Logs`] waits for.
@@ -25,6 +25,9 @@ pub type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 pub trait Logs: Send + Sync + 'static {
     /// One page. It stops early rather than late (`Search::time`), and says so.
     fn search(&self, search: Search) -> Reply<'_, Found>;
+
+    /// Counts the lines that a search would find if it had no limit, into the buckets of `counts`.
+    fn count(&self, search: Search, counts: Counts) -> Reply<'_, Counts>;
 
     /// New lines as they come, from the moment the future is done; with [`Follow::after`] first those that
     /// came since. The stream ends when the agent stops. It holds a bounded number of lines for a reader
@@ -109,6 +112,10 @@ impl NoLogs {
 
 impl Logs for NoLogs {
     fn search(&self, _search: Search) -> Reply<'_, Found> {
+        self.off()
+    }
+
+    fn count(&self, _search: Search, _counts: Counts) -> Reply<'_, Counts> {
         self.off()
     }
 

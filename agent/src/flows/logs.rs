@@ -6,7 +6,7 @@ use futures_util::stream;
 use serde_json::Value;
 use tenement_logs::index::{self, Bounds, Index, Keep, Policy};
 use tenement_logs::indexer::{self, Follower, Indexer, Wanted};
-use tenement_logs::search::{Found, Search, Stopped};
+use tenement_logs::search::{Counts, Found, Search, Stopped};
 use tenement_wire::InstanceName;
 use tenement_wire::logs::{LogsCell, LogsDay, LogsOfInstance, LogsStopped, LogsTable, LogsUsage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -84,6 +84,10 @@ impl Indexed {
 impl Logs for Indexed {
     fn search(&self, search: Search) -> Reply<'_, Found> {
         Box::pin(self.blocking(move |indexer| indexer.search(&search)))
+    }
+
+    fn count(&self, search: Search, counts: Counts) -> Reply<'_, Counts> {
+        Box::pin(self.blocking(move |indexer| indexer.index().count(&search, counts)))
     }
 
     fn follow(&self, follow: Follow) -> Reply<'_, Events> {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, MetricsSummary,
-    Removed, Traffic, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceRow, InstanceView, LimitsSet,
+    MetricsSummary, Removed, Traffic, Version, Why,
 };
 use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
@@ -154,6 +154,10 @@ impl<H: Host> Management for Manager<H> {
         views.extend(orphans.iter().map(|orphan| self.agent.view_orphan(orphan)));
         views.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(views)
+    }
+
+    async fn rows(&self) -> Result<Vec<InstanceRow>, ManageError> {
+        Ok(self.at_hand())
     }
 
     async fn show(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {

@@ -13,8 +13,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use tenement_wire::dto::{
-    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceView, LimitsSet, MetricsSummary,
-    Removed, Version, Why,
+    ConfigCheck, ConfigFile, ConfigProblem, ConfigView, InstanceRow, InstanceView, LimitsSet,
+    MetricsSummary, Removed, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretName, SecretView};
@@ -148,6 +148,9 @@ fn are(names: &[InstanceName]) -> String {
 pub trait Management: Send + Sync + 'static {
     /// Every registered instance, in order of name.
     fn list(&self) -> impl Future<Output = Result<Vec<InstanceView>, ManageError>> + Send;
+
+    /// The same as rows of a list, as far as it is known without asking systemd.
+    fn rows(&self) -> impl Future<Output = Result<Vec<InstanceRow>, ManageError>> + Send;
 
     /// One instance.
     fn show(

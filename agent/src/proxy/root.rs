@@ -27,6 +27,9 @@ pub trait Root: Debug + Send + Sync + 'static {
     /// Whether requests are taken at all; if not, they are answered with 404.
     fn is_open(&self) -> bool;
 
+    /// Whether it has a page for the path `/`.
+    fn has_pages(&self) -> bool;
+
     /// Whether `host`, in lower case and neither the domain nor an instance's, is its name too.
     fn answers_as(&self, host: &str, visitor: &Visitor) -> bool;
 
@@ -77,10 +80,11 @@ pub(super) async fn answer<T: Tenants>(
     host: &HeaderValue,
     id: &HeaderValue,
 ) -> Response<ProxyBody> {
-    if let Some(answer) = known(&request) {
+    let root = proxy.root.get().filter(|root| root.is_open());
+    if let Some(answer) = known(&request, root.is_some_and(|root| root.has_pages())) {
         return answer;
     }
-    let Some(root) = proxy.root.get().filter(|root| root.is_open()) else {
+    let Some(root) = root else {
         return own(&request, StatusCode::NOT_FOUND, "application/problem+json", NOT_FOUND);
     };
     let visitor = visitor_of(&active, request.headers());
@@ -89,12 +93,13 @@ pub(super) async fn answer<T: Tenants>(
 }
 
 /// What the proxy answers by itself, so that it does even when the API has more to do than it can.
-fn known<B>(request: &Request<B>) -> Option<Response<ProxyBody>> {
+fn known<B>(request: &Request<B>, has_pages: bool) -> Option<Response<ProxyBody>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }
     let (kind, body) = match request.uri().path() {
         "/health" | "/healthz" => ("application/json", "{\"status\":\"ok\"}\n"),
+        "/" if has_pages && error::wants_html(request.headers()) => return None,
         "/" if error::wants_html(request.headers()) => ("text/html; charset=utf-8", PAGE),
         "/" => ("application/json", "{\"service\":\"tenement\",\"status\":\"running\"}\n"),
         _ => return None,

@@ -100,6 +100,10 @@ impl Management for Fake {
         Ok(vec![view("api:a", State::Running), view("web:b", State::Asleep)])
     }
 
+    async fn rows(&self) -> Result<Vec<tenement_wire::dto::InstanceRow>> {
+        Ok(self.list().await?.into_iter().map(Into::into).collect())
+    }
+
     async fn show(&self, name: &InstanceName) -> Result<InstanceView> {
         self.note(format!("show {name}"))?;
         let _held = self.hold.lock().await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::{StreamExt as _, stream};
 use tenement_agent::flows::logbook::{Event, Events, Follow, Logs, LogsError, Reply as Later};
 use tenement_logs::line::{Level, Line, Source};
-use tenement_logs::search::{Found, Scope, Search, Stopped};
+use tenement_logs::search::{Counts, Found, Scope, Search, Stopped};
 use tenement_wire::logs::{LogsCell, LogsDay, LogsOfInstance, LogsTable, LogsUsage};
 use tokio::sync::mpsc;
 
@@ -83,6 +83,13 @@ impl Logs for Shelf {
         let found = self.find(&search);
         self.searches.lock().unwrap().push(search);
         Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn count(&self, search: Search, mut counts: Counts) -> Later<'_, Counts> {
+        for line in self.find(&search).lines {
+            counts.add(line.time_us, line.level);
+        }
+        Box::pin(std::future::ready(Ok(counts)))
     }
 
     fn follow(&self, follow: Follow) -> Later<'_, Events> {

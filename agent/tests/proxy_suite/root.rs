@@ -26,6 +26,10 @@ impl Root for Echo {
         self.open.load(Ordering::SeqCst)
     }
 
+    fn has_pages(&self) -> bool {
+        false
+    }
+
     fn answers_as(&self, host: &str, visitor: &Visitor) -> bool {
         host == "localhost" && visitor.local
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories that hold no source of ours.
-const SKIPPED: [&str; 4] = ["target", ".git", ".debhelper", "tenement"];
+const SKIPPED: [&str; 6] = ["target", ".git", ".debhelper", "tenement", "node_modules", "dist"];
 
 /// The top of the repository.
 pub fn root() -> PathBuf {

@@ -10,7 +10,10 @@ const APPS: &str = "tests/apps/";
 
 #[test]
 fn no_source_file_is_longer_than_400_lines() {
-    let endings = [".rs", ".sh", ".py", ".js", ".toml", "Makefile", "tenhost"];
+    let endings = [
+        ".rs", ".sh", ".py", ".js", ".mjs", ".ts", ".svelte", ".css", ".toml", "Makefile",
+        "tenhost",
+    ];
     let long: Vec<_> = files(".", &endings)
         .iter()
         .map(|file| (file.path.clone(), file.text.lines().count()))

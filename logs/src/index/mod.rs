@@ -36,7 +36,7 @@ pub use retain::{DayUsage, Gone, Keep, Policy, Usage, day_of};
 pub use sql::{Bounds, Rows};
 pub use writer::{Resume, Writer};
 
-use crate::search::{Found, Search};
+use crate::search::{Counts, Found, Search};
 use day::Day;
 use tail::Tail;
 
@@ -89,6 +89,14 @@ impl Index {
     /// A file cannot be read.
     pub fn search(&self, search: &Search) -> Result<Found> {
         scan::search(&self.shared, search)
+    }
+
+    /// Counts the lines that a search would find if it had no limit, into the buckets of `counts`.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn count(&self, search: &Search, counts: Counts) -> Result<Counts> {
+        scan::count(&self.shared, search, counts)
     }
 
     /// The damaged files that were moved aside since the index was opened.

@@ -16,7 +16,8 @@ use super::need::{self, Need};
 use super::sieve::Sieve;
 use super::unpacker::{Names, Unpacker, number_of};
 use crate::line::Line;
-use crate::search::{Found, Scope, Search, Stopped};
+use crate::query::Expr;
+use crate::search::{Counts, Found, Scope, Search, Stopped};
 
 /// Searches.
 pub fn search(shared: &Shared, search: &Search) -> Result<Found> {
@@ -44,6 +45,22 @@ pub fn search(shared: &Shared, search: &Search) -> Result<Found> {
     Ok(hunt.found(next))
 }
 
+/// Counts the lines that a search without a limit would find.
+pub fn count(shared: &Shared, search: &Search, counts: Counts) -> Result<Counts> {
+    if matches!(&search.scope, Scope::Process(process) if ProcessName::new(process).is_err()) {
+        return Ok(counts);
+    }
+    let mut hunt = Hunt::new(shared, search);
+    let tail = shared.tail.snapshot(&search.scope);
+    hunt.counts = Some(counts);
+    hunt.tail(&tail.lines);
+    hunt.below = hunt.below.min(tail.first_seq);
+    hunt.files(shared)?;
+    let mut counts = hunt.counts.take().expect("it was put there");
+    counts.stopped = hunt.stopped;
+    Ok(counts)
+}
+
 /// A block as the `blocks` table describes it.
 #[derive(Debug, Clone, Copy)]
 struct Head {
@@ -66,6 +83,8 @@ struct Hunt<'a> {
     cut: Option<u64>,
     /// What was found, by `seq`: never more than the limit, and the best of all.
     lines: BTreeMap<u64, Line>,
+    /// Set if lines are counted and not kept.
+    counts: Option<Counts>,
     bytes: usize,
     bytes_max: usize,
     stopped: Option<Stopped>,
@@ -87,6 +106,7 @@ impl<'a> Hunt<'a> {
             below: search.before.unwrap_or(i64::MAX as u64),
             cut: None,
             lines: BTreeMap::new(),
+            counts: None,
             bytes: 0,
             bytes_max: shared.settings.found_bytes,
             stopped: None,
@@ -121,6 +141,10 @@ impl<'a> Hunt<'a> {
 
     /// Keeps a line, and drops the worst if there are too many.
     fn keep(&mut self, line: Line) {
+        if let Some(counts) = &mut self.counts {
+            counts.add(line.time_us, line.level);
+            return;
+        }
         self.bytes += line.text.len() + size_of::<Line>();
         self.lines.insert(line.seq, line);
         while self.lines.len() > self.search.limit
@@ -258,6 +282,9 @@ impl<'a> Hunt<'a> {
             let sieve = Arc::clone(&self.sieve);
             sieve.pass(block, |entry| {
                 if self.wants(entry.seq, entry.time_us, entry.level) {
+                    if let (Some(counts), Expr::All) = (&mut self.counts, &self.search.query) {
+                        return counts.add(entry.time_us, entry.level);
+                    }
                     let line = block.line(entry, &name);
                     if self.search.query.matches(&line) {
                         self.keep(line);

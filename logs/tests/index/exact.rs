@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tenement_logs::index::{Index, Writer};
 use tenement_logs::line::{Level, Line};
 use tenement_logs::query::{Compare, Expr};
-use tenement_logs::search::{Scope, Search};
+use tenement_logs::search::{Counts, Scope, Search};
 
 use super::support::{DAY_US, START, line, name, open, seqs};
 
@@ -261,6 +261,11 @@ proptest! {
             }
             for question in &questions {
                 prop_assert_eq!(pages(&index, question), plainly(&lines, question), "{:?}", question);
+                let all = Search { before: None, after: None, limit: usize::MAX, ..question.clone() };
+                let counts = index.count(&all, Counts::new(0, u64::MAX, 1)).expect("a count");
+                let counted: u64 = counts.buckets[0].iter().sum();
+                let found = index.search(&all).expect("a search").lines.len();
+                prop_assert_eq!(counted, found as u64, "{:?}", question);
             }
         }
     }

@@ -8,6 +8,7 @@
 
 pub(super) mod ask;
 mod export;
+mod histogram;
 mod show;
 mod stream;
 
@@ -58,6 +59,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> OpenApiRou
         .routes(collect!(search))
         .routes(stream::routes())
         .routes(export::routes())
+        .routes(histogram::routes())
         .routes(collect!(usage))
         .routes(collect!(sql))
         .with_state(desk)

@@ -1,0 +1,45 @@
+// All instances, live: one stream for all pages that show them.
+import { follow, every } from './live.svelte'
+import { ordered, take, type Row, type Rows, type Uses } from './rows'
+
+class Instances {
+  /** In order of name. */
+  rows = $state.raw<Row[]>([])
+  /** Whether the first rows are there. */
+  ready = $state(false)
+  /** What those that are awake use, as the agent measured it last. */
+  uses = $state.raw<Uses>(new Map())
+  private known = new Map<string, Row>()
+  private users = 0
+  private end: (() => void)[] = []
+
+  /** Follows while somebody needs it; returns how to end it. For `$effect`. */
+  use(): () => void {
+    if (this.users++ === 0) this.begin()
+    return () => {
+      if (--this.users > 0) return
+      this.end.forEach((end) => end())
+      this.ready = false
+    }
+  }
+
+  private begin(): void {
+    const each = (event: Rows) => {
+      take(this.known, event)
+      // The whole list is shown at once, but the first thousand as soon as they are there.
+      if (event.more && this.ready) return
+      this.rows = ordered(this.known)
+      this.ready = true
+    }
+    this.end = [follow<Rows>({ url: '/api/v1/instances/stream', each }), every(3000, () => this.measure())]
+  }
+
+  private async measure(): Promise<void> {
+    const answer = await fetch('/api/v1/metrics/live').catch(() => null)
+    if (!answer?.ok) return
+    const live = (await answer.json()) as { instances?: ({ name: string } & (Uses extends Map<string, infer U> ? U : never))[] }
+    this.uses = new Map(live.instances?.map((one) => [one.name, one]))
+  }
+}
+
+export const instances = new Instances()
