@@ -13,16 +13,35 @@ const WATCH = () => {
   look()
 }
 
-// The longest time that scripts took in one frame, and tasks over 50 ms.
-const FRAMES = () => {
-  globalThis.frames_seen = { script: 0, tasks: [] }
-  new PerformanceObserver((list) => {
-    for (const frame of list.getEntries()) {
-      const script = frame.scripts.reduce((sum, one) => sum + one.duration, 0)
-      globalThis.frames_seen.script = Math.max(globalThis.frames_seen.script, script)
-    }
-  }).observe({ type: 'long-animation-frame' })
-  new PerformanceObserver((list) => globalThis.frames_seen.tasks.push(...list.getEntries().map((one) => one.duration))).observe({ type: 'longtask' })
+// Tasks over 50 ms, painting included, by the clock on the wall.
+const TASKS = () => {
+  globalThis.tasks_seen = []
+  new PerformanceObserver((list) => globalThis.tasks_seen.push(...list.getEntries().map((one) => one.duration))).observe({ type: 'longtask' })
+}
+
+/** The most script between two frames, in milliseconds of processor time: what others do on the machine is not counted. */
+async function busiest(page, steps) {
+  const meter = await page.context().newCDPSession(page)
+  await meter.send('Performance.enable', { timeDomain: 'threadTicks' })
+  const script = async () => {
+    const { metrics } = await meter.send('Performance.getMetrics')
+    return metrics.find((metric) => metric.name === 'ScriptDuration').value * 1000
+  }
+  let [most, drawn, before] = [0, 0, await script()]
+  for (let n = 0; n <= steps; n++) {
+    const rows = await page.evaluate(async (part) => {
+      const list = document.querySelector('[data-list]')
+      list.scrollTop = (list.scrollHeight - list.clientHeight) * part
+      // The first frame tells the page that it was scrolled, and has drawn the rows when the second begins.
+      for (let n = 0; n < 2; n++) await new Promise((done) => requestAnimationFrame(done))
+      return document.querySelectorAll('[data-at]').length
+    }, n / steps)
+    const after = await script()
+    most = Math.max(most, after - before)
+    drawn = Math.max(drawn, rows)
+    before = after
+  }
+  return { most, drawn }
 }
 
 function rows() {
@@ -50,7 +69,7 @@ export async function measure() {
   })
 
   await step(`a list of ${ROWS} scrolls without a frame of 50 ms of script`, async () => {
-    const page = await open({ token: setup.read, path: null, script: FRAMES })
+    const page = await open({ token: setup.read, path: null, script: TASKS })
     // The agent of the test has fewer; the stream is answered as it would be with so many.
     const all = rows()
     const events = Array.from({ length: 10 }, (_, n) => ({ fresh: n === 0, more: n < 9, gone: [], rows: all.slice(n * 1000, n * 1000 + 1000) }))
@@ -58,25 +77,13 @@ export async function measure() {
     await page.route('**/api/v1/instances/stream', (route) => route.fulfill({ contentType: 'text/event-stream', body }))
     await page.goto(`${setup.url}/instances`)
     await until('all rows', async () => (await page.locator('[role=table]').getAttribute('aria-rowcount')) === String(ROWS + 1))
-    const drawn = await page.evaluate(async () => {
-      const frame = () => new Promise((done) => requestAnimationFrame(done))
-      for (let n = 0; n < 30; n++) await frame()
-      globalThis.frames_seen.script = 0
-      globalThis.frames_seen.tasks.length = 0
-      const list = document.querySelector('[data-list]')
-      let most = 0
-      for (let n = 0; n <= 300; n++) {
-        list.scrollTop = ((list.scrollHeight - list.clientHeight) * n) / 300
-        await frame()
-        most = Math.max(most, document.querySelectorAll('[data-at]').length)
-      }
-      return { most, last: document.querySelector('[data-at="9999"]')?.textContent }
-    })
-    assert(drawn.last === 'shop:tenant-09999', `the last row is in sight: ${drawn.last}`)
-    assert(drawn.most < 80, `${drawn.most} rows were in the page`)
-    const seen = await page.evaluate(() => globalThis.frames_seen)
-    figures['dashboard.scroll.script_ms'] = seen.script
-    figures['dashboard.scroll.longest_task_ms'] = Math.max(0, ...seen.tasks)
+    await page.evaluate(() => (globalThis.tasks_seen.length = 0))
+    const { most, drawn } = await busiest(page, 200)
+    const last = await page.locator('[data-at="9999"]').textContent()
+    assert(last === 'shop:tenant-09999', `the last row is in sight: ${last}`)
+    assert(drawn > 10 && drawn < 80, `${drawn} rows were in the page`)
+    figures['dashboard.scroll.script_ms'] = most
+    figures['dashboard.scroll.longest_task_ms'] = await page.evaluate(() => Math.max(0, ...globalThis.tasks_seen))
     const { said } = page
     await page.context().close()
     assert(said.length === 0, said.join('\n'))

@@ -4,6 +4,8 @@ import { accessible, assert, close, figures, finish, open, setup, shot, step, un
 import { measure } from './bars.mjs'
 
 const SAY = 'dbsay:prod'
+// Another one in each run on a host.
+const mark = Date.now().toString(36)
 const say = (text) => visit(SAY, `/say?${encodeURIComponent(text)}`)
 const page_of = (name) => `/instances/${encodeURIComponent(name)}`
 
@@ -30,7 +32,7 @@ await step('the overview shows what runs, the host and what happened, without a 
   await page.locator('main li').first().waitFor()
   await page.locator('[data-tile=Problems]').filter({ hasText: /[1-9]/ }).waitFor()
   await page.getByRole('link', { name: 'dbbad:one' }).first().waitFor()
-  await page.getByText('Live').first().waitFor()
+  await page.locator('[role=status]:visible').filter({ hasText: 'Live' }).waitFor()
   await shot(page, 'overview')
   await close(page)
 })
@@ -87,20 +89,20 @@ await step('stop asks first, then stops; wake wakes; the page changes by itself 
 
 await step('new lines stream into the log, and a query finds what it should', async () => {
   const page = await open({ token: setup.admin, path: `/logs?of=${encodeURIComponent(SAY)}` })
-  await page.getByText('Live', { exact: true }).first().waitFor()
+  await page.locator('[role=status]:visible').filter({ hasText: 'Live' }).waitFor()
   await page.locator('[data-lines]').waitFor()
-  for (const word of ['first-fresh', 'second-fresh', 'ERROR it broke']) await say(word)
-  await page.locator('[data-lines]').getByText('second-fresh').waitFor()
+  for (const word of [`first-${mark}`, `second-${mark}`, 'ERROR it broke']) await say(word)
+  await page.locator('[data-lines]').getByText(`second-${mark}`).waitFor()
   await shot(page, 'logs')
   const query = page.getByRole('searchbox', { name: 'Query' })
-  await query.fill('first-fresh OR nosuchword')
+  await query.fill(`"first ${mark}" OR nosuchword`)
   await page.keyboard.press('Enter')
   await until('only what matches', async () => {
     const lines = page.locator('[data-lines] [data-seq]')
-    return (await lines.count()) === 1 && (await lines.textContent()).includes('first-fresh')
+    return (await lines.count()) === 1 && (await lines.textContent()).includes(`first-${mark}`)
   })
   await page.locator('[data-lines] [data-seq] a').first().click()
-  await page.locator('[data-lines] .bg-accent-soft').getByText('first-fresh').waitFor()
+  await page.locator('[data-lines] .bg-accent-soft').getByText(`first-${mark}`).waitFor()
   assert(/line=\d+/.test(page.url()), 'the address names the line')
   await query.fill('(unclosed')
   await page.keyboard.press('Enter')
@@ -114,9 +116,9 @@ await step('what an app prints and what an address says is text, and never runs'
   for (const attack of attacks) await say(attack)
   const page = await open({ token: setup.admin, path: `/logs?of=${encodeURIComponent(SAY)}` })
   const lines = page.locator('[data-lines]')
-  for (const attack of attacks.slice(0, 3)) await lines.getByText(attack).waitFor()
-  await lines.getByText('red \\u{202e}turned').waitFor()
-  await lines.getByText('{@html x} {{7*7}} ${7*7}').waitFor()
+  for (const attack of attacks.slice(0, 3)) await lines.getByText(attack).first().waitFor()
+  await lines.getByText('red \\u{202e}turned').first().waitFor()
+  await lines.getByText('{@html x} {{7*7}} ${7*7}').first().waitFor()
   assert((await lines.locator('img, script, svg').count()) === 0, 'a line became markup')
   await shot(page, 'injection')
   for (const path of [page_of('<img src=x onerror=alert(1)>'), '/instances?text=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E', '/logs?q=%3Cscript%3Ealert(1)%3C/script%3E', '/%3Cscript%3Ealert(1)%3C/script%3E']) {
@@ -158,7 +160,7 @@ await step('a token that may only read sees no button that changes anything', as
   for (const path of [null, '/', '/instances', '/logs', '/events', '/settings']) {
     if (path) await page.goto(setup.url + path)
     await page.locator('h1').first().waitFor({ state: 'attached' })
-    await page.getByText('Live').first().waitFor({ state: 'attached' })
+    await page.locator('[role=status]:visible').filter({ hasText: 'Live' }).waitFor()
     const buttons = await page.getByRole('button', { name: /^(wake|sleep|stop|restart|reset|delete|new|reload|check|rotate|revoke|send)/i }).allTextContents()
     assert(buttons.length === 0, `${path}: ${buttons}`)
   }
