@@ -24,7 +24,7 @@ command = "python3 /srv/apps/dbsay.py {port}"
 idle_timeout = 0
 
 [process.dbbad]
-command = "python3 -c 'raise SystemExit(3)'"
+command = "python3 -c 'raise SystemExit(3)' {port}"
 startup_timeout = "5s"
 
 [process.dbmany]

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories that hold no source of ours.
-const SKIPPED: [&str; 6] = ["target", ".git", ".debhelper", "tenement", "node_modules", "dist"];
+const SKIPPED: [&str; 7] =
+    ["target", ".git", ".debhelper", "tenement", "node_modules", "dist", "generated"];
 
 /// The top of the repository.
 pub fn root() -> PathBuf {

@@ -1,6 +1,6 @@
 // The only way to the agent: typed by its OpenAPI document, with the session's cookie and its CSRF token.
 import createClient from 'openapi-fetch'
-import type { components, paths } from './schema'
+import type { components, paths } from './generated/schema'
 
 export type Schemas = components['schemas']
 

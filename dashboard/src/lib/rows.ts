@@ -1,5 +1,5 @@
 // The list of instances: search, filter, order, sums. Pure.
-import type { components } from './schema'
+import type { components } from './generated/schema'
 
 export type Row = components['schemas']['InstanceRow']
 export type Rows = components['schemas']['InstanceRows']
