@@ -57,6 +57,7 @@ export async function open({ token, path = '/', phone = false, dark = false, scr
   if (token) {
     const answer = await context.request.post(`${setup.url}/api/v1/session`, { data: { token }, headers: { origin: setup.url } })
     assert(answer.ok(), `login: ${answer.status()} ${await answer.text()}`)
+    await context.addInitScript(() => localStorage.setItem('logged-in', '1'))
   }
   if (path) await page.goto(setup.url + path)
   return page

@@ -5,6 +5,26 @@ type View = Schemas['SessionView']
 
 const SCOPES = ['read', 'operator', 'admin']
 
+/** Remembers that somebody has logged in here, and nothing else: an agent that is asked by nobody has nothing to refuse. */
+const MARK = 'logged-in'
+
+function marked(): boolean {
+  try {
+    return localStorage.getItem(MARK) != null
+  } catch {
+    return true
+  }
+}
+
+function mark(is: boolean): void {
+  try {
+    if (is) localStorage.setItem(MARK, '1')
+    else localStorage.removeItem(MARK)
+  } catch {
+    // Then it is asked each time.
+  }
+}
+
 class Session {
   view = $state.raw<View | null>(null)
   /** Whether it is not known yet. */
@@ -32,11 +52,16 @@ class Session {
   }
 
   async find(): Promise<void> {
-    this.asking = true
     this.trouble = null
+    if (!marked()) {
+      this.asking = false
+      return
+    }
+    this.asking = true
     try {
       this.begin(await ask(api.GET('/api/v1/session')))
     } catch (error) {
+      if (error instanceof Trouble && error.status === 401) mark(false)
       this.forget()
       if (error instanceof Trouble && error.status !== 401) this.trouble = error
     } finally {
@@ -51,11 +76,13 @@ class Session {
 
   async logout(everywhere = false): Promise<void> {
     await ask(everywhere ? api.DELETE('/api/v1/sessions') : api.DELETE('/api/v1/session'))
+    mark(false)
     this.forget()
   }
 
   private begin(view: View): void {
     setCsrf(view.session?.csrf ?? '')
+    mark(true)
     this.view = view
   }
 
