@@ -1,6 +1,7 @@
 import { beforeAll, expect, it, vi } from 'vitest'
 import type * as History from '../src/lib/history.svelte'
 
+vi.mock('../src/lib/api', () => ({ api: {}, ask: () => {} }))
 vi.mock('../src/lib/live.svelte', () => ({ every: () => () => {} }))
 let history: typeof History
 beforeAll(async () => {

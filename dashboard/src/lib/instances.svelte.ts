@@ -1,4 +1,5 @@
 // All instances, live: one stream for all pages that show them.
+import { api, ask } from './api'
 import { follow, every } from './live.svelte'
 import { ordered, take, type Row, type Rows, type Uses } from './rows'
 
@@ -35,10 +36,8 @@ class Instances {
   }
 
   private async measure(): Promise<void> {
-    const answer = await fetch('/api/v1/metrics/live').catch(() => null)
-    if (!answer?.ok) return
-    const live = (await answer.json()) as { instances?: ({ name: string } & (Uses extends Map<string, infer U> ? U : never))[] }
-    this.uses = new Map(live.instances?.map((one) => [one.name, one]))
+    const live = await ask(api.GET('/api/v1/metrics/live')).catch(() => null)
+    if (live) this.uses = new Map(live.instances.map((one) => [one.name, one]))
   }
 }
 

@@ -32,7 +32,7 @@ export type Filter = keyof typeof FILTERS
 export type Sort = 'name' | 'state' | 'since' | 'used' | 'open' | 'memory' | 'cpu'
 
 /** What an instance uses now, by its name; only of those that are awake. */
-export type Uses = Map<string, { memory_bytes?: number | null; cpu_cores?: number | null; requests_per_second?: number }>
+export type Uses = Map<string, Partial<components['schemas']['InstanceLive']>>
 
 export interface Question {
   text: string

@@ -518,6 +518,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was measured, step by step
+         * @description Minutes are kept for a day, and quarters of an hour for a month. A token that is restricted names an instance.
+         */
+        get: operations["metrics_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What instances do now
+         * @description Rates are of the time since the answer before, whoever got that: ask again after a second or more. The host is
+         *     in `/metrics/summary`.
+         */
+        get: operations["metrics_live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics/summary": {
         parameters: {
             query?: never;
@@ -796,6 +837,27 @@ export interface paths {
         };
         /** Whether the agent accepts requests */
         get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything that is counted and measured, for Prometheus
+         * @description In OpenMetrics 1.0 if `Accept` prefers it, else in Prometheus's own text format; compressed if
+         *     `Accept-Encoding` takes gzip. A restricted token gets the series of its own instances alone.
+         */
+        get: operations["metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1110,6 +1172,68 @@ export interface components {
             /** @description The state after. */
             to: string;
         };
+        /** @description The host, as its kernel has it. `null`: this kernel does not say. */
+        HostLive: {
+            /**
+             * Format: double
+             * @description Share of the last ten seconds, in percent, in which some task waited for a processor.
+             * @default null
+             */
+            cpu_pressure: number | null;
+            /**
+             * Format: int64
+             * @description Processors.
+             * @default 0
+             */
+            cpus: number;
+            /**
+             * Format: double
+             * @description The same for block devices.
+             * @default null
+             */
+            io_pressure: number | null;
+            /**
+             * @description Load averages of 1, 5 and 15 minutes.
+             * @default []
+             */
+            load: number[];
+            /**
+             * Format: int64
+             * @description Memory that can be given to whoever asks for it.
+             * @default null
+             */
+            memory_available_bytes: number | null;
+            /**
+             * Format: int64
+             * @description Memory in bytes.
+             * @default 0
+             */
+            memory_bytes: number;
+            /**
+             * Format: double
+             * @description The same for memory.
+             * @default null
+             */
+            memory_pressure: number | null;
+            /**
+             * Format: int64
+             * @description Swap in bytes.
+             * @default 0
+             */
+            swap_bytes: number;
+            /**
+             * Format: int64
+             * @description Swap that is not in use.
+             * @default 0
+             */
+            swap_free_bytes: number;
+            /**
+             * Format: int64
+             * @description Seconds since it was booted.
+             * @default 0
+             */
+            uptime_seconds: number;
+        };
         Ids: components["schemas"]["InstanceId"][];
         /**
          * @description Id of an instance within its process: a DNS label.
@@ -1127,6 +1251,50 @@ export interface components {
              * @description How many match in all, on this page and on others.
              */
             total?: number;
+        };
+        /** @description What one instance does now. */
+        InstanceLive: {
+            /**
+             * Format: double
+             * @description Seconds of CPU time a second: 1.5 is one and a half cores. `null`: not counted, or it is down.
+             */
+            cpu_cores?: number | null;
+            /**
+             * Format: double
+             * @description Of them, those answered with a status of 500 or more.
+             */
+            errors_per_second: number;
+            /**
+             * Format: int32
+             * @description Requests and streams open now.
+             */
+            in_flight: number;
+            /**
+             * Format: int64
+             * @description Memory; `null`: not counted, or it is down.
+             */
+            memory_bytes?: number | null;
+            /** @description `process:id`. */
+            name: components["schemas"]["InstanceName"];
+            /**
+             * Format: double
+             * @description Requests a second.
+             */
+            requests_per_second: number;
+            /** @description What it is doing. */
+            state: components["schemas"]["State"];
+            /**
+             * Format: int64
+             * @description Processes and threads; `null`: not counted, or it is down.
+             */
+            tasks?: number | null;
+            /** @description How deep it lies. */
+            tier: components["schemas"]["Tier"];
+            /**
+             * Format: int64
+             * @description How often the agent woke it since the agent was started.
+             */
+            wakes: number;
         };
         /**
          * @description An instance: process:id.
@@ -1494,48 +1662,255 @@ export interface components {
              */
             lines: number;
         };
+        /** @description Answer of `GET /api/v1/metrics/history`. */
+        MetricsHistory: {
+            instance?: components["schemas"]["InstanceName"] | null;
+            /**
+             * @description Oldest first. Steps in which an instance neither ran nor got a request are left out. The last one
+             *     may be under way.
+             */
+            points: components["schemas"]["MetricsPoint"][];
+            /**
+             * Format: int64
+             * @description From when on, in Unix milliseconds: the beginning of a step.
+             */
+            since_ms: number;
+            /**
+             * Format: int64
+             * @description How long each step is, in seconds.
+             */
+            step_seconds: number;
+            /**
+             * Format: int64
+             * @description Until when, in Unix milliseconds.
+             */
+            until_ms: number;
+        };
+        /** @description Answer of `GET /api/v1/metrics/live`: what those instances do now that are awake or were used a moment ago. */
+        MetricsLive: {
+            /**
+             * Format: int64
+             * @description When, in Unix milliseconds.
+             * @default 0
+             */
+            at: number;
+            /**
+             * @description In order of name; those that sleep and did so all the time are left out.
+             * @default []
+             */
+            instances: components["schemas"]["InstanceLive"][];
+            /**
+             * Format: double
+             * @description Rates are of this time before, in seconds.
+             * @default 0
+             */
+            window_seconds: number;
+        };
+        /** @description What was measured in one step. `null`: this host does not count it, or it makes no sense for one instance. */
+        MetricsPoint: {
+            /**
+             * Format: double
+             * @description Seconds that it was awake: what one bills. Of all together, the sum.
+             * @default 0
+             */
+            active_seconds: number;
+            /**
+             * Format: int64
+             * @description When the step began, in Unix milliseconds.
+             * @default 0
+             */
+            at: number;
+            /**
+             * Format: double
+             * @description CPU time used.
+             * @default null
+             */
+            cpu_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Those of them that were answered with a status of 500 or more.
+             * @default 0
+             */
+            errors: number;
+            /**
+             * Format: int64
+             * @description Instances that had failed.
+             * @default null
+             */
+            failed: number | null;
+            /**
+             * Format: int64
+             * @description Instances that were frozen.
+             * @default null
+             */
+            frozen: number | null;
+            /**
+             * Format: int64
+             * @description Memory of the host that is in use and could not be given to others.
+             * @default null
+             */
+            host_memory_bytes: number | null;
+            /**
+             * Format: double
+             * @description The time that half of the requests took at most, estimated from buckets; `null` without requests.
+             * @default null
+             */
+            latency_p50_seconds: number | null;
+            /**
+             * Format: double
+             * @description The same for 99 of 100.
+             * @default null
+             */
+            latency_p99_seconds: number | null;
+            /**
+             * Format: double
+             * @description The host's load average of one minute.
+             * @default null
+             */
+            load: number | null;
+            /**
+             * Format: int64
+             * @description Memory, as it was at the end of the step (the mean of these, in a step made of several).
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Format: int64
+             * @description Instances that were parked.
+             * @default null
+             */
+            parked: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of bodies that it received.
+             * @default 0
+             */
+            received_bytes: number;
+            /**
+             * Format: int64
+             * @description Requests answered, by the instance or for it.
+             * @default 0
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Instances that ran at its end.
+             * @default null
+             */
+            running: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of bodies that it sent.
+             * @default 0
+             */
+            sent_bytes: number;
+            /**
+             * Format: int64
+             * @description Instances that slept deeper: stopped or dormant.
+             * @default null
+             */
+            sleeping: number | null;
+            /**
+             * Format: int64
+             * @description How often it was woken.
+             * @default 0
+             */
+            wakes: number;
+        };
         /** @description Answer of `GET /api/v1/metrics/summary`. Counts are of this agent, since it was started. */
         MetricsSummary: {
             /**
+             * Format: double
+             * @description Seconds of CPU time a second that all instances use.
+             * @default null
+             */
+            cpu_cores: number | null;
+            /**
+             * Format: double
+             * @description Of them, those answered with a status of 500 or more.
+             * @default null
+             */
+            errors_per_second: number | null;
+            /** @default null */
+            host: components["schemas"]["HostLive"] | null;
+            /**
              * Format: int64
              * @description Requests and streams open now.
+             * @default 0
              */
             in_flight: number;
             /**
              * Format: int64
              * @description Instances that are registered.
+             * @default 0
              */
             instances: number;
             /**
              * Format: int64
              * @description Bytes of the index of logs; `null` without one.
+             * @default null
              */
-            logs_bytes?: number | null;
+            logs_bytes: number | null;
             /**
              * Format: int64
              * @description Lines in it.
+             * @default null
              */
-            logs_lines?: number | null;
+            logs_lines: number | null;
+            /**
+             * Format: int64
+             * @description Memory of all instances, as far as this host counts it.
+             * @default null
+             */
+            memory_bytes: number | null;
             /**
              * Format: int64
              * @description Processes of the config.
+             * @default 0
              */
             processes: number;
-            /** @description How many are in each state. */
+            /**
+             * Format: double
+             * @description Requests a second of all instances, since the rates were last asked for; `null` if they are not measured.
+             * @default null
+             */
+            requests_per_second: number | null;
+            /**
+             * @description How many are in each state.
+             * @default {}
+             */
             states: {
                 [key: string]: number;
             };
-            /** @description Why the state database can't be written or copied now; `null` while it can. */
-            store_trouble?: string | null;
-            /** @description How many are in each tier. */
+            /**
+             * @description Why the state database can't be written or copied now; `null` while it can.
+             * @default null
+             */
+            store_trouble: string | null;
+            /**
+             * @description How many are in each tier.
+             * @default {}
+             */
             tiers: {
                 [key: string]: number;
             };
-            /** @description What came through the proxy. */
+            /**
+             * @description What came through the proxy.
+             * @default {
+             *       "connections": 0,
+             *       "connections_refused": 0,
+             *       "failures": 0,
+             *       "requests": 0,
+             *       "requests_refused": 0,
+             *       "retries": 0,
+             *       "upgrades": 0
+             *     }
+             */
             traffic: components["schemas"]["Traffic"];
             /**
              * Format: int64
              * @description How often it woke an instance.
+             * @default 0
              */
             wakes: number;
         };
@@ -8623,6 +8998,396 @@ export interface operations {
             };
         };
     };
+    metrics_history: {
+        parameters: {
+            query?: {
+                /** @description Only of this instance; without it, of all together */
+                instance?: components["schemas"]["InstanceName"];
+                /** @description From this time on (`1h`): RFC 3339, `10m`, `yesterday` and the like (docs/LOGS.md) */
+                since?: string;
+                /** @description Until this time (now), which is after `since` */
+                until?: string;
+                /** @description The time zone of such times: `Europe/Berlin` or `+02:00` */
+                zone?: string;
+                /**
+                 * @description Seconds of a step: a multiple of 60. Without it, and where steps so short are not kept any more, 60 for
+                 *     the last day and 900 for what lies before
+                 */
+                step?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricsHistory"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `unknown_instance`: There is no such instance. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `metrics_off`: This agent keeps no metrics.
+             *     `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "metrics_off" | "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    metrics_live: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In order of name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricsLive"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `metrics_off`: This agent keeps no metrics.
+             *     `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "metrics_off" | "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
     metrics_summary: {
         parameters: {
             query?: never;
@@ -12868,6 +13633,181 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "too_many";
+                    };
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `metrics_off`: This agent keeps no metrics.
+             *     `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "metrics_off" | "too_many" | "unavailable";
                     };
                 };
             };
