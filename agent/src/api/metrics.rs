@@ -93,7 +93,8 @@ struct Wanted {
 
 /// What was measured, step by step
 ///
-/// Minutes are kept for a day, and quarters of an hour for a month. A token that is restricted names an instance.
+/// Minutes are kept for a day, and quarters of an hour for a month. A token that is restricted to an instance gets
+/// that, and one that is restricted to a process names an instance.
 #[utoipa::path(get, path = "/metrics/history", tag = "agent", security(("token" = ["read"])),
     params(Wanted),
     responses((status = 200, description = "Oldest first", body = MetricsHistory)),
@@ -103,12 +104,18 @@ async fn metrics_history(
     caller: Caller,
     mut input: Input,
 ) -> Answer<MetricsHistory> {
-    let asked = wanted(&mut input);
+    let mut asked = wanted(&mut input);
+    if let Some(asked) = asked.as_mut().filter(|asked| asked.instance.is_none()) {
+        let reach = caller.reach();
+        let own = reach.process().zip(reach.instance());
+        asked.instance = own.map(|(process, id)| InstanceName::new(process.clone(), id.clone()));
+        if asked.instance.is_none() && !caller.sees_all() {
+            input.wrong::<()>("instance", "is needed: the token is restricted to a process");
+        }
+    }
     let asked = input.finish(asked)?;
-    match &asked.instance {
-        Some(name) if !caller.sees(name) => return Err(Problem::unknown_instance(name)),
-        None if !caller.sees_all() => return Err(Problem::forbidden_reach()),
-        _ => {}
+    if let Some(name) = asked.instance.as_ref().filter(|name| !caller.sees(name)) {
+        return Err(Problem::unknown_instance(name));
     }
     Ok(Json(figures.history(asked).await.map_err(problem)?))
 }

@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_time_falls_into_the_first_bucket_whose_bound_it_does_not_exceed() {
         for at in 0..BOUNDS {
-            let edge = Duration::from_secs_f64(bound(at).unwrap());
+            let edge = Duration::from_nanos((bound(at).unwrap() * 1e9) as u64);
             assert_eq!(bucket(edge), at, "{edge:?}");
             assert_eq!(bucket(edge + Duration::from_micros(1)), at + 1, "above {edge:?}");
         }

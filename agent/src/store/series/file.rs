@@ -257,15 +257,11 @@ fn sum_up(transaction: &Transaction<'_>, now: u64) -> Result<u64, StoreError> {
     let end = now / QUARTER * QUARTER;
     let newest: Option<i64> =
         transaction.query_row("SELECT MAX(at) FROM quarters", (), |row| row.get(0))?;
-    let begin = match newest {
-        Some(newest) => number(Some(newest)) + QUARTER,
-        None => {
-            let oldest = transaction.query_row("SELECT MIN(at) FROM minutes", (), |r| r.get(0))?;
-            number(oldest) / QUARTER * QUARTER
-        }
-    };
+    // Before the oldest minute there is nothing to sum up, however long the agent was away.
+    let oldest = transaction.query_row("SELECT MIN(at) FROM minutes", (), |row| row.get(0))?;
+    let oldest = number(oldest) / QUARTER * QUARTER;
+    let begin = newest.map_or(oldest, |newest| oldest.max(number(Some(newest)) + QUARTER));
     let mut made = 0;
-    let begin = begin.max(end.saturating_sub(DAY + QUARTER));
     for quarter in (begin..end).step_by(QUARTER as usize) {
         let mut sums: BTreeMap<i64, (Row, u64, u64)> = BTreeMap::new();
         let sql =
