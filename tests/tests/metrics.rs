@@ -335,13 +335,13 @@ fn the_past_is_kept_without_prometheus_and_outlives_the_agent_and_a_damaged_file
     let last = all["points"].as_array().unwrap().last().unwrap();
     assert!(last["running"].as_u64() >= Some(1) && last["load"].is_number(), "{last}");
     assert!(last["latency_p99_seconds"].as_f64() > Some(0.0), "{last}");
-    host.run("systemctl stop tenement && head -c 9000 /dev/urandom > /var/lib/tenement/metrics.db && rm -f /var/lib/tenement/metrics.db-*  && systemctl start tenement");
+    host.run("systemctl stop tenement && head -c 9000 /dev/urandom > /var/lib/tenement/_agent/metrics.db && rm -f /var/lib/tenement/_agent/metrics.db-*  && systemctl start tenement");
     ask(host, "met:a", 2);
     until("a new file was begun", BOUND, || {
         let again = history(host, "instance=met:a");
         if sum(&again, "requests") >= 2.0 { Ok(()) } else { Err(again.to_string()) }
     });
-    assert_eq!(host.try_run("test -e /var/lib/tenement/metrics.db.corrupt").code, 0);
+    assert_eq!(host.try_run("test -e /var/lib/tenement/_agent/metrics.db.corrupt").code, 0);
     let live = "curl -sS --unix-socket /run/tenement/admin.sock http://x/api/v1/metrics/live";
     until("what it does now is told", BOUND, || {
         ask(host, "met:a", 1);
