@@ -29,7 +29,7 @@ pub fn bound(bucket: usize) -> Option<f64> {
 pub fn bucket(took: Duration) -> usize {
     // In units of the first bound, rounded up. No more than the last bound matters.
     let whole = took.as_secs().min(1 << 10) << FIRST;
-    let rest = ((u64::from(took.subsec_nanos()) << FIRST) + 999_999_999) / 1_000_000_000;
+    let rest = (u64::from(took.subsec_nanos()) << FIRST).div_ceil(1_000_000_000);
     match (whole + rest).saturating_sub(1) {
         0 => 0,
         less => (less.ilog2() as usize + 1).min(BOUNDS),

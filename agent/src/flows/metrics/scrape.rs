@@ -111,6 +111,9 @@ pub struct InstanceScrape {
     pub disk_max: Option<u64>,
 }
 
+/// Tells the names of the certificates that are served, and when each ends, in Unix seconds.
+pub type Certificates = dyn Fn() -> Vec<(String, i64)> + Send + Sync;
+
 /// What the flows don't count themselves. Each is asked with every scrape, and answers at once.
 #[derive(Default)]
 pub struct Sources {
@@ -118,8 +121,8 @@ pub struct Sources {
     pub traffic: OnceLock<Box<dyn Fn() -> Traffic + Send + Sync>>,
     /// How tokens were checked.
     pub tokens: OnceLock<Box<dyn Fn() -> TokenChecks + Send + Sync>>,
-    /// Certificates that are served: their name and when they end, in Unix seconds.
-    pub certificates: OnceLock<Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>>,
+    /// Certificates that are served; whoever serves them sets it.
+    pub certificates: OnceLock<Box<Certificates>>,
 }
 
 impl<H: Host> Agent<H> {
