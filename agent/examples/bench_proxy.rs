@@ -74,6 +74,7 @@ fn definition() -> Definition {
         port: None,
         credentials: Default::default(),
         supervision: Default::default(),
+        access: Default::default(),
     }
 }
 

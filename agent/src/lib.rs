@@ -1,9 +1,10 @@
 //! The tenement host agent, as a library, so that its parts can be tested and proven apart.
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
-//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`hook`], [`kernel`], [`systemd`], [`store`],
+//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`hook`], [`otlp`], [`access`], [`kernel`], [`systemd`], [`store`],
 //! [`units`], [`upstream`], [`relay`], [`tls`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod flows;
 pub mod framing;
 pub mod hook;
 pub mod kernel;
+pub mod otlp;
 pub mod plan;
 pub mod proxy;
 pub mod relay;

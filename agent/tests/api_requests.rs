@@ -153,6 +153,16 @@ async fn a_secret_that_is_shown_once_is_not_kept_for_a_retry() {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_second_factor_is_not_kept_for_a_retry_either() {
+    let door = door();
+    let made = door.ask("POST /api/v1/tokens", r#"{"scope":"admin"}"#).await;
+    let line = format!("POST /api/v1/tokens/{}/totp", made.body["token"]["id"].as_str().unwrap());
+    assert_eq!(with(&door, &line, "Idempotency-Key: f", "").await.status, 200);
+    let again = with(&door, &line, "Idempotency-Key: f", "").await;
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("already_answered")));
+}
+
+#[tokio::test]
 async fn a_retry_during_the_first_waits_for_its_answer_even_if_the_first_client_is_gone() {
     let door = Arc::new(door());
     let held = door.fake.hold.lock().await;

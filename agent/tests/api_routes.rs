@@ -176,6 +176,7 @@ async fn a_stranger_is_refused_and_reaches_nothing() {
     let reply = door.ask("POST /api/v1/config/reload", "").await;
     assert_eq!((reply.status, &reply.body["code"]), (403, &json!("forbidden")));
     assert!(door.fake.told().is_empty());
+    assert_eq!(door.turned_away.lock().unwrap().len(), 1, "and it is told, for the events");
 }
 
 #[tokio::test]

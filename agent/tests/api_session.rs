@@ -200,6 +200,14 @@ async fn a_token_with_a_second_factor_logs_in_with_a_code_only() {
     let ask = async |method: &str, body: Value| {
         world.ask(&format!("{method} {totp}"), &fields, body).await
     };
+    let misshapen = ["".to_owned(), "9".repeat(41), "१२३४५६".to_owned()];
+    for code in misshapen {
+        let refused = ask("PATCH", json!({"code": code})).await;
+        assert_eq!(
+            (refused.status, refused.body["errors"][0]["field"].as_str()),
+            (422, Some("code"))
+        );
+    }
     assert_eq!(ask("PATCH", json!({"code": "000000"})).await.code(), "factor_not_begun");
     let begun = ask("POST", Value::Null).await;
     assert_eq!(begun.status, 200);

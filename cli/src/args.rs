@@ -1,9 +1,11 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
 mod events;
+mod global;
 mod logs;
 mod tls;
 mod token;
+mod top;
 mod totp;
 mod wait;
 
@@ -17,9 +19,11 @@ use tenement_wire::dto::State;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
 
 pub use events::{Alerts, AlertsAction, Events};
+pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use tls::{Tls, TlsAction};
 pub use token::{Life, Token, TokenAction, TokenGen};
+pub use top::{Top, TopSort};
 pub use totp::{Totp, TotpAction, Whose};
 pub use wait::Wait;
 
@@ -40,27 +44,6 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of every command.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Print JSON of a stable shape
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print names only, or nothing
-    #[arg(long, short, global = true, conflicts_with = "json")]
-    pub quiet: bool,
-    /// Talk to your own agent (systemd --user) instead of the host's
-    #[arg(long, global = true)]
-    pub user: bool,
-    /// Admin socket of the agent
-    #[arg(long, global = true, env = "TENEMENT_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
-    pub socket: Option<PathBuf>,
-    /// How many seconds to wait for the agent's answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 180,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -72,6 +55,11 @@ pub enum Command {
     /// List instances
     #[command(visible_alias = "ls")]
     Ps(Ps),
+    /// Show what runs and what it uses, live, with keys to wake, put to sleep and read logs
+    #[command(
+        after_help = "Keys: arrows move, c m r t n sort by CPU, memory, requests, tier, name (again: the other way round),\n/ filters, w wakes, s puts to sleep, l shows the log, q quits."
+    )]
+    Top(Top),
     /// Show everything about an instance
     Show(Show),
     /// Show or change the limits of one instance

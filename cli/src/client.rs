@@ -1,6 +1,7 @@
-//! HTTP over the admin socket: one request at a time, with a deadline, bounded answers and errors
-//! that say why the agent could not be reached.
+//! HTTP over the admin socket, or to another host: one request at a time, with a deadline, bounded answers and
+//! errors that say why the agent could not be reached.
 
+mod dial;
 mod path;
 mod stream;
 
@@ -10,11 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use hyperlocal::{UnixConnector, Uri};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tenement_wire::ApiError;
@@ -33,7 +32,7 @@ pub struct Agent {
     endpoint: Endpoint,
     timeout: Duration,
     runtime: Runtime,
-    client: Client<UnixConnector, Full<Bytes>>,
+    line: dial::Line,
 }
 
 impl Agent {
@@ -49,8 +48,7 @@ impl Agent {
                     "check the limits of this shell (ulimit -n)",
                 )
             })?;
-        let client = Client::builder(TokioExecutor::new()).build(UnixConnector);
-        Ok(Self { endpoint, timeout, runtime, client })
+        Ok(Self { endpoint, timeout, runtime, line: dial::Line::default() })
     }
 
     /// Where it is.
@@ -105,10 +103,47 @@ impl Agent {
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|e| strange(status, &e.to_string()));
         }
-        match serde_json::from_slice::<ApiError>(&bytes) {
-            Ok(problem) => Err(problem.into()),
-            Err(_) => Err(strange(status, "the error is not problem+json")),
+        Err(self.refused(status, &bytes))
+    }
+
+    /// Sends `request`, with who asks, and gives back the head of the answer.
+    async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        match self.line.send(&self.endpoint, request).await {
+            Ok(answer) => Ok(answer),
+            Err(dial::DialError::Plain(address)) => Err(CliError::new(
+                Kind::Denied,
+                "insecure_transport",
+                format!("the token would go to {address} in the clear"),
+                "write https:// in --url; http:// is for this very host only",
+            )),
+            Err(dial::DialError::Broken(error)) => Err(self.unreachable(&*error)),
         }
+    }
+
+    /// What the agent says against a request.
+    fn refused(&self, status: StatusCode, bytes: &[u8]) -> CliError {
+        let Ok(problem) = serde_json::from_slice::<ApiError>(bytes) else {
+            return match &self.endpoint.remote {
+                None => strange(status, "the error is not problem+json"),
+                Some(remote) => CliError::new(
+                    Kind::Unreachable,
+                    "no_agent",
+                    format!("{} answers ({status}), but not as an agent does", remote.authority()),
+                    "--url is the domain of the agent itself, not of an instance or of a proxy's page",
+                ),
+            };
+        };
+        let not_here = ["unknown_host", "unknown_instance"].contains(&&*problem.code)
+            || (problem.code == "not_found" && problem.detail.contains("nothing here"));
+        let mut error = CliError::from(problem);
+        if self.endpoint.remote.is_some() && not_here {
+            error.kind = Kind::Unreachable;
+            error.hint = Some(
+                "--url is the domain of the agent itself; its config must not say remote = false in [api]"
+                    .to_owned(),
+            );
+        }
+        error
     }
 
     async fn exchange(
@@ -117,12 +152,9 @@ impl Agent {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes)> {
-        let uri = Uri::new(&self.endpoint.path, &format!("/api/v1{path}"));
         let mut request = Request::builder()
             .method(method)
-            .uri(hyper::Uri::from(uri))
-            // hyperlocal would send the socket's path in hexadecimal.
-            .header(HOST, "localhost")
+            .uri(format!("/api/v1{path}"))
             .header(ACCEPT, "application/json");
         if !body.is_empty() {
             // What is put is a value, what is posted a JSON object.
@@ -133,7 +165,7 @@ impl Agent {
         let request = request.body(Full::new(body)).map_err(|e| {
             CliError::failure(format!("can't form the request: {e}"), "please report this")
         })?;
-        let answer = self.client.request(request).await.map_err(|e| self.unreachable(&e))?;
+        let answer = self.request(request).await?;
         let status = answer.status();
         let bytes = Limited::new(answer.into_body(), ANSWER_MAX)
             .collect()
@@ -154,6 +186,14 @@ impl Agent {
 
     /// A missing socket, a dead one and a forbidden one need three different steps.
     fn unreachable(&self, error: &(dyn Error + 'static)) -> CliError {
+        if let Some(remote) = &self.endpoint.remote {
+            return CliError::new(
+                Kind::Unreachable,
+                "unreachable",
+                format!("{} can't be reached: {}", remote.authority(), chain(error)),
+                "check the URL and the network; on that host: systemctl status tenement",
+            );
+        }
         let path = self.endpoint.path.display();
         let user = self.endpoint.mode == Mode::User;
         let ctl = if user { "systemctl --user" } else { "sudo systemctl" };

@@ -1,6 +1,10 @@
-//! Which agent to talk to: the host's, or the user's own.
+//! Which agent to talk to: the host's, the user's own, or another host's.
+
+mod remote;
 
 use std::path::{Path, PathBuf};
+
+pub use remote::{Remote, token};
 
 use crate::error::{CliError, Result};
 
@@ -14,15 +18,19 @@ pub enum Mode {
     System,
     /// The caller's own, under `systemd --user`.
     User,
+    /// That of another host, over its domain.
+    Remote,
 }
 
-/// An admin socket.
+/// Where an agent is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its path.
+    /// The path of its admin socket; empty for another host's.
     pub path: PathBuf,
     /// Whose agent.
     pub mode: Mode,
+    /// The other host's, and what it is asked with.
+    pub remote: Option<Remote>,
 }
 
 impl Endpoint {
@@ -39,7 +47,7 @@ impl Endpoint {
                 ));
             }
             let mode = if own.as_deref() == Some(path) { Mode::User } else { mode };
-            return Ok(Self { path: path.to_owned(), mode });
+            return Ok(Self::local(path.to_owned(), mode));
         }
         if user {
             let path = own.ok_or_else(|| {
@@ -48,15 +56,28 @@ impl Endpoint {
                     "log in through a session of your own (ssh, machinectl shell), not through su or sudo",
                 )
             })?;
-            return Ok(Self { path, mode });
+            return Ok(Self::local(path, mode));
         }
         let system = PathBuf::from(SYSTEM_SOCKET);
         match own {
             // `exists` is also false when the directory can't be entered, and then the user's is right.
-            Some(own) if !system.exists() && own.exists() => {
-                Ok(Self { path: own, mode: Mode::User })
-            }
-            _ => Ok(Self { path: system, mode: Mode::System }),
+            Some(own) if !system.exists() && own.exists() => Ok(Self::local(own, Mode::User)),
+            _ => Ok(Self::local(system, Mode::System)),
+        }
+    }
+
+    fn local(path: PathBuf, mode: Mode) -> Self {
+        Self { path, mode, remote: None }
+    }
+
+    /// Refuses what looks at this very host, if the agent is another host's.
+    pub fn here(&self, what: &str) -> Result<()> {
+        match &self.remote {
+            None => Ok(()),
+            Some(remote) => Err(CliError::usage(
+                format!("{what} looks at this host, and --url names {}", remote.authority()),
+                "run it there, or leave --url and TENEMENT_URL out",
+            )),
         }
     }
 }

@@ -16,6 +16,11 @@ window = "10m"
 [process.evt]
 command = "/srv/apps/hello-static"
 
+[process.evtq]
+command = "/srv/apps/hello-static"
+disk_max = "4M"
+idle_timeout = 0
+
 [process.evtcrash]
 command = "/bin/false"
 idle_timeout = 0
@@ -152,4 +157,34 @@ fn a_crash_loop_reaches_the_receiver_signed_and_once() {
             || !events(host, "evtcrash").is_empty()
     );
     let _ = host.try_run("ten rm -y evtcrash:a");
+}
+
+#[test]
+fn reloads_long_operations_and_quotas_are_events() {
+    let host = host();
+    let told = |what: &str, of: &str, words: &str, bound: Duration| {
+        until(what, bound, || {
+            let events = events(host, of);
+            let said = events.iter().any(|event| {
+                event["message"].as_str().is_some_and(|message| message.contains(words))
+            });
+            if said { Ok(()) } else { Err(format!("{events:?}")) }
+        });
+    };
+    host.run("ten config reload");
+    told("a reload is told", "--kind config -n 5", "the config was reloaded", BOUND);
+    host.write("/etc/tenement/conf.d/wrong.toml", "[process.wrong]\n");
+    assert_ne!(host.try_run("ten config reload").code, 0);
+    told("a refusal is told", "--kind config -n 5", "a config was refused", BOUND);
+    host.run("rm /etc/tenement/conf.d/wrong.toml && ten config reload");
+
+    host.run("ten spawn evt:o && ten restart evt:o && ten rm -y evt:o");
+    told("the steps are told", "evt:o --kind operation", "restarted evt:o (2 of 2)", BOUND);
+
+    host.run("ten spawn evtq:a");
+    let data = host.ten_json("show evtq:a")["data_dir"].as_str().unwrap().to_owned();
+    host.run(&format!("head -c 6000000 /dev/zero > {data}/much"));
+    // It is measured once a minute.
+    told("the quota is told", "evtq:a --kind quota", "disk_max", Duration::from_secs(150));
+    host.run("ten rm -y --purge evtq:a");
 }

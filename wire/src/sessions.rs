@@ -4,6 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{InstanceId, ProcessName, Scope, TokenId, TokenName};
 
+/// A code as it was typed: six digits, or a recovery code with its dashes. Whether it is right is another question.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FactorCode(String);
+
+impl FactorCode {
+    /// Longest code, in bytes.
+    pub const MAX: usize = 40;
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for FactorCode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = !text.is_empty() && text.len() <= Self::MAX && text.is_ascii();
+        good.then(|| Self(text.to_owned())).ok_or("must have from 1 to 40 characters of ASCII")
+    }
+}
+
 /// Body of `POST /api/v1/session`.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -13,7 +37,7 @@ pub struct Login {
     #[cfg_attr(feature = "schema", schema(max_length = 200))]
     pub token: String,
     /// The six digits of the authenticator app, or a recovery code.
-    #[cfg_attr(feature = "schema", schema(max_length = 40, nullable = false))]
+    #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 40, nullable = false))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
 }
@@ -90,7 +114,7 @@ impl std::fmt::Debug for NewFactor {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmFactor {
     /// The six digits that the authenticator app shows.
-    #[cfg_attr(feature = "schema", schema(max_length = 40))]
+    #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 40, pattern = "^[ -~]+$"))]
     pub code: String,
 }
 

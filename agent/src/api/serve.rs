@@ -36,11 +36,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Stopping(pub(super) watch::Receiver<()>);
 
 /// Serves `router` to those whom `access` allows, until `shutdown`; then lets open requests end, with
-/// a bound. Each request carries its [`Peer`] as an extension.
+/// a bound. Each request carries its [`Peer`] as an extension. `turned_away` hears of each request of others.
 pub async fn serve(
     listener: UnixListener,
     router: Router,
     access: Access,
+    turned_away: impl Fn(&Peer) + Clone + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
@@ -50,7 +51,13 @@ pub async fn serve(
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let one = connection(stream, router.clone(), access, stopping.clone());
+                    let one = connection(
+                        stream,
+                        router.clone(),
+                        access,
+                        turned_away.clone(),
+                        stopping.clone(),
+                    );
                     tokio::spawn(async move {
                         one.await;
                         drop(slot);
@@ -80,6 +87,7 @@ async fn connection(
     stream: UnixStream,
     router: Router,
     access: Access,
+    turned_away: impl Fn(&Peer),
     mut stopping: watch::Receiver<()>,
 ) {
     let peer = match Peer::of(&stream) {
@@ -95,6 +103,9 @@ async fn connection(
     }
     let stop = Stopping(stopping.clone());
     let service = service_fn(move |request| {
+        if !allowed {
+            turned_away(&peer);
+        }
         answer(request, router.clone(), peer.clone(), stop.clone(), allowed)
     });
     let connection = hyper::server::conn::http1::Builder::new()

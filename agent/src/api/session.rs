@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tenement_wire::sessions::{BrowserSession, LoggedOut, Login, SessionView};
+use tenement_wire::sessions::{BrowserSession, FactorCode, LoggedOut, Login, SessionView};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::{Caller, Where};
@@ -158,14 +158,15 @@ async fn log_in(
     mut input: Input,
 ) -> Result<Response, Problem> {
     let token: Option<String> = input.required("token");
-    let code: Option<String> = input.optional("code");
+    let code: Option<FactorCode> = input.optional("code");
     let token = input.finish(token)?;
     if !from.own_page {
         return Err(Problem::cross_origin());
     }
     let verified = desk.tokens.verify(&token, from.address).await?;
     let grant = verified.grant.clone();
-    let begun = async move { desk.sessions.login(verified, code.as_deref()).await };
+    let begun =
+        async move { desk.sessions.login(verified, code.as_ref().map(FactorCode::as_str)).await };
     let done = tokio::spawn(begun).await;
     let (text, live) = done.map_err(|e| crate::flows::ManageError::Internal(e.into()))??;
     let mut response = Json(view(&grant, Some(live.view))).into_response();

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use tenement_wire::sessions::{ConfirmFactor, NewFactor, RecoveryCodes, SecondFactor};
+use axum::{Extension, Json};
+use tenement_wire::sessions::{ConfirmFactor, FactorCode, NewFactor, RecoveryCodes, SecondFactor};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
+use super::idempotency::ShownOnce;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
@@ -56,9 +57,10 @@ async fn begin_factor(
     caller: Caller,
     Id(id): Id,
     input: Input,
-) -> Result<Json<NewFactor>, Problem> {
+) -> Result<(Extension<ShownOnce>, Json<NewFactor>), Problem> {
     input.finish(Some(()))?;
-    Ok(Json(known(desk, &caller, &id)?.begin_factor(&id).await?))
+    let begun = known(desk, &caller, &id)?.begin_factor(&id).await?;
+    Ok((Extension(ShownOnce), Json(begun)))
 }
 
 /// Confirm a second factor
@@ -73,11 +75,12 @@ async fn confirm_factor(
     caller: Caller,
     Id(id): Id,
     mut input: Input,
-) -> Result<Json<RecoveryCodes>, Problem> {
-    let code: Option<String> = input.required("code");
+) -> Result<(Extension<ShownOnce>, Json<RecoveryCodes>), Problem> {
+    let code: Option<FactorCode> = input.required("code");
     let code = input.finish(code)?;
-    let recovery_codes = known(desk, &caller, &id)?.confirm_factor(&id, &code).await?;
-    Ok(Json(RecoveryCodes { recovery_codes }))
+    let sessions = known(desk, &caller, &id)?;
+    let recovery_codes = sessions.confirm_factor(&id, code.as_str()).await?;
+    Ok((Extension(ShownOnce), Json(RecoveryCodes { recovery_codes })))
 }
 
 /// Take a second factor away

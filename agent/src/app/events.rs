@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tenement_wire::events::{Actor, Event, EventKind};
 
 use super::Places;
+use crate::api::Peer;
 use crate::config::{Config, EventKeep};
 use crate::flows::agent::Agent;
 use crate::flows::alerts::Alerts;
 use crate::flows::edge::Edge;
-use crate::flows::events::{Events, Keep};
+use crate::flows::events::{Events, Keep, Refused};
 use crate::store::events::EventStore;
 
 /// What happens on the host, and who is told.
@@ -41,6 +42,23 @@ pub(super) fn start(places: &Places, agent: &Arc<Agent<Edge>>) -> Happenings {
 pub(super) fn adopt(happenings: &Happenings, config: &Config) {
     happenings.events.keep(keep(config));
     happenings.alerts.set(config.settings.alerts.clone());
+}
+
+/// Records who was turned away at the admin socket: the first time at once, then once a minute with their number.
+pub(super) fn turned_away(
+    happenings: &Happenings,
+) -> impl Fn(&Peer) + Clone + Send + Sync + use<> + 'static {
+    let events = happenings.events.clone();
+    move |peer| {
+        events.refused(Refused {
+            address: "local".to_owned(),
+            actor: Actor::uid(peer.uid),
+            status: 403,
+            code: "forbidden".to_owned(),
+            action: "connecting to the admin socket".to_owned(),
+            request_id: String::new(),
+        });
+    }
 }
 
 /// How much the config says to keep.

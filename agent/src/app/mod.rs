@@ -21,6 +21,7 @@ mod run;
 mod signals;
 mod tls;
 mod tokens;
+mod watching;
 
 pub use check::check;
 pub use paths::Places;

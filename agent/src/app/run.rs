@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::listeners::{self, Listeners};
 use super::only::Only;
+use super::watching::Watching;
 use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, metrics, root, signals, tls};
 use crate::api::{Access, Remote};
 use crate::config::{self, Config};
@@ -142,8 +143,10 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let tls = tls::start(&places, &agent, &trail, &listeners)?;
     proxy.set_tls(tls.clone());
     let remote = Arc::new(OnceLock::new());
+    let watching = Arc::new(Watching::new(proxy.clone()));
+    watching.adopt(&agent.config.load());
     let known = Known {
-        proxy: proxy.clone(),
+        watching: watching.clone(),
         trail: trail.clone(),
         remote: remote.clone(),
         tls: tls.clone(),
@@ -153,7 +156,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let (stop, stopping) = watch::channel(false);
     let services = root::services(&places, &agent, &trail, &tls).await?;
     let router = crate::api::router_with(manager.clone(), services);
-    let api = serve_api(&listeners, &manager, router.clone(), stopping.clone())?;
+    let turned_away = events::turned_away(&trail);
+    let api = serve_api(&listeners, &manager, router.clone(), turned_away, stopping.clone())?;
     let remote = remote.get_or_init(|| Arc::new(Remote::new(router, limits.api.clone())));
     remote.set_metrics(limits.metrics.clone());
     metrics::listen(&agent, &proxy);
@@ -193,6 +197,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     remote.stop();
     let _ = http.await;
     let _ = api.await;
+    watching.close().await;
     agent.store.close().await;
     logs::stop(logs).await;
     agent.stop_recording().await;
@@ -280,7 +285,7 @@ async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver
 
 /// Who is told of a new config.
 struct Known {
-    proxy: Arc<Proxy<Arc<Agent<Edge>>>>,
+    watching: Arc<Watching>,
     trail: events::Happenings,
     remote: Arc<OnceLock<Arc<Remote>>>,
     tls: Arc<Tls>,
@@ -292,8 +297,9 @@ fn manager(
     known: Known,
     systemd: Option<u32>,
 ) -> Manager<Edge> {
-    let Known { proxy, trail, remote, tls } = known;
+    let Known { watching, trail, remote, tls } = known;
     let dir = places.config_dir.clone();
+    let proxy = watching.proxy.clone();
     let counting = proxy.clone();
     Manager {
         agent,
@@ -303,6 +309,7 @@ fn manager(
         path_problems: Box::new(files::path_problems),
         on_config: Box::new(move |config| {
             proxy.set_policy(Policy::from(&config.settings));
+            watching.adopt(config);
             events::adopt(&trail, config);
             tls.set(Wanted::from(config));
             if let Some(remote) = remote.get() {
@@ -319,6 +326,7 @@ fn serve_api(
     listeners: &Listeners,
     manager: &Manager<Edge>,
     router: axum::Router,
+    turned_away: impl Fn(&crate::api::Peer) + Clone + Send + Sync + 'static,
     stopping: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, String> {
     let admin = listeners.admin.as_ref().ok_or("no admin socket")?;
@@ -328,7 +336,7 @@ fn serve_api(
     });
     let admin = admin.map_err(|e| format!("the admin socket: {e}"))?;
     let access = if manager.mode == "user" { Access::user() } else { Access::system() };
-    Ok(tokio::spawn(crate::api::serve(admin, router, access, until_true(stopping))))
+    Ok(tokio::spawn(crate::api::serve(admin, router, access, turned_away, until_true(stopping))))
 }
 
 async fn until_true(mut stopping: watch::Receiver<bool>) {

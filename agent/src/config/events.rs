@@ -10,6 +10,7 @@ use super::node::{Fields, Node};
 use super::problems::Problems;
 use super::quantity;
 use super::settings::{path, set};
+use super::types::{Origin, PathRole};
 
 const EVENT_KEYS: [&str; 2] = ["keep", "max"];
 const ALERT_KEYS: [&str; 5] = ["url", "secret_file", "events", "window", "timeout"];
@@ -68,12 +69,19 @@ pub(super) fn keep(fields: &Fields, problems: &mut Problems) -> EventKeep {
 }
 
 /// Reads `[alerts]`; without a `url` none are sent.
-pub(super) fn alerts(fields: &Fields, problems: &mut Problems) -> Option<AlertSettings> {
+pub(super) fn alerts(
+    fields: &Fields,
+    origins: &mut Vec<Origin>,
+    problems: &mut Problems,
+) -> Option<AlertSettings> {
     fields.refuse_unknown("[alerts]", &ALERT_KEYS, problems);
     let url = fields.get("url").and_then(|node| url(node, problems));
     let secret = fields.get("secret_file").and_then(|node| {
         let text = node.string("\"/etc/tenement/alerts.secret\"", problems)?;
-        path(&text, "secret_file", problems)
+        let path = path(&text, "secret_file", problems)?;
+        let at = problems.blank(&text.at);
+        origins.push(Origin { role: PathRole::Secret, path: path.clone(), at });
+        Some(path)
     });
     let mut kinds = EventKind::ALERTING.to_vec();
     set(fields, "events", &mut kinds, problems, words);

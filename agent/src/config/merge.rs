@@ -9,7 +9,7 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "settings",
     "process",
     "service",
@@ -20,6 +20,7 @@ const TABLES: [&str; 10] = [
     "metrics",
     "tls",
     "acme",
+    "tracing",
 ];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
@@ -40,6 +41,7 @@ pub(super) struct Merged<'a> {
     pub(super) metrics: Fields<'a>,
     pub(super) tls: Fields<'a>,
     pub(super) acme: Fields<'a>,
+    pub(super) tracing: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -121,6 +123,7 @@ pub(super) fn merge<'a>(
                 "metrics" => top(&mut merged.metrics, "metrics", &node, problems),
                 "tls" => top(&mut merged.tls, "tls", &node, problems),
                 "acme" => top(&mut merged.acme, "acme", &node, problems),
+                "tracing" => top(&mut merged.tracing, "tracing", &node, problems),
                 other => unknown_table(other, &node, problems),
             }
         }

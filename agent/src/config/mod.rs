@@ -7,6 +7,7 @@
 //!
 //! It reads no file and asks no clock: [`check_paths`] is told what exists.
 
+mod access;
 mod acme;
 mod api;
 mod command;
@@ -32,8 +33,10 @@ pub mod template;
 mod tests;
 mod tiers;
 mod tls;
+mod tracing;
 pub mod types;
 
+pub use access::{Access, AccessMode};
 pub use acme::{AcmeSettings, DnsProvider, DnsSettings};
 pub use api::ApiAccess;
 pub use credentials::{Credential, Credentials};
@@ -47,6 +50,7 @@ pub use sandbox::{Isolation, Sandbox};
 pub use supervision::Supervision;
 pub use tiers::{Park, Tiers, WarmWindow};
 pub use tls::{CertificateFiles, TlsSettings};
+pub use tracing::{Share, Tracing};
 pub use types::{Cidr, Config, Definition, Limits, Listen, Origins, Restart, RunAs, Settings};
 
 use tenement_wire::dto::ConfigProblem;
@@ -63,8 +67,8 @@ pub fn parse(files: &[SourceFile]) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Problems::new(files);
     let documents = merge::documents(files, &mut problems);
     let merged = merge::merge(&documents, &mut problems);
-    let (settings, defaults) = settings::read(&merged, &mut problems);
     let mut origins = Vec::new();
+    let (settings, defaults) = settings::read(&merged, &mut origins, &mut problems);
     let processes = process::read_all(&merged, &defaults, &mut origins, &mut problems);
     let instances = instances::read(&merged, &processes, &settings, &mut problems);
     problems.finish()?;

@@ -38,7 +38,10 @@ fn check(origin: &Origin, state: PathState) -> Option<ConfigProblem> {
         | (PathRole::EnvFile, PathState::File { .. })
         | (PathRole::Command, PathState::File { executable: true, .. })
         | (PathRole::Credential { encrypted: true }, PathState::File { .. })
-        | (PathRole::Credential { encrypted: false }, PathState::File { public: false, .. }) => {
+        | (
+            PathRole::Credential { encrypted: false } | PathRole::Secret,
+            PathState::File { public: false, .. },
+        ) => {
             return None;
         }
         (PathRole::Directory, PathState::Missing) => {
@@ -64,11 +67,19 @@ fn check(origin: &Origin, state: PathState) -> Option<ConfigProblem> {
         (PathRole::Command, PathState::File { executable: false, .. }) => {
             (format!("{path} is not executable"), format!("make it so: chmod +x {path}"))
         }
+        (PathRole::Secret, PathState::Missing) => (
+            format!("the file {path} does not exist"),
+            format!("create it for the agent alone: install -m 640 -g tenement /dev/null {path}"),
+        ),
+        (PathRole::Secret, PathState::File { .. }) => (
+            format!("everybody on this host may read {path}, which holds a secret"),
+            format!("leave it to root and the agent: chgrp tenement {path} && chmod 640 {path}"),
+        ),
         (PathRole::Credential { .. }, PathState::Missing) => (
             format!("the secret {path} does not exist"),
             "create it (as root, chmod 600), or remove it here".to_owned(),
         ),
-        (PathRole::Credential { .. }, PathState::Directory) => {
+        (PathRole::Credential { .. } | PathRole::Secret, PathState::Directory) => {
             (format!("{path} is a directory"), "name the file in it".to_owned())
         }
         (PathRole::Credential { .. }, PathState::File { .. }) => (

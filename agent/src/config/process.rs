@@ -12,7 +12,7 @@ use super::problems::Problems;
 use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
 use super::types::{Definition, Origin, PathRole, RunAs};
-use super::{command, credentials, limits, logs, network, sandbox, supervision, tiers};
+use super::{access, command, credentials, limits, logs, network, sandbox, supervision, tiers};
 
 mod env;
 mod listen;
@@ -45,6 +45,7 @@ fn keys() -> Vec<&'static str> {
     keys.extend(credentials::KEYS);
     keys.extend(supervision::KEYS);
     keys.extend(logs::KEYS);
+    keys.extend(access::KEYS);
     keys.extend(["total", "max"]);
     keys.extend(limits::keys());
     keys
@@ -148,6 +149,7 @@ fn read(
         port,
         credentials,
         supervision: common.supervision,
+        access: common.access,
         logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }

@@ -8,8 +8,8 @@ use super::node::{Fields, Node, Text};
 use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
-use super::types::{Cidr, Limits, Restart, Settings};
-use super::{api, domain, events, logs, metrics, quantity, tls};
+use super::types::{Cidr, Limits, Origin, Restart, Settings};
+use super::{access, api, domain, events, logs, metrics, quantity, tls, tracing};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 7] =
@@ -43,6 +43,7 @@ pub(super) struct Defaults {
     pub(super) spawn_on_request: bool,
     pub(super) tiers: Tiers,
     pub(super) supervision: Supervision,
+    pub(super) access: access::Access,
 }
 
 impl Default for Defaults {
@@ -55,6 +56,7 @@ impl Default for Defaults {
             spawn_on_request: false,
             tiers: Tiers::default(),
             supervision: Supervision::default(),
+            access: access::Access::default(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Defaults {
         set(fields, "spawn_on_request", &mut self.spawn_on_request, problems, Node::boolean);
         self.tiers = self.tiers.overridden(fields, problems);
         self.supervision = self.supervision.overridden(fields, problems);
+        self.access = self.access.overridden(fields, problems);
         self
     }
 }
@@ -111,13 +114,21 @@ fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
 }
 
 /// Reads what the files say of the agent itself.
-pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defaults) {
+pub(super) fn read(
+    merged: &Merged,
+    origins: &mut Vec<Origin>,
+    problems: &mut Problems,
+) -> (Settings, Defaults) {
     let fields = &merged.settings;
     let known: Vec<&str> =
         KEYS.into_iter().chain(logs::KEYS).chain(["limits", "defaults", "total", "max"]).collect();
     fields.refuse_unknown("[settings]", &known, problems);
-    let known: Vec<&str> =
-        DEFAULT_KEYS.into_iter().chain(tiers::KEYS).chain(supervision::KEYS).collect();
+    let known: Vec<&str> = DEFAULT_KEYS
+        .into_iter()
+        .chain(tiers::KEYS)
+        .chain(supervision::KEYS)
+        .chain(access::KEYS)
+        .collect();
     merged.defaults.refuse_unknown("[settings.defaults]", &known, problems);
     let mut s = Settings::default();
     set(fields, "domain", &mut s.domain, problems, |node, problems| {
@@ -147,7 +158,8 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> (Settings, Defau
     s.limits = limits(&merged.limits, problems);
     s.logs = s.logs.overridden(fields, problems);
     s.events = events::keep(&merged.events, problems);
-    s.alerts = events::alerts(&merged.alerts, problems);
+    s.alerts = events::alerts(&merged.alerts, origins, problems);
+    s.tracing = tracing::read(&merged.tracing, origins, problems);
     if let Some(node) = fields.get("total") {
         s.total = super::limits::totals(node, "[settings.total]", problems);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
+use super::access::Access;
 use super::api::ApiAccess;
 use super::credentials::Credentials;
 use super::events::{AlertSettings, EventKeep};
@@ -18,6 +19,7 @@ use super::sandbox::Sandbox;
 use super::supervision::Supervision;
 use super::tiers::{Park, Tiers};
 use super::tls::TlsSettings;
+use super::tracing::Tracing;
 
 /// The whole validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +61,11 @@ pub(super) enum PathRole {
     Directory,
     EnvFile,
     Command,
-    Credential { encrypted: bool },
+    Credential {
+        encrypted: bool,
+    },
+    /// Read by the agent itself.
+    Secret,
 }
 
 /// `[settings]`.
@@ -97,6 +103,8 @@ pub struct Settings {
     pub events: EventKeep,
     /// Where alerts go, if anywhere.
     pub alerts: Option<AlertSettings>,
+    /// Where spans of requests go, if anywhere.
+    pub tracing: Option<Tracing>,
 }
 
 impl Settings {
@@ -128,6 +136,7 @@ impl Default for Settings {
             logs: LogKeep::DEFAULT,
             events: EventKeep::default(),
             alerts: None,
+            tracing: None,
         }
     }
 }
@@ -345,6 +354,8 @@ pub struct Definition {
     pub credentials: Credentials,
     /// When to give up on one.
     pub supervision: Supervision,
+    /// Which of its requests are written to the journal.
+    pub access: Access,
     /// How much of its instances' logs is kept, where that differs from the settings.
     pub logs: LogKeep,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tenement_wire::dto::Tier;
 use tokio::time::Instant;
 
 use super::throttle::RequestLimits;
@@ -42,6 +43,22 @@ pub enum Depth {
     Frozen = 2,
     /// It has not become the app yet.
     Parked = 3,
+}
+
+impl super::Instance {
+    /// How cold it is.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self.phase() {
+            Phase::Dormant => Tier::Dormant,
+            Phase::Asleep | Phase::Failed => Tier::Stopped,
+            Phase::Frozen => Tier::Frozen,
+            Phase::Parked => Tier::Parked,
+            Phase::Starting if self.is_being_parked() => Tier::Stopped,
+            Phase::Running if self.depth() == Depth::Reclaimed => Tier::Reclaimed,
+            Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
+        }
+    }
 }
 
 impl Depth {

@@ -11,7 +11,7 @@ use super::agent::Agent;
 use super::few::Few;
 use super::health::Health;
 use super::host::{Active, Details, Host};
-use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
+use super::instance::{Instance, Phase, mono_ms, now_ms};
 use crate::config::{Config, Definition};
 use crate::routes::host_of;
 use crate::store::Registered;
@@ -123,16 +123,7 @@ impl<H: Host> Agent<H> {
             Phase::Failed => State::Failed,
             Phase::Asleep | Phase::Dormant | Phase::Frozen | Phase::Parked => State::Asleep,
         };
-        let tier = match instance.phase() {
-            Phase::Dormant => Tier::Dormant,
-            Phase::Asleep | Phase::Failed => Tier::Stopped,
-            Phase::Frozen => Tier::Frozen,
-            Phase::Parked => Tier::Parked,
-            Phase::Starting if instance.is_being_parked() => Tier::Stopped,
-            Phase::Running if instance.depth() == Depth::Reclaimed => Tier::Reclaimed,
-            Phase::Starting | Phase::Running | Phase::Stopping => Tier::Running,
-        };
-        (state, tier)
+        (state, instance.tier())
     }
 
     /// A registered instance whose process is not in the config.

@@ -21,6 +21,7 @@ mod origin;
 mod reason;
 mod request;
 mod response;
+mod trace;
 mod visitor;
 
 pub use cookie::cookie;
@@ -29,4 +30,5 @@ pub use origin::is_own_origin;
 pub use reason::Reason;
 pub use request::{Phase, Rejected, RequestLimits, RequestScanner};
 pub use response::ResponseScanner;
+pub use trace::{TRACEPARENT_LEN, TraceParent, hex, unhex};
 pub use visitor::{Visitor, visitor};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::record::Record;
 use super::root::RootBody;
 use super::state::Active;
 use crate::flows::{Instance, Lease};
@@ -61,19 +62,24 @@ pub(super) struct Counted {
     /// Its status, and when the request came; None if that was counted at its head.
     answered: Option<(u16, Instant)>,
     sent: u64,
+    /// Where the request is watched: its span and its line of the access log.
+    record: Option<Box<Record>>,
 }
 
 impl Counted {
-    pub(super) fn new(answered: Option<(u16, Instant)>) -> Self {
-        Self { answered, sent: 0 }
+    pub(super) fn new(answered: Option<(u16, Instant)>, record: Option<Box<Record>>) -> Self {
+        Self { answered, sent: 0, record }
     }
 
-    fn tell(&self, instance: &Instance) {
+    fn tell(&mut self, instance: &Instance, complete: bool) {
         let meter = instance.meter();
         if let Some((status, came)) = self.answered {
             meter.answered(status, came.elapsed());
         }
         meter.sent(self.sent);
+        if let Some(mut record) = self.record.take() {
+            record.end(self.sent, complete);
+        }
     }
 }
 
@@ -156,7 +162,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.counted.tell(self.lease.instance());
+        self.counted.tell(self.lease.instance(), self.ended);
         let Some(mut link) = self.link.take().filter(|_| self.ended) else { return };
         if !link.is_reusable() {
             // hyper may still have to take note of the end of the body. Nobody has to be woken: the

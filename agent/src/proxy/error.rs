@@ -125,6 +125,21 @@ impl Failure {
         self.describe().0
     }
 
+    /// The stable code of the answer.
+    pub(super) fn code(self) -> &'static str {
+        self.describe().1
+    }
+
+    /// What became of the wake, if it was one that failed.
+    pub(super) fn wake_outcome(self) -> Option<&'static str> {
+        match self {
+            Self::WakeFailed(_) => Some("failed"),
+            Self::WakeTimeout => Some("timed_out"),
+            Self::GaveUp | Self::DiskFull => Some("refused"),
+            _ => None,
+        }
+    }
+
     /// Whether nothing more can be read from the client after this.
     fn closes(self) -> bool {
         matches!(

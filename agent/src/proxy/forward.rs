@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::answer::{Counted, ProxyBody};
 use super::error::{self, Failure};
 use super::headers::{self, Hop};
+use super::record::Record;
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
 use crate::flows::fate::{Fate, Mark};
@@ -54,21 +55,36 @@ struct Forward<'a, T> {
     room_pause: Duration,
 }
 
-/// Sends `request` to `instance` and gives back its answer, whose body holds the lease.
+/// What goes along with a request.
+pub(super) struct Passage<'a> {
+    pub(super) instance: &'a Arc<Instance>,
+    /// The request's `Host` as it stands.
+    pub(super) host: &'a HeaderValue,
+    /// Its id.
+    pub(super) id: &'a HeaderValue,
+    /// When it came.
+    pub(super) started: Instant,
+    /// Where it is watched.
+    pub(super) record: &'a mut Option<Box<Record>>,
+}
+
+/// Sends `request` to its instance and gives back its answer, whose body holds the lease.
 pub(super) async fn forward<T: Tenants>(
     proxy: &Proxy<T>,
     active: Active,
-    instance: &Arc<Instance>,
     request: Request<Incoming>,
     hop: Hop,
-    id: &HeaderValue,
-    started: Instant,
+    passage: Passage<'_>,
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
+    let Passage { instance, id, started, record, .. } = passage;
     // Before the wake: a request that is refused must not start anything.
     let turn = Turn::take(instance)?;
     if let Some(after) = instance.breaker.refuses() {
         return Err(Failure::BreakerOpen(after));
+    }
+    if let Some(record) = record {
+        record.reaching();
     }
     let (lease, served) = match proxy.tenants.ensure(instance).await {
         Ok((lease, served)) => (lease.with(turn), served),
@@ -92,14 +108,10 @@ pub(super) async fn forward<T: Tenants>(
         Err(failure) => return Err(job.count(failure)),
     };
     instance.breaker.answered();
-    let wake = match job.served {
-        Served::Hot => Wake::Hot,
-        Served::Cold => {
-            let took = started.elapsed();
-            proxy.tenants.woke(instance, took);
-            Wake::Cold(took)
-        }
-    };
+    let wake = job.found();
+    if let Some(record) = record {
+        record.answered(&answer, wake);
+    }
     let (mut parts, body) = answer.into_parts();
     let hop = headers::strip(&mut parts.headers);
     parts.version = Version::HTTP_11;
@@ -115,6 +127,7 @@ pub(super) async fn forward<T: Tenants>(
             link,
             lease,
             active,
+            record.take(),
         );
         parts.extensions.clear();
         ProxyBody::empty()
@@ -124,7 +137,8 @@ pub(super) async fn forward<T: Tenants>(
             instance.meter().answered(parts.status.as_u16(), started.elapsed());
         }
         let timeout = (!limits.body_timeout.is_zero() && !endless).then_some(limits.body_timeout);
-        let counted = Counted::new((!endless).then_some((parts.status.as_u16(), started)));
+        let counted = (!endless).then_some((parts.status.as_u16(), started));
+        let counted = Counted::new(counted, record.take());
         ProxyBody::stream(body, link, lease, active, timeout, counted)
     };
     Ok((Response::from_parts(parts, body), wake))
@@ -214,6 +228,18 @@ impl<T: Tenants> Forward<'_, T> {
                     self.again(Failure::BadGateway).await?;
                     request = replay;
                 }
+            }
+        }
+    }
+
+    /// How the instance was found, once it has answered. Whoever waits for its wake hears of it.
+    fn found(&self) -> Wake {
+        match self.served {
+            Served::Hot => Wake::Hot,
+            Served::Cold => {
+                let took = self.started.elapsed();
+                self.proxy.tenants.woke(self.instance, took);
+                Wake::Cold(took)
             }
         }
     }

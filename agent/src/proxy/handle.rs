@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use super::answer::ProxyBody;
 use super::error::{self, Failure};
-use super::forward::{self, Wake};
+use super::forward::{self, Passage, Wake};
+use super::headers::Hop;
+use super::record;
 use super::stage::Stage;
 use super::state::{Active, Counters, Proxy};
 use super::{headers, request_id, root, secure};
@@ -86,9 +88,17 @@ async fn answer<T: Tenants>(
         Err(failure) => return Err(failure),
     };
     let started = Instant::now();
-    let passed = pass(proxy, active, request, host, id, &instance, started).await;
+    // Room for ours at once, rather than growing twice.
+    request.headers_mut().reserve(7);
+    let hop = headers::strip(request.headers_mut());
+    let mut record = record::begin(proxy, &active, &instance, &mut request, &host, id, &hop);
+    let passage = Passage { instance: &instance, host: &host, id, started, record: &mut record };
+    let passed = pass(proxy, active, request, hop, passage).await;
     passed.inspect_err(|failure| {
         instance.meter().answered(failure.status().as_u16(), started.elapsed());
+        if let Some(record) = &mut record {
+            record.failed(*failure);
+        }
     })
 }
 
@@ -97,25 +107,20 @@ async fn pass<T: Tenants>(
     proxy: &Arc<Proxy<T>>,
     active: Active,
     mut request: Request<Incoming>,
-    host: HeaderValue,
-    id: &HeaderValue,
-    instance: &Arc<Instance>,
-    started: Instant,
+    hop: Hop,
+    passage: Passage<'_>,
 ) -> Result<Response<ProxyBody>, Failure> {
     let limit = active.client().policy.limits.body_bytes;
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
         return Err(Failure::BodyTooLarge);
     }
-    // Room for ours at once, rather than growing twice.
-    request.headers_mut().reserve(6);
-    let hop = headers::strip(request.headers_mut());
     // We have answered `100-continue` by the time that the body is passed on.
     request.headers_mut().remove(header::EXPECT);
     // After the hop-by-hop ones are off: `Connection` must not be able to list it.
-    request.headers_mut().insert(X_REQUEST_ID, id.clone());
+    request.headers_mut().insert(X_REQUEST_ID, passage.id.clone());
     let client = active.client();
-    client.headers.set(request.headers_mut(), &host, client.trusted);
-    let going = forward::forward(proxy, active, instance, request, hop, id, started);
+    client.headers.set(request.headers_mut(), passage.host, client.trusted);
+    let going = forward::forward(proxy, active, request, hop, passage);
     let (mut answer, wake) = going.await?;
     let wake = match wake {
         Wake::Hot => HeaderValue::from_static("hot"),

@@ -13,6 +13,8 @@ pub(super) struct Hop {
     pub(super) upgrade: Option<HeaderValue>,
     /// Whether the peer takes trailers (`TE: trailers`).
     pub(super) trailers: bool,
+    /// Whether there is a `traceparent`.
+    pub(super) traced: bool,
 }
 
 /// The fields that are hop-by-hop whether `Connection` lists them or not.
@@ -35,7 +37,7 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Hop {
     for name in headers.keys() {
         found.look_at(name.as_str());
     }
-    let mut hop = Hop::default();
+    let mut hop = Hop { traced: found.traced, ..Hop::default() };
     if found.underscore {
         let names: Vec<_> =
             headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
@@ -74,6 +76,7 @@ struct Found {
     /// Which of [`FIXED`] there are, a bit each.
     fixed: u16,
     underscore: bool,
+    traced: bool,
 }
 
 impl Found {
@@ -85,6 +88,7 @@ impl Found {
         {
             self.fixed |= 1 << n;
         }
+        self.traced |= name.len() == 11 && name == "traceparent";
         self.underscore |= memchr::memchr(b'_', name.as_bytes()).is_some();
     }
 }

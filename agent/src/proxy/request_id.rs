@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 
+use crate::framing::hex;
+
 /// The longest id that is taken over from a trusted proxy.
 const FOREIGN_MAX: usize = 128;
 
@@ -22,20 +24,20 @@ impl RequestIds {
     }
 
     pub(super) fn next(&self) -> HeaderValue {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
         let mut text = [0; 32];
-        for (half, key) in text.chunks_exact_mut(16).zip(&self.keys) {
-            let hash = key.hash_one(count).to_be_bytes();
-            for (pair, byte) in half.chunks_exact_mut(2).zip(hash) {
-                pair[0] = HEX[usize::from(byte >> 4)];
-                pair[1] = HEX[usize::from(byte & 15)];
-            }
+        for (half, random) in text.chunks_exact_mut(16).zip(self.random()) {
+            hex(&random.to_be_bytes(), half);
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from(count))
+        // Digits are always good in a header.
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+
+    /// Two numbers that nobody can foretell.
+    pub(super) fn random(&self) -> [u64; 2] {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        self.keys.each_ref().map(|key| key.hash_one(count))
     }
 }
-
-static HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Whether `id` may be taken over: visible, short, and harmless in a log.
 pub(super) fn is_valid(id: &HeaderValue) -> bool {

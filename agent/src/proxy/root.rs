@@ -63,7 +63,7 @@ pub(super) fn answers_as<T: Tenants>(
     root.answers_as(&name, &visitor_of(active, request.headers()))
 }
 
-fn visitor_of(active: &Active, headers: &HeaderMap) -> Visitor {
+pub(super) fn visitor_of(active: &Active, headers: &HeaderMap) -> Visitor {
     let client = active.client();
     let mut visitor = visitor(client.peer, headers, |ip| client.policy.trusts(ip));
     // A trusted proxy that says nothing of it speaks for itself.

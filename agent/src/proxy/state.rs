@@ -13,8 +13,10 @@ use super::policy::Policy;
 use super::request_id::RequestIds;
 use super::root::Root;
 use super::stage::Stages;
+use super::tracer::Watch;
 use crate::flows::Tenants;
 use crate::tls::Tls;
+use crate::{access, otlp};
 
 /// The proxy: generic over what knows the instances.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Proxy<T> {
     pub(super) tls: OnceLock<Arc<Tls>>,
     /// Connections within their handshake.
     pub(super) handshakes: Admission,
+    /// What is watched of each request.
+    pub watch: Watch,
     /// What happened so far, for the metrics.
     pub counters: Counters,
 }
@@ -51,6 +55,10 @@ pub struct Counters {
     pub upgrades: AtomicU64,
     /// TLS handshakes that came to nothing.
     pub handshakes_failed: AtomicU64,
+    /// What became of spans.
+    pub spans: Arc<otlp::Counts>,
+    /// What became of lines of the access log.
+    pub access: Arc<access::Counts>,
 }
 
 impl Counters {
@@ -67,6 +75,10 @@ impl Counters {
             retries: of(&self.retries),
             upgrades: of(&self.upgrades),
             handshakes_failed: of(&self.handshakes_failed),
+            spans_sent: of(&self.spans.sent),
+            spans_dropped: of(&self.spans.dropped),
+            access_lines: of(&self.access.written),
+            access_lines_dropped: of(&self.access.dropped),
         }
     }
 
@@ -88,6 +100,7 @@ impl<T: Tenants> Proxy<T> {
             root: OnceLock::new(),
             tls: OnceLock::new(),
             handshakes: Admission::default(),
+            watch: Watch::default(),
             counters: Counters::default(),
         }
     }

@@ -7,6 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 
+use super::record::Record;
 use super::state::Active;
 use crate::flows::Lease;
 use crate::upstream::{AnswerBody, Link};
@@ -22,6 +23,7 @@ pub(super) fn start(
     link: Link,
     lease: Lease,
     active: Active,
+    mut record: Option<Box<Record>>,
 ) {
     active.client().switched.store(true, Ordering::Release);
     tokio::spawn(async move {
@@ -30,12 +32,17 @@ pub(super) fn start(
             let (mut client, mut instance) = (TokioIo::new(client), TokioIo::new(instance));
             // Either side may break at any time: that ends the tunnel, and is nobody's error.
             let copied = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER);
-            if let Ok((received, sent)) = copied.await {
+            let copied = copied.await;
+            let back = copied.as_ref().map_or(0, |(_, sent)| *sent);
+            if let Some(record) = &mut record {
+                record.end(back, copied.is_ok());
+            }
+            if let Ok((received, sent)) = copied {
                 let meter = lease.instance().meter();
                 meter.received().fetch_add(received, Ordering::Relaxed);
                 meter.sent(sent);
             }
         }
-        drop((lease, active));
+        drop((lease, active, record));
     });
 }

@@ -233,6 +233,8 @@ pub struct Door {
     pub fake: Arc<Fake>,
     pub socket: PathBuf,
     pub served: tokio::task::JoinHandle<()>,
+    /// User ids that were turned away, a request each.
+    pub turned_away: Arc<Mutex<Vec<u32>>>,
     stop: Option<oneshot::Sender<()>>,
     _dir: tempfile::TempDir,
 }
@@ -271,10 +273,13 @@ impl Door {
         let fake = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel();
         let router = router(fake.clone());
-        let served = tokio::spawn(api::serve(listener, router, access, async {
+        let turned_away = Arc::new(Mutex::new(Vec::new()));
+        let noted = turned_away.clone();
+        let note = move |peer: &api::Peer| noted.lock().unwrap().push(peer.uid);
+        let served = tokio::spawn(api::serve(listener, router, access, note, async {
             let _ = stopped.await;
         }));
-        Self { fake, socket, served, stop: Some(stop), _dir: dir }
+        Self { fake, socket, served, turned_away, stop: Some(stop), _dir: dir }
     }
 
     pub fn fails(&self, error: ManageError) {

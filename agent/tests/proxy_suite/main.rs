@@ -17,3 +17,4 @@ mod secure;
 mod streams;
 mod support;
 mod throttle;
+mod traces;

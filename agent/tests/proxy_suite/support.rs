@@ -226,6 +226,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         port: None,
         credentials: Default::default(),
         supervision: Default::default(),
+        access: Default::default(),
         logs: Default::default(),
     }
 }

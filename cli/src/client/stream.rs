@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::HOST;
 use hyper::{Request, Response};
-use hyperlocal::Uri;
-use tenement_wire::ApiError;
 
 use super::{ANSWER_MAX, Agent, strange};
 use crate::error::{CliError, Kind, Result};
@@ -76,26 +73,22 @@ impl Agent {
         path: &str,
         resume: Option<&str>,
     ) -> Result<Response<hyper::body::Incoming>> {
-        let uri = Uri::new(&self.endpoint.path, &format!("/api/v1{path}"));
-        let mut request = Request::builder().uri(hyper::Uri::from(uri)).header(HOST, "localhost");
+        let mut request = Request::builder().uri(format!("/api/v1{path}"));
         if let Some(id) = resume {
             request = request.header("last-event-id", id);
         }
         let request = request.body(Full::new(Bytes::new())).map_err(|e| {
             CliError::failure(format!("can't form the request: {e}"), "please report this")
         })?;
-        let asked = tokio::time::timeout(self.timeout, self.client.request(request)).await;
-        let answer = asked.map_err(|_| self.late())?.map_err(|e| self.unreachable(&e))?;
+        let asked = tokio::time::timeout(self.timeout, self.request(request)).await;
+        let answer = asked.map_err(|_| self.late())??;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
         let bytes = Limited::new(answer.into_body(), ANSWER_MAX).collect();
         let bytes = bytes.await.map_err(|e| strange(status, &e.to_string()))?.to_bytes();
-        Err(match serde_json::from_slice::<ApiError>(&bytes) {
-            Ok(problem) => problem.into(),
-            Err(_) => strange(status, "the error is not problem+json"),
-        })
+        Err(self.refused(status, &bytes))
     }
 
     fn silent(&self, limit: Duration) -> CliError {

@@ -36,6 +36,11 @@ pub fn run(agent: &Agent, out: Output) -> Result<()> {
         ("now", now(&all)),
         ("host", host(&all)),
         ("handshakes failed", traffic.handshakes_failed.to_string()),
+        ("spans", format!("{} sent, {} dropped", traffic.spans_sent, traffic.spans_dropped)),
+        (
+            "access log",
+            format!("{} lines, {} dropped", traffic.access_lines, traffic.access_lines_dropped),
+        ),
         ("logs", logs(&all)),
         (
             "state database",

@@ -20,6 +20,7 @@ mod set;
 mod spawn;
 mod tls;
 mod token;
+mod top;
 mod totp;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use crate::args::{Cli, Command, ConfigAction, Global};
 use crate::client::Agent;
 use crate::endpoint::Endpoint;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 
 /// Does what the command line says.
@@ -38,7 +39,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Spawn(args) => spawn::run(&agent(global)?, out, &args),
         Command::Ps(args) => ps::run(&agent(global)?, out, &args),
         Command::Show(args) if args.security => {
-            security::run(endpoint(global)?.mode, out, &args.name)
+            let endpoint = endpoint(global)?;
+            endpoint.here("ten show --security")?;
+            security::run(endpoint.mode, out, &args.name)
         }
         Command::Show(args) => ps::show(&agent(global)?, out, &args),
         Command::History(args) => history::run(&agent(global)?, out, &args),
@@ -51,6 +54,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Restart(args) => lifecycle::verb(&agent(global)?, out, &args, "restart"),
         Command::Reset(args) => lifecycle::verb(&agent(global)?, out, &args, "reset"),
         Command::Processes(args) => processes::run(&agent(global)?, out, &args),
+        Command::Top(args) => {
+            top::run(&endpoint(global)?, Duration::from_secs(global.timeout), out, &args)
+        }
         Command::Metrics => metrics::run(&agent(global)?, out),
         Command::Sleep(args) => {
             let verb = if args.force { "sleep?force=true" } else { "sleep" };
@@ -70,15 +76,29 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         },
         Command::Busy(args) => busy::run(&args),
         Command::Init(args) => init::run(out, &args),
-        Command::Doctor => doctor::run(global, out),
+        Command::Doctor => {
+            endpoint(global)?.here("ten doctor")?;
+            doctor::run(global, out)
+        }
         Command::Version => generate::version(agent(global), out),
         Command::Completions { shell } => generate::completions(out, shell),
         Command::Man { out: dir } => generate::man(&dir),
     }
 }
 
-/// The admin socket that the options name.
+/// The agent that the options name.
 fn endpoint(global: &Global) -> Result<Endpoint> {
+    if let Some(url) = global.url.as_deref().filter(|url| !url.is_empty()) {
+        if global.user || global.socket.is_some() {
+            return Err(CliError::usage(
+                "--url names another host's agent, and --socket or --user one of this host",
+                "leave one of them out, or unset TENEMENT_URL or TENEMENT_SOCKET",
+            ));
+        }
+        let variable = std::env::var("TENEMENT_TOKEN").ok();
+        let token = crate::endpoint::token(global.token_file.as_deref(), variable)?;
+        return Endpoint::remote(url, &token);
+    }
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     Endpoint::choose(global.socket.as_deref(), global.user, runtime_dir.as_deref())
 }

@@ -64,6 +64,18 @@ pub struct Traffic {
     /// TLS handshakes that came to nothing.
     #[serde(default)]
     pub handshakes_failed: u64,
+    /// Spans that the collector took.
+    #[serde(default)]
+    pub spans_sent: u64,
+    /// Spans that were not sent: too many waited, or the collector did not take them.
+    #[serde(default)]
+    pub spans_dropped: u64,
+    /// Lines of the access log handed to the journal.
+    #[serde(default)]
+    pub access_lines: u64,
+    /// Lines of the access log that were not written.
+    #[serde(default)]
+    pub access_lines_dropped: u64,
 }
 
 /// Answer of `GET /api/v1/health`.

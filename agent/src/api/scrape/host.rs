@@ -81,6 +81,14 @@ fn traffic(text: &mut Text, scrape: &Scrape) {
         ),
         ("tenement_proxy_retries", "Exchanges tried again on a fresh connection", traffic.retries),
         ("tenement_proxy_upgrades", "Connections switched to another protocol", traffic.upgrades),
+        ("tenement_spans_sent", "Spans that the collector took", traffic.spans_sent),
+        ("tenement_spans_dropped", "Spans that were not sent", traffic.spans_dropped),
+        ("tenement_access_lines", "Lines of the access log", traffic.access_lines),
+        (
+            "tenement_access_lines_dropped",
+            "Lines of the access log that were not written",
+            traffic.access_lines_dropped,
+        ),
     ];
     for (name, help, count) in counts {
         text.family(name, Counter, help);

@@ -23,7 +23,7 @@ pub struct Refused {
     pub code: String,
     /// Method and route.
     pub action: String,
-    /// Id of the request.
+    /// Id of the request; empty if it did not come to one.
     pub request_id: String,
 }
 
@@ -60,7 +60,7 @@ impl Refusals {
         let message = format!("{} from {} was refused: {}", action, key.address, key.code);
         let mut event = of(&key, message);
         event.action = Some(action);
-        event.request_id = Some(request_id);
+        event.request_id = (!request_id.is_empty()).then_some(request_id);
         self.0.insert(key, Count { since_ms: now_ms, more: 0 });
         Some(event)
     }

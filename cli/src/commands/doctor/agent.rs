@@ -179,7 +179,7 @@ pub fn data_dir(mode: Mode, path: &Path) -> Check {
         }
     };
     let owner = match mode {
-        Mode::System => 0,
+        Mode::System | Mode::Remote => 0,
         Mode::User => rustix::process::geteuid().as_raw(),
     };
     if meta.uid() != owner {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_missing_socket_says_how_to_make_it() {
         let path = PathBuf::from("/nonexistent/admin.sock");
-        let check = socket(&Endpoint { path, mode: Mode::System });
+        let check = socket(&Endpoint { path, mode: Mode::System, remote: None });
         assert_eq!(check.status, Status::Fail);
         assert!(check.fix.unwrap().contains("tenement-admin.socket"));
     }

@@ -64,7 +64,9 @@ pub fn cgroups(root: &Path) -> Check {
 pub fn bus(mode: Mode) -> Vec<Check> {
     const NAME: &str = "dbus";
     let (which, fix) = match mode {
-        Mode::System => ("--system", "sudo apt install dbus && sudo systemctl start dbus.socket"),
+        Mode::System | Mode::Remote => {
+            ("--system", "sudo apt install dbus && sudo systemctl start dbus.socket")
+        }
         Mode::User => ("--user", "sudo apt install dbus-user-session, then log in again"),
     };
     let call = [

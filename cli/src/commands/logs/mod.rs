@@ -41,7 +41,11 @@ pub fn run(agent: &Agent, out: Output, args: &Logs) -> Result<()> {
         newest(agent, out, args, &mut printer)
     };
     match shown {
-        Err(error) if journal_helps(&error) && !printer.has_printed() => {
+        Err(error)
+            if journal_helps(&error)
+                && agent.endpoint().remote.is_none()
+                && !printer.has_printed() =>
+        {
             if args.which.search.is_some() {
                 let hint = "without it, try journalctl with --grep=… and TENEMENT_INSTANCE=…";
                 let detail = format!("a search needs the agent and its index: {}", error.detail);
