@@ -58,6 +58,7 @@ fn definition() -> Definition {
         env_file: Vec::new(),
         health: None,
         instances: 1,
+        route: Default::default(),
         logs: Default::default(),
         idle_timeout: None,
         startup_timeout: Duration::from_secs(10),
@@ -105,6 +106,7 @@ fn main() {
     let policy = Policy {
         limits: Limits::default(),
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         drain_timeout: Duration::from_secs(1),
         secure: Default::default(),
     };

@@ -1,13 +1,14 @@
 //! The tenement host agent, as a library, so that its parts can be tested and proven apart.
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
-//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`hook`], [`otlp`], [`access`], [`kernel`], [`systemd`], [`store`],
+//! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`dns`], [`hook`], [`otlp`], [`access`], [`kernel`], [`systemd`], [`store`],
 //! [`units`], [`upstream`], [`relay`], [`tls`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod access;
 pub mod api;
 pub mod app;
 pub mod config;
+pub mod dns;
 pub mod flows;
 pub mod framing;
 pub mod hook;

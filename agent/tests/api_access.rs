@@ -15,7 +15,7 @@ const REACHES: [(&str, bool); 5] =
     [("", true), ("api", true), (TARGET, true), ("api:other", false), ("web", false)];
 /// Routes without an instance in their path that restricted tokens may use. Whoever adds one writes a test
 /// below that its handler leaves out what the caller does not see.
-const FILTERS: [&str; 22] = [
+const FILTERS: [&str; 27] = [
     "GET /instances",
     "POST /instances",
     "GET /instances/stream",
@@ -30,6 +30,11 @@ const FILTERS: [&str; 22] = [
     "GET /metrics/history",
     "GET /metrics/live",
     "GET /version",
+    "GET /domains",
+    "POST /domains",
+    "GET /domains/{domain}",
+    "DELETE /domains/{domain}",
+    "POST /domains/{domain}/check",
     "GET /tokens",
     "POST /tokens",
     "GET /tokens/{id}",
@@ -74,7 +79,7 @@ fn line(route: &Route, prefix: &str) -> String {
     let prefix = if route.at_root { "" } else { prefix };
     let path =
         path.replace("{name}", TARGET).replace("{secret}", "KEY").replace("{id}", "aaaaaaaaaaaa");
-    let path = path.replace("{process}", "api");
+    let path = path.replace("{process}", "api").replace("{domain}", "shop.customer.com");
     assert!(!path.contains('{'), "teach this test what to put into {path}");
     format!("{method} {prefix}{path}")
 }
@@ -246,6 +251,37 @@ async fn a_token_registers_only_what_it_will_see() {
         let answer = outside.ask("POST /api/v1/instances", Some(&token), body).await;
         refused(&answer, status, code, &format!("{restricted_to} {body}"));
     }
+}
+
+#[tokio::test]
+async fn a_token_adds_and_sees_domains_of_what_it_sees_alone() {
+    let outside = Outside::new();
+    let (host, _) = outside.token(Scope::Operator, reach("")).await;
+    let (own, _) = outside.token(Scope::Operator, reach("api:prod")).await;
+    let body = |domain: &str, to: &str| format!(r#"{{"domain":"{domain}","target":"{to}"}}"#);
+    for (token, domain, to, status, code) in [
+        (&host, "a.example", "web:b", 201, ""),
+        (&own, "b.example", "api:prod", 201, ""),
+        (&own, "c.example", "api:other", 404, "unknown_instance"),
+        (&own, "c.example", "api", 404, "unknown_process"),
+        (&own, "a.example", "api:prod", 409, "domain_taken"),
+        (&own, "localhost", "api:prod", 422, "invalid_request"),
+    ] {
+        let answer = outside.ask("POST /api/v1/domains", Some(token), &body(domain, to)).await;
+        refused(&answer, status, code, &format!("{domain} {to}"));
+        assert!(token == &host || !answer.body.to_string().contains("web"), "{answer:?}");
+    }
+    let list = outside.ask("GET /api/v1/domains", Some(&own), "").await.body;
+    assert_eq!((&list["total"], &list["domains"][0]["domain"]), (&1.into(), &"b.example".into()));
+    for line in ["GET /api/v1/domains/a.example", "DELETE /api/v1/domains/a.example"] {
+        refused(&outside.ask(line, Some(&own), "").await, 404, "unknown_domain", line);
+    }
+    let all = outside.ask("GET /api/v1/domains?limit=1", Some(&host), "").await.body;
+    assert_eq!((&all["total"], &all["next"]), (&2.into(), &"a.example".into()));
+    let next = outside.ask("GET /api/v1/domains?limit=1&cursor=a.example", Some(&host), "").await;
+    assert_eq!(next.body["domains"][0]["domain"], "b.example");
+    let gone = outside.ask("DELETE /api/v1/domains/b.example", Some(&own), "").await;
+    refused(&gone, 200, "", "its own");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+mod domain;
 mod events;
 mod global;
 mod logs;
+mod secret;
 mod tls;
 mod token;
 mod top;
@@ -16,11 +18,13 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tenement_wire::dto::State;
-use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName, SecretName};
+use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
 
+pub use domain::{Domain, DomainAction, Maintenance, Share, Switch, Weight};
 pub use events::{Alerts, AlertsAction, Events};
 pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
+pub use secret::{Secret, SecretAction};
 pub use tls::{Tls, TlsAction};
 pub use token::{Life, Token, TokenAction, TokenGen};
 pub use top::{Top, TopSort};
@@ -84,6 +88,15 @@ pub enum Command {
     History(History),
     /// Set, list or delete the secrets of an instance
     Secret(Secret),
+    /// Add, list, check or remove custom domains
+    Domain(Domain),
+    /// Show or set by which weights instances share the requests of their process
+    #[command(
+        after_help = "An instance that none was set for has the default of its process (100).\n\nExamples:\n  ten weight api               (show them)\n  ten weight api:v2 10\n  ten weight api:v2 default"
+    )]
+    Weight(Weight),
+    /// Answer all requests of a process with a page of maintenance (503), or serve them again
+    Maintenance(Maintenance),
     /// Make browser logins need the code of an authenticator app
     Totp(Totp),
     /// Say why an instance is awake or asleep, and what holds it
@@ -297,47 +310,6 @@ pub struct Rm {
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
-}
-
-/// `ten secret`.
-#[derive(Debug, Args)]
-pub struct Secret {
-    /// What to do with them
-    #[command(subcommand)]
-    pub action: SecretAction,
-}
-
-/// Verbs of `ten secret`.
-#[derive(Debug, Subcommand)]
-pub enum SecretAction {
-    /// Set a secret; its value is read from standard input, byte for byte
-    #[command(
-        after_help = "The app reads it from the file $CREDENTIALS_DIRECTORY/NAME, from its next start on.\n\nExamples:\n  ten secret set api:prod API_KEY < key.txt\n  printf %s \"$KEY\" | ten secret set api:prod API_KEY"
-    )]
-    Set {
-        /// The instance, as process:id
-        #[arg(value_name = "PROCESS:ID")]
-        name: InstanceName,
-        /// The name of the secret
-        #[arg(value_name = "NAME")]
-        secret: SecretName,
-    },
-    /// List names, sizes and times; never values
-    #[command(visible_alias = "list")]
-    Ls {
-        /// The instance, as process:id
-        #[arg(value_name = "PROCESS:ID")]
-        name: InstanceName,
-    },
-    /// Delete a secret
-    Rm {
-        /// The instance, as process:id
-        #[arg(value_name = "PROCESS:ID")]
-        name: InstanceName,
-        /// The name of the secret
-        #[arg(value_name = "NAME")]
-        secret: SecretName,
-    },
 }
 
 /// `ten busy`.

@@ -37,6 +37,15 @@ schemathesis.openapi.format(
         st.integers(1_000_000_000, 2_000_000_000).map(str),
     ),
 )
+label = st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True)
+schemathesis.openapi.format(
+    "tenement-domain",
+    st.one_of(
+        st.builds("{}.{}.example".format, label, label),
+        st.builds("*.{}.example".format, label),
+        st.builds("bücher-{}.example".format, label),
+    ),
+)
 schemathesis.openapi.format("tenement-zone", st.sampled_from(["UTC", "Europe/Berlin", "+02:00", "-07:30"]))
 schemathesis.openapi.format(
     "sqlite-select",

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows an async runtime.
 
 pub mod alerts;
+pub mod domains;
 pub mod dto;
 pub mod error;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod status;
 pub mod tls;
 pub mod tokens;
 
+pub use domains::RouteTarget;
 pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};

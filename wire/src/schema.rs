@@ -13,7 +13,8 @@ use crate::logs::LogsCell;
 use crate::names::LABEL_MAX;
 use crate::secrets::NAME_MAX;
 use crate::{
-    InstanceId, InstanceName, Limit, ProcessName, ResourceLimits, SecretName, TokenId, TokenName,
+    InstanceId, InstanceName, Limit, ProcessName, ResourceLimits, RouteTarget, SecretName, TokenId,
+    TokenName,
 };
 
 /// A DNS label.
@@ -69,6 +70,13 @@ text!(
     concat!("^", label!(), ":", label!(), "$"),
     2 * LABEL_MAX + 1,
     "An instance: process:id.",
+    "api:prod"
+);
+text!(
+    RouteTarget,
+    concat!("^", label!(), "(?::", label!(), ")?$"),
+    2 * LABEL_MAX + 1,
+    "Where requests go: an instance, or a process, whose instances share them by weight.",
     "api:prod"
 );
 text!(

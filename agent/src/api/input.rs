@@ -198,6 +198,15 @@ impl Input {
         }
     }
 
+    /// An optional yes-or-no of the body that has no default; null is as good as none.
+    pub fn maybe(&mut self, field: &str) -> Option<bool> {
+        match self.body.remove(field) {
+            Some(Value::Bool(value)) => Some(value),
+            Some(Value::Null) | None => None,
+            Some(_) => self.wrong(field, "must be true or false"),
+        }
+    }
+
     /// An optional list of config files of the body.
     pub fn files(&mut self, field: &str) -> Vec<ConfigFile> {
         let mut files = Vec::new();

@@ -15,6 +15,7 @@ mod bounds;
 mod codes;
 mod dashboard;
 mod document;
+mod domains;
 mod etag;
 mod events;
 mod gate;

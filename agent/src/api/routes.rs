@@ -27,10 +27,12 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, events, health, host, instances, logs, metrics, rows, scrape, secrets, session, tls,
+    alerts, domains, events, health, host, instances, logs, metrics, rows, scrape, secrets, session,
+    tls,
     tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
+use crate::flows::domains::Domains;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::metrics::{Figures, NoFigures};
@@ -92,6 +94,8 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Certificates; None: this agent has none.
     pub tls: Option<Arc<Tls>>,
+    /// Custom domains, and what requests are shared by.
+    pub domains: Arc<Domains>,
 }
 
 impl Services {
@@ -106,13 +110,15 @@ impl Services {
         getrandom::fill(&mut key).map_err(|error| ManageError::Internal(Box::new(error)))?;
         let sessions = Arc::new(Sessions::in_memory(Seal::new(key), Clocks::default()));
         let figures = Arc::new(NoFigures);
-        Ok(Self { logs, figures, events: None, alerts: None, tokens, sessions, tls: None })
+        let domains = Arc::new(Domains::new(None));
+        let (events, alerts, tls) = (None, None, None);
+        Ok(Self { logs, figures, events, alerts, tokens, sessions, tls, domains })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, figures, events, alerts, tokens, sessions, tls } = services;
+    let Services { logs, figures, events, alerts, tokens, sessions, tls, domains } = services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let list = rows::Desk::new();
@@ -120,6 +126,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
     let routes = || {
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
+        let more = more.merge(domains::routes(domains.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone())

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
+use crate::config::TcpRoute;
 use rustix::net::sockopt::{socket_domain, socket_protocol};
 
 use crate::config::Settings;
@@ -80,6 +81,17 @@ impl Listeners {
         }
         Ok(())
     }
+}
+
+/// Those for ports of these routes, and the others.
+pub fn split(
+    listeners: Vec<std::net::TcpListener>,
+    routes: &[TcpRoute],
+) -> (Vec<std::net::TcpListener>, Vec<std::net::TcpListener>) {
+    listeners.into_iter().partition(|listener| {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        routes.iter().any(|route| route.port == port)
+    })
 }
 
 fn bind_tcp(port: u16) -> Result<std::net::TcpListener, String> {

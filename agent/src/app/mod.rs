@@ -7,6 +7,7 @@
 
 mod check;
 mod checks;
+mod domains;
 mod events;
 mod files;
 mod listeners;

@@ -43,8 +43,9 @@ pub(super) async fn services(
     let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
     let figures = Arc::new(Measured(agent.clone()));
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
-    let tls = Some(tls.clone());
-    Ok(Services { logs: logs::door(agent), figures, events, alerts, tokens, sessions, tls })
+    let (tls, domains) = (Some(tls.clone()), agent.domains.clone());
+    let logs = logs::door(agent);
+    Ok(Services { logs, figures, events, alerts, tokens, sessions, tls, domains })
 }
 
 /// The API, as the proxy sees it.

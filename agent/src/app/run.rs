@@ -12,14 +12,16 @@ use tokio::sync::watch;
 use super::listeners::{self, Listeners};
 use super::only::Only;
 use super::watching::Watching;
-use super::{EXIT_CONFIG, Places, checks, events, files, logs, loops, metrics, root, signals, tls};
+use super::{
+    EXIT_CONFIG, Places, checks, domains, events, files, logs, loops, metrics, root, signals, tls,
+};
 use crate::api::{Access, Remote};
 use crate::config::{self, Config};
 use crate::flows::agent::Agent;
 use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
-use crate::proxy::{Door, Policy, Proxy};
+use crate::proxy::{Door, Policy, Proxy, TcpDoor};
 use crate::store::history::History;
 use crate::store::{Origin, Store};
 use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
@@ -36,6 +38,9 @@ const BUS_WAIT: Duration = Duration::from_secs(45);
 /// How long an agent that can't work stays before it exits. systemd starts it again 100 ms after its
 /// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
+
+/// The ports whose connections are passed on as they are.
+type Ports = Arc<TcpDoor<Arc<Agent<Edge>>>>;
 
 /// Runs the agent until SIGTERM.
 #[must_use]
@@ -151,8 +156,9 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
         remote: remote.clone(),
         tls: tls.clone(),
     };
+    let ports = Arc::new(OnceLock::new());
     let manager = manager(&places, agent.clone(), known, version);
-    let manager = Arc::new(manager);
+    let manager = Arc::new(with_ports(manager, ports.clone()));
     let (stop, stopping) = watch::channel(false);
     let services = root::services(&places, &agent, &trail, &tls).await?;
     let router = crate::api::router_with(manager.clone(), services);
@@ -164,7 +170,11 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     proxy.set_root(Arc::new(root::Api(remote.clone())));
     let sweeping = tokio::spawn(trail.events.clone().sweep(until_true(stopping.clone())));
     let keeping = tokio::spawn(tls.run());
-    let mut doors = into_doors(listeners.http, false)?;
+    let (tcp, web) = listeners::split(listeners.http, &agent.config.load().tcp);
+    let tcp_door = Arc::new(TcpDoor::new(proxy.clone()));
+    tcp_door.adopt(&agent.config.load().tcp, tcp);
+    let _ = ports.set(tcp_door);
+    let mut doors = into_doors(web, false)?;
     doors.extend(into_doors(listeners.https, true)?);
     let http = crate::proxy::serve(doors, proxy, until_true(stopping));
     let http = tokio::spawn(http);
@@ -176,6 +186,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(agent.clone().tide(pressure));
     tokio::spawn(agent.clone().keep_measuring());
     tokio::spawn(agent.clone().keep_recording());
+    domains::adopt(&agent.domains, &agent.config.load());
+    tokio::spawn(agent.domains.clone().keep_checking());
     let preloading = agent.clone();
     agent.log_unmet();
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
@@ -252,6 +264,7 @@ async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
     agent.admit(registered);
     // Before anything can start one of them.
     agent.recall_failed().await.map_err(|e| e.to_string())?;
+    agent.domains.load().await.map_err(|e| e.to_string())?;
     agent.publish();
     match agent.resync().await {
         Ok(running) => log::info!("{running} instances are running already"),
@@ -301,6 +314,7 @@ fn manager(
     let dir = places.config_dir.clone();
     let proxy = watching.proxy.clone();
     let counting = proxy.clone();
+    let customs = agent.domains.clone();
     Manager {
         agent,
         traffic: Box::new(move || counting.counters.sum()),
@@ -312,6 +326,7 @@ fn manager(
             watching.adopt(config);
             events::adopt(&trail, config);
             tls.set(Wanted::from(config));
+            domains::adopt(&customs, config);
             if let Some(remote) = remote.get() {
                 remote.set_access(config.settings.api.clone());
                 remote.set_metrics(config.settings.metrics.clone());
@@ -320,6 +335,18 @@ fn manager(
         systemd,
         mode: if places.user { "user" } else { "system" },
     }
+}
+
+/// The same, that opens and closes the ports of a new config too.
+fn with_ports(mut manager: Manager<Edge>, doors: Arc<OnceLock<Ports>>) -> Manager<Edge> {
+    let before = manager.on_config;
+    manager.on_config = Box::new(move |config| {
+        before(config);
+        if let Some(ports) = doors.get() {
+            ports.adopt(&config.tcp, Vec::new());
+        }
+    });
+    manager
 }
 
 fn serve_api(

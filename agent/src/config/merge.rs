@@ -9,11 +9,12 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "settings",
     "process",
     "service",
     "instances",
+    "routing",
     "events",
     "alerts",
     "api",
@@ -42,6 +43,7 @@ pub(super) struct Merged<'a> {
     pub(super) tls: Fields<'a>,
     pub(super) acme: Fields<'a>,
     pub(super) tracing: Fields<'a>,
+    pub(super) routing: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -119,6 +121,7 @@ pub(super) fn merge<'a>(
                 }
                 "events" => top(&mut merged.events, "events", &node, problems),
                 "alerts" => top(&mut merged.alerts, "alerts", &node, problems),
+                "routing" => top(&mut merged.routing, "routing", &node, problems),
                 "api" => top(&mut merged.api, "api", &node, problems),
                 "metrics" => top(&mut merged.metrics, "metrics", &node, problems),
                 "tls" => top(&mut merged.tls, "tls", &node, problems),

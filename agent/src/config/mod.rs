@@ -25,9 +25,12 @@ mod paths;
 mod problems;
 mod process;
 mod quantity;
+mod route;
+mod routing;
 mod sandbox;
 mod settings;
 mod supervision;
+mod tcp;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -46,8 +49,11 @@ pub use metrics::MetricsAccess;
 pub use network::Network;
 pub use paths::{PathState, check_paths};
 pub use problems::SourceFile;
+pub use route::{BasicUser, Compress, Edits, RoutePolicy};
+pub use routing::{PathRule, RedirectRule, Routing};
 pub use sandbox::{Isolation, Sandbox};
 pub use supervision::Supervision;
+pub use tcp::TcpRoute;
 pub use tiers::{Park, Tiers, WarmWindow};
 pub use tls::{CertificateFiles, TlsSettings};
 pub use tracing::{Share, Tracing};
@@ -71,11 +77,15 @@ pub fn parse(files: &[SourceFile]) -> Result<Config, Vec<ConfigProblem>> {
     let (settings, defaults) = settings::read(&merged, &mut origins, &mut problems);
     let processes = process::read_all(&merged, &defaults, &mut origins, &mut problems);
     let instances = instances::read(&merged, &processes, &settings, &mut problems);
+    let routing = routing::read(&merged, &processes, &settings, &mut problems);
+    let tcp = tcp::read(&merged, &settings, &mut problems);
     problems.finish()?;
     Ok(Config {
         settings,
         processes: processes.into_iter().filter_map(|(n, d)| Some((n, d?))).collect(),
         instances,
+        routing,
+        tcp,
         files: files.iter().map(|file| file.name.clone()).collect(),
         origins: Origins(origins),
     })

@@ -12,7 +12,9 @@ use super::problems::Problems;
 use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
 use super::types::{Definition, Origin, PathRole, RunAs};
-use super::{access, command, credentials, limits, logs, network, sandbox, supervision, tiers};
+use super::{
+    access, command, credentials, limits, logs, network, route, sandbox, supervision, tcp, tiers,
+};
 
 mod env;
 mod listen;
@@ -46,7 +48,8 @@ fn keys() -> Vec<&'static str> {
     keys.extend(supervision::KEYS);
     keys.extend(logs::KEYS);
     keys.extend(access::KEYS);
-    keys.extend(["total", "max"]);
+    keys.extend(tcp::KEYS);
+    keys.extend(["total", "max", "route"]);
     keys.extend(limits::keys());
     keys
 }
@@ -150,6 +153,7 @@ fn read(
         credentials,
         supervision: common.supervision,
         access: common.access,
+        route: Arc::new(route::read(fields, problems)),
         logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }

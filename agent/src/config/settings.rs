@@ -12,8 +12,16 @@ use super::types::{Cidr, Limits, Origin, Restart, Settings};
 use super::{access, api, domain, events, logs, metrics, quantity, tls, tracing};
 
 /// Keys of `[settings]` that are not tables.
-pub(super) const KEYS: [&str; 7] =
-    ["domain", "port", "data_dir", "port_range", "loaded_max", "drain_timeout", "trusted_proxies"];
+pub(super) const KEYS: [&str; 8] = [
+    "domain",
+    "port",
+    "data_dir",
+    "port_range",
+    "loaded_max",
+    "drain_timeout",
+    "trusted_proxies",
+    "proxy_protocol",
+];
 
 const LIMIT_KEYS: [&str; 9] = [
     "header_bytes",
@@ -150,6 +158,9 @@ pub(super) fn read(
     });
     set(fields, "drain_timeout", &mut s.drain_timeout, problems, any_duration);
     set(fields, "trusted_proxies", &mut s.trusted_proxies, problems, |node, problems| {
+        Some(ranges(node, problems))
+    });
+    set(fields, "proxy_protocol", &mut s.proxy_protocol, problems, |node, problems| {
         Some(ranges(node, problems))
     });
     s.api = api::read(&merged.api, problems);

@@ -15,8 +15,11 @@ use super::events::{AlertSettings, EventKeep};
 use super::logs::LogKeep;
 use super::metrics::MetricsAccess;
 use super::network::Network;
+use super::route::RoutePolicy;
+use super::routing::Routing;
 use super::sandbox::Sandbox;
 use super::supervision::Supervision;
+use super::tcp::TcpRoute;
 use super::tiers::{Park, Tiers};
 use super::tls::TlsSettings;
 use super::tracing::Tracing;
@@ -30,6 +33,10 @@ pub struct Config {
     pub processes: BTreeMap<ProcessName, Arc<Definition>>,
     /// `[instances]`: those that exist from boot.
     pub instances: Vec<InstanceName>,
+    /// `[routing]`.
+    pub routing: Routing,
+    /// Ports whose connections are passed on as they are.
+    pub tcp: Vec<TcpRoute>,
     /// The files that it was read from, in order.
     pub files: Vec<String>,
     /// Where the paths were written, for [`super::check_paths`].
@@ -87,6 +94,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Load balancers whose connections begin with who the client is (PROXY protocol).
+    pub proxy_protocol: Vec<Cidr>,
     /// Who reaches the API on the domain itself.
     pub api: ApiAccess,
     /// Who may read `/metrics`.
@@ -128,6 +137,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             api: ApiAccess::default(),
             metrics: MetricsAccess::default(),
             tls: TlsSettings::default(),
@@ -356,6 +366,8 @@ pub struct Definition {
     pub supervision: Supervision,
     /// Which of its requests are written to the journal.
     pub access: Access,
+    /// What it asks of its requests.
+    pub route: Arc<RoutePolicy>,
     /// How much of its instances' logs is kept, where that differs from the settings.
     pub logs: LogKeep,
 }

@@ -12,7 +12,9 @@ use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::checks::Checks;
+use super::domains::Domains;
 use super::events::Events;
+use super::home::Around;
 use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
@@ -61,6 +63,8 @@ pub struct Agent<H> {
     pub metrics: Metrics,
     /// The logs of the instances, if they are indexed.
     pub logs: OnceLock<Indexed>,
+    /// Custom domains, weights, and what is in maintenance.
+    pub domains: Arc<Domains>,
     started_ms: u64,
     /// Instances that are being parked at once.
     pub(super) parkings: Semaphore,
@@ -80,7 +84,8 @@ impl<H: Host> Agent<H> {
     /// An agent that knows of no instance yet.
     pub fn new(host: H, store: Store, config: Config, run_dir: PathBuf) -> Arc<Self> {
         let routes = RouteTable::new(&config.settings.domain, [], []);
-        Arc::new(Self {
+        let domains = Arc::new(Domains::new(Some(store.clone())));
+        let agent = Arc::new(Self {
             host,
             store,
             config: ArcSwap::from_pointee(config),
@@ -97,6 +102,7 @@ impl<H: Host> Agent<H> {
             events: OnceLock::new(),
             metrics: Metrics::default(),
             logs: OnceLock::new(),
+            domains,
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
@@ -104,7 +110,9 @@ impl<H: Host> Agent<H> {
             said: Mutex::default(),
             passed_over: AtomicUsize::new(0),
             checks: Checks::new(),
-        })
+        });
+        agent.domains.set_home(Around(Arc::downgrade(&agent)));
+        agent
     }
 
     /// When it was started, Unix milliseconds.
@@ -218,9 +226,7 @@ impl<H: Host> Agent<H> {
         // Held until the table is in place, so that no older table replaces a newer one.
         let instances = self.instances.read().expect("no panic while held");
         let config = self.config.load();
-        let processes = config.processes.values().map(|d| (d.name.clone(), d.spawn_on_request));
-        let hosts = instances.iter().map(|(name, instance)| (name.clone(), instance.clone()));
-        self.routes.store(Arc::new(RouteTable::new(&config.settings.domain, processes, hosts)));
+        self.routes.store(Arc::new(super::routing::table(&config, &instances, &self.domains)));
     }
 
     /// Forgets an instance. Requests that already hold it find it removed.
@@ -228,6 +234,7 @@ impl<H: Host> Agent<H> {
         let gone = self.instances.write().expect("no panic while held").remove(name);
         self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
         self.failed_orphans().remove(name);
+        self.domains.forget(name);
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();

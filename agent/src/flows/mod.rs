@@ -12,6 +12,7 @@ mod cool;
 mod count;
 pub mod descent;
 pub mod disk;
+pub mod domains;
 pub mod edge;
 pub mod events;
 mod failures;
@@ -19,6 +20,7 @@ pub mod fate;
 mod few;
 mod giveup;
 pub mod health;
+mod home;
 pub mod host;
 pub mod instance;
 mod lacks;
@@ -37,6 +39,7 @@ mod probe;
 pub mod recovery;
 mod refuse;
 mod reload;
+mod routing;
 pub mod secrets;
 pub mod sessions;
 pub mod sleep;
@@ -53,7 +56,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, RouteTarget};
 
 pub use instance::{Depth, Instance, Phase};
 pub use lease::Lease;
@@ -62,7 +65,7 @@ pub use refuse::refuse_while_backing_off;
 pub use secrets::{SecretOrder, SecretValue};
 pub use throttle::{Refusal, Turn};
 
-use crate::routes::Route;
+use crate::routes::{Dest, Route};
 
 /// How a request found its instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +136,16 @@ pub enum WakeError {
 pub trait Tenants: Send + Sync + 'static {
     /// What `host` (normalized) stands for.
     fn route(&self, host: &str) -> Route<Arc<Instance>>;
+
+    /// What a request of `path` to `host`, a custom domain, is answered to prove that it came here.
+    fn proof(&self, _host: &str, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// Where connections for `target` go, if anywhere.
+    fn destination(&self, _target: &RouteTarget) -> Option<Dest<Arc<Instance>>> {
+        None
+    }
 
     /// Registers an instance because a request asked for it (`spawn_on_request`).
     fn spawn(

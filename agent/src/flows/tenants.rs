@@ -4,20 +4,42 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, RouteTarget};
 
 use super::agent::Agent;
+use super::domains::{PROOF_PATH, proves};
 use super::host::Host;
 use super::instance::Instance;
 use super::lease::Lease;
 use super::{Served, Tenants, WakeError};
 use crate::plan;
-use crate::routes::Route;
+use crate::routes::{Dest, Route, host_of};
 use crate::store::Origin;
 
 impl<H: Host> Tenants for Arc<Agent<H>> {
     fn route(&self, host: &str) -> Route<Arc<Instance>> {
         self.lookup(host)
+    }
+
+    fn proof(&self, host: &str, path: &str) -> Option<String> {
+        if !path.starts_with(PROOF_PATH) {
+            return None;
+        }
+        let token = self.routes.load().proof(host)?;
+        proves(path, &token).map(str::to_owned)
+    }
+
+    fn destination(&self, target: &RouteTarget) -> Option<Dest<Arc<Instance>>> {
+        let domain = self.config.load().settings.domain.clone();
+        let host = match target.instance_name() {
+            Some(name) => host_of(&name, &domain),
+            None => format!("{}.{domain}", target.process),
+        };
+        match self.lookup(&host) {
+            Route::Instance(instance) => Some(Dest::Instance(instance, None)),
+            Route::Site(site) => Some(site.otherwise().clone()),
+            _ => None,
+        }
     }
 
     async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {

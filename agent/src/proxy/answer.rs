@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::compress::Packed;
 use super::record::Record;
 use super::root::RootBody;
 use super::state::Active;
@@ -24,6 +25,8 @@ enum Kind {
     Full(Option<Bytes>),
     /// An instance's.
     Stream(Stream),
+    /// An instance's, compressed on its way.
+    Packed(Box<Packed>),
     /// The management API's, on the domain itself.
     Root { body: RootBody, _active: Active },
 }
@@ -38,6 +41,9 @@ pub enum BodyError {
     /// The instance sent nothing for too long.
     #[error("the instance stopped sending")]
     Stalled,
+    /// It could not be compressed.
+    #[error("the answer could not be compressed")]
+    Packing(#[source] std::io::Error),
     /// What answers on the domain itself broke off.
     #[error("the answer ended early")]
     Root(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,6 +96,11 @@ impl ProxyBody {
 
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
         Self(Kind::Full(Some(bytes.into())))
+    }
+
+    /// A body that is compressed.
+    pub(super) fn packed(packed: Packed) -> Self {
+        Self(Kind::Packed(Box::new(packed)))
     }
 
     /// A body of the domain itself.
@@ -186,6 +197,7 @@ impl Body for ProxyBody {
         match &mut self.get_mut().0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Stream(stream) => stream.poll(cx),
+            Kind::Packed(packed) => packed.poll(cx),
             Kind::Root { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Root),
         }
     }
@@ -194,6 +206,7 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Stream(stream) => stream.body.is_end_stream(),
+            Kind::Packed(packed) => packed.is_end(),
             Kind::Root { body, .. } => body.is_end_stream(),
         }
     }
@@ -202,6 +215,7 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Stream(stream) => stream.body.size_hint(),
+            Kind::Packed(_) => SizeHint::default(),
             Kind::Root { body, .. } => body.size_hint(),
         }
     }

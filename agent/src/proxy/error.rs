@@ -22,6 +22,12 @@ pub(super) enum Failure {
     BodyTooLarge,
     /// The head is longer than allowed.
     HeadTooLarge,
+    /// A custom domain that is not verified yet.
+    DomainPending,
+    /// The client's address may not ask.
+    Forbidden,
+    /// Too many passwords are being checked.
+    AuthBusy,
     /// No such host here.
     UnknownHost,
     /// The connection was made for another host.
@@ -91,6 +97,13 @@ impl Failure {
             Self::RequestTimeout => (408, "request_timeout", "The request did not arrive in time."),
             Self::BodyTooLarge => (413, "body_too_large", "The request body is too large."),
             Self::HeadTooLarge => (431, "head_too_large", "The request head is too large."),
+            Self::DomainPending => (
+                404,
+                "domain_pending",
+                "This domain is not verified yet: ten domain check says why.",
+            ),
+            Self::Forbidden => (403, "forbidden", "Your address may not use this."),
+            Self::AuthBusy => (503, "busy", "Too many passwords are being checked."),
             Self::UnknownHost => (404, "unknown_host", "Nothing is served under this host name."),
             Self::Misdirected => {
                 (421, "misdirected", "This connection was made for another host name.")
@@ -159,7 +172,7 @@ impl Failure {
             Self::WakeFailed(after) | Self::TooFast(after) | Self::BreakerOpen(after) => {
                 Some(after.as_millis().div_ceil(1000).max(1) as u64)
             }
-            Self::Busy | Self::InstanceBusy => Some(1),
+            Self::Busy | Self::InstanceBusy | Self::AuthBusy => Some(1),
             // Only an operator can help.
             Self::GaveUp => Some(60),
             _ => None,

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use super::answer::{Counted, ProxyBody};
 use super::error::{self, Failure};
 use super::headers::{self, Hop};
+use super::lost::Lost;
 use super::record::Record;
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
+use super::way::Way;
 use crate::flows::fate::{Fate, Mark};
 use crate::flows::{Instance, Served, Tenants, Turn, WakeError, refuse_while_backing_off};
 use crate::upstream::timer;
@@ -57,7 +59,8 @@ struct Forward<'a, T> {
 
 /// What goes along with a request.
 pub(super) struct Passage<'a> {
-    pub(super) instance: &'a Arc<Instance>,
+    /// Where it goes.
+    pub(super) way: &'a mut Way,
     /// The request's `Host` as it stands.
     pub(super) host: &'a HeaderValue,
     /// Its id.
@@ -68,7 +71,7 @@ pub(super) struct Passage<'a> {
     pub(super) record: &'a mut Option<Box<Record>>,
 }
 
-/// Sends `request` to its instance and gives back its answer, whose body holds the lease.
+/// Sends `request` on its way and gives back its answer, whose body holds the lease.
 pub(super) async fn forward<T: Tenants>(
     proxy: &Proxy<T>,
     active: Active,
@@ -77,38 +80,33 @@ pub(super) async fn forward<T: Tenants>(
     passage: Passage<'_>,
 ) -> Result<(Response<ProxyBody>, Wake), Failure> {
     let limits = active.client().policy.limits;
-    let Passage { instance, id, started, record, .. } = passage;
-    // Before the wake: a request that is refused must not start anything.
-    let turn = Turn::take(instance)?;
-    if let Some(after) = instance.breaker.refuses() {
-        return Err(Failure::BreakerOpen(after));
-    }
+    let Passage { way, id, mut started, record, .. } = passage;
+    let https = way.with.is_some() && super::handle::is_https(&active, request.headers());
+    let (mut request, client_upgrade) =
+        prepare(request, &hop, &active, way.body_max(limits.body_bytes), &way.instance);
     if let Some(record) = record {
         record.reaching();
     }
-    let (lease, served) = match proxy.tenants.ensure(instance).await {
-        Ok((lease, served)) => (lease.with(turn), served),
-        Err(error) => return Err(wake_failed(instance, id, &error)),
+    let (answer, link, lease, served) = loop {
+        match attempt(proxy, &way.instance, request, limits.response_timeout, started, id).await {
+            Ok(answered) => break answered,
+            Err(Lost { failure, again }) => {
+                let next = way.with.as_mut().filter(|_| again.is_some()).and_then(|w| w.again());
+                let (Some(next), Some(again)) = (next, again) else { return Err(failure) };
+                log::debug!(instance:% = way.instance.name, next:% = next.name; "another instance is asked");
+                Counters::add(&proxy.counters.retries);
+                (way.instance, request, started) = (next, *again, Instant::now());
+            }
+        }
     };
-    let (request, client_upgrade) = prepare(request, &hop, &active, instance);
-    let mut job = Forward {
-        proxy,
-        instance,
-        id,
-        started,
-        startup: instance.setup().definition.startup_timeout,
-        answer_timeout: limits.response_timeout,
-        served,
-        attempt: 0,
-        may_pool: true,
-        room_pause: PAUSE_MIN,
+    let wake = match served {
+        Served::Hot => Wake::Hot,
+        Served::Cold => {
+            let took = started.elapsed();
+            proxy.tenants.woke(&way.instance, took);
+            Wake::Cold(took)
+        }
     };
-    let (answer, link) = match job.run(request).await {
-        Ok(answered) => answered,
-        Err(failure) => return Err(job.count(failure)),
-    };
-    instance.breaker.answered();
-    let wake = job.found();
     if let Some(record) = record {
         record.answered(&answer, wake);
     }
@@ -118,7 +116,7 @@ pub(super) async fn forward<T: Tenants>(
     let body = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_upgrade) = client_upgrade else { return Err(Failure::BadAnswer) };
         Counters::add(&proxy.counters.upgrades);
-        instance.meter().answered(parts.status.as_u16(), started.elapsed());
+        way.instance.meter().answered(parts.status.as_u16(), started.elapsed());
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.extend(hop.upgrade.map(|protocol| (header::UPGRADE, protocol)));
         tunnel::start(
@@ -134,14 +132,66 @@ pub(super) async fn forward<T: Tenants>(
     } else {
         let endless = is_events(&parts.headers);
         if endless {
-            instance.meter().answered(parts.status.as_u16(), started.elapsed());
+            way.instance.meter().answered(parts.status.as_u16(), started.elapsed());
         }
         let timeout = (!limits.body_timeout.is_zero() && !endless).then_some(limits.body_timeout);
         let counted = (!endless).then_some((parts.status.as_u16(), started));
         let counted = Counted::new(counted, record.take());
         ProxyBody::stream(body, link, lease, active, timeout, counted)
     };
-    Ok((Response::from_parts(parts, body), wake))
+    let answer = Response::from_parts(parts, body);
+    let answer = match &way.with {
+        Some(with) => with.finish(answer, https),
+        None => answer,
+    };
+    Ok((answer, wake))
+}
+
+type Answered = (Response<AnswerBody>, Link, crate::flows::Lease, Served);
+
+/// Asks one instance.
+async fn attempt<T: Tenants>(
+    proxy: &Proxy<T>,
+    instance: &Arc<Instance>,
+    request: Request<UploadBody>,
+    answer_timeout: Duration,
+    started: Instant,
+    id: &HeaderValue,
+) -> Result<Answered, Lost> {
+    // Before the wake: a request that is refused must not start anything.
+    let turn = match Turn::take(instance) {
+        Ok(turn) => turn,
+        Err(refusal) => return Err(Lost::with(refusal.into(), request)),
+    };
+    if let Some(after) = instance.breaker.refuses() {
+        return Err(Lost::with(Failure::BreakerOpen(after), request));
+    }
+    let (lease, served) = match proxy.tenants.ensure(instance).await {
+        Ok((lease, served)) => (lease.with(turn), served),
+        Err(error) => return Err(Lost::with(wake_failed(instance, id, &error), request)),
+    };
+    let mut job = Forward {
+        proxy,
+        instance,
+        id,
+        started,
+        startup: instance.setup().definition.startup_timeout,
+        answer_timeout,
+        served,
+        attempt: 0,
+        may_pool: true,
+        room_pause: PAUSE_MIN,
+    };
+    match job.run(request).await {
+        Ok((answer, link)) => {
+            instance.breaker.answered();
+            Ok((answer, link, lease, job.served))
+        }
+        Err(lost) => {
+            job.count(lost.failure);
+            Err(lost)
+        }
+    }
 }
 
 /// The request as the instance gets it, and the client's side of a switch of protocols if the
@@ -150,6 +200,7 @@ fn prepare(
     request: Request<Incoming>,
     hop: &Hop,
     active: &Active,
+    body_max: u64,
     instance: &Instance,
 ) -> (Request<UploadBody>, Option<OnUpgrade>) {
     let limits = active.client().policy.limits;
@@ -172,7 +223,7 @@ fn prepare(
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     let count = || instance.meter().received();
-    let body = UploadBody::new(body, limits.body_bytes, limits.body_timeout, count);
+    let body = UploadBody::new(body, body_max, limits.body_timeout, count);
     (Request::from_parts(parts, body), upgrade)
 }
 
@@ -186,7 +237,7 @@ impl<T: Tenants> Forward<'_, T> {
     async fn run(
         &mut self,
         mut request: Request<UploadBody>,
-    ) -> Result<(Response<AnswerBody>, Link), Failure> {
+    ) -> Result<(Response<AnswerBody>, Link), Lost> {
         loop {
             self.attempt += 1;
             let may_pool = std::mem::replace(&mut self.may_pool, false);
@@ -196,13 +247,10 @@ impl<T: Tenants> Forward<'_, T> {
                 Some(link) => link,
                 None => match Link::open(&self.instance.target(), &self.instance.pool).await {
                     Ok(link) => link,
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        self.wait_for_room().await?;
-                        continue;
-                    }
                     Err(error) => {
-                        log::debug!(instance:% = self.instance.name, error = error::chain(&error); "cannot connect");
-                        self.again(Failure::BadGateway).await?;
+                        if let Err(failure) = self.not_connected(&error).await {
+                            return Err(Lost::with(failure, request));
+                        }
                         continue;
                     }
                 },
@@ -212,36 +260,48 @@ impl<T: Tenants> Forward<'_, T> {
                 Ok(answer) => return Ok((answer, link)),
                 Err(ExchangeError::Unsent(unsent)) => {
                     request = *unsent;
-                    if self.attempt > 1 {
-                        self.again(Failure::BadGateway).await?;
+                    if self.attempt > 1
+                        && let Err(failure) = self.again(Failure::BadGateway).await
+                    {
+                        return Err(Lost::with(failure, request));
                     }
                 }
                 Err(error) => {
                     let unanswered = matches!(error, ExchangeError::Broken { answered: false, .. });
                     let replay = if unanswered { link.replay() } else { None };
-                    let Some(replay) = replay else { return Err(self.failed(&error)) };
+                    let Some(replay) = replay else { return Err(self.failed(&error).into()) };
                     drop(link);
-                    if !self.may_replay(mark, was_pooled).await? {
-                        return Err(self.failed(&error));
+                    if let Err(failure) = self.replayable(&error, mark, was_pooled).await {
+                        // It may have died of it; another one, if there is, is asked once.
+                        return Err(Lost::with(failure, replay));
                     }
-                    log::debug!(instance:% = self.instance.name, error = error::chain(&error); "connection broke, trying again");
-                    self.again(Failure::BadGateway).await?;
                     request = replay;
                 }
             }
         }
     }
 
-    /// How the instance was found, once it has answered. Whoever waits for its wake hears of it.
-    fn found(&self) -> Wake {
-        match self.served {
-            Served::Hot => Wake::Hot,
-            Served::Cold => {
-                let took = self.started.elapsed();
-                self.proxy.tenants.woke(self.instance, took);
-                Wake::Cold(took)
-            }
+    /// After connecting failed: waits until another try makes sense.
+    async fn not_connected(&mut self, error: &std::io::Error) -> Result<(), Failure> {
+        if error.kind() == std::io::ErrorKind::WouldBlock {
+            return self.wait_for_room().await;
         }
+        log::debug!(instance:% = self.instance.name, error = error::chain(error); "cannot connect");
+        self.again(Failure::BadGateway).await
+    }
+
+    /// After a connection broke without a byte of an answer: waits until the same instance may be asked again.
+    async fn replayable(
+        &mut self,
+        error: &ExchangeError,
+        mark: Mark,
+        was_pooled: bool,
+    ) -> Result<(), Failure> {
+        if !self.may_replay(mark, was_pooled).await? {
+            return Err(self.failed(error));
+        }
+        log::debug!(instance:% = self.instance.name, error = error::chain(error); "connection broke, trying again");
+        self.again(Failure::BadGateway).await
     }
 
     /// Whether a request may be sent again that was sent and got no byte back. One that its process died of
@@ -313,14 +373,13 @@ impl<T: Tenants> Forward<'_, T> {
     }
 
     /// Lets the breaker know of a request that the instance did not answer at all.
-    fn count(&self, failure: Failure) -> Failure {
+    fn count(&self, failure: Failure) {
         let unanswered =
             matches!(failure, Failure::BadGateway | Failure::AnswerTimeout | Failure::WakeTimeout);
         let threshold = self.instance.setup().definition.supervision.breaker_threshold;
         if unanswered && self.instance.breaker.failed(threshold) {
             self.proxy.tenants.tripped(self.instance);
         }
-        failure
     }
 
     fn failed(&self, error: &ExchangeError) -> Failure {

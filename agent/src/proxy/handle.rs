@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::answer::ProxyBody;
 use super::error::{self, Failure};
@@ -15,8 +15,10 @@ use super::headers::Hop;
 use super::record;
 use super::stage::Stage;
 use super::state::{Active, Counters, Proxy};
-use super::{headers, request_id, root, secure};
-use crate::flows::{Instance, Tenants};
+use super::steer::{self, Steered};
+use super::way::Way;
+use super::{headers, request_id, root, rules, secure, waiting};
+use crate::flows::Tenants;
 use crate::framing::{Reason, host};
 use crate::routes::Route;
 
@@ -76,12 +78,24 @@ async fn answer<T: Tenants>(
     id: &HeaderValue,
 ) -> Result<Response<ProxyBody>, Failure> {
     let host = take_host(&mut request)?;
+    let name = normalized(&host);
+    let name = std::str::from_utf8(&name).map_err(|_| Failure::UnknownHost)?;
+    if request.uri().path().starts_with("/.well-known/")
+        && let Some(answer) = steer::proof(proxy, name, &request)
+    {
+        return Ok(answer);
+    }
     if let Some(answer) = secure::before(proxy, active.client(), &request, &host)? {
         return Ok(answer);
     }
-    let instance = match route(proxy, &host).await {
-        Ok(Some(instance)) => instance,
-        Ok(None) => return Ok(root::answer(proxy, active, request, &host, id).await),
+    let steered = match proxy.tenants.route(name) {
+        Route::Instance(instance) => Ok(Steered::To(Way::to(instance))),
+        other => steer::steer(proxy, &active, &mut request, name, other).await,
+    };
+    let mut way = match steered {
+        Ok(Steered::To(way)) => way,
+        Ok(Steered::Answered(answer)) => return Ok(*answer),
+        Ok(Steered::Root) => return Ok(root::answer(proxy, active, request, &host, id).await),
         Err(Failure::UnknownHost) if root::answers_as(proxy, &active, &request, &host) => {
             return Ok(root::answer(proxy, active, request, &host, id).await);
         }
@@ -91,11 +105,11 @@ async fn answer<T: Tenants>(
     // Room for ours at once, rather than growing twice.
     request.headers_mut().reserve(7);
     let hop = headers::strip(request.headers_mut());
-    let mut record = record::begin(proxy, &active, &instance, &mut request, &host, id, &hop);
-    let passage = Passage { instance: &instance, host: &host, id, started, record: &mut record };
+    let mut record = record::begin(proxy, &active, &way.instance, &mut request, &host, id, &hop);
+    let passage = Passage { way: &mut way, host: &host, id, started, record: &mut record };
     let passed = pass(proxy, active, request, hop, passage).await;
     passed.inspect_err(|failure| {
-        instance.meter().answered(failure.status().as_u16(), started.elapsed());
+        way.instance.meter().answered(failure.status().as_u16(), started.elapsed());
         if let Some(record) = &mut record {
             record.failed(*failure);
         }
@@ -114,14 +128,25 @@ async fn pass<T: Tenants>(
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
         return Err(Failure::BodyTooLarge);
     }
+    let patience = waiting::patience(passage.way, request.method(), request.headers());
     // We have answered `100-continue` by the time that the body is passed on.
     request.headers_mut().remove(header::EXPECT);
     // After the hop-by-hop ones are off: `Connection` must not be able to list it.
     request.headers_mut().insert(X_REQUEST_ID, passage.id.clone());
     let client = active.client();
     client.headers.set(request.headers_mut(), passage.host, client.trusted);
-    let going = forward::forward(proxy, active, request, hop, passage);
-    let (mut answer, wake) = going.await?;
+    if let Some(rules) = passage.way.with.as_ref().and_then(|with| with.rules.as_ref()) {
+        rules::edit(request.headers_mut(), &rules.policy.request_headers);
+    }
+    let instance = patience.is_some().then(|| passage.way.instance.clone());
+    let forwarded = forward::forward(proxy, active, request, hop, passage);
+    let (mut answer, wake) = match patience.zip(instance) {
+        None => forwarded.await?,
+        Some((patience, instance)) => match timeout(patience, forwarded).await {
+            Ok(forwarded) => forwarded?,
+            Err(_) => return Ok(waiting::page(proxy, instance)),
+        },
+    };
     let wake = match wake {
         Wake::Hot => HeaderValue::from_static("hot"),
         Wake::Cold(took) => {
@@ -178,33 +203,22 @@ fn take_host(request: &mut Request<Incoming>) -> Result<HeaderValue, Failure> {
     }
 }
 
-/// The instance that `host` stands for; `None` is the domain itself.
-async fn route<T: Tenants>(
-    proxy: &Proxy<T>,
-    value: &HeaderValue,
-) -> Result<Option<Arc<Instance>>, Failure> {
+/// The name in `value`, in lower case, without port and trailing dot.
+fn normalized(value: &HeaderValue) -> Cow<'_, [u8]> {
     let name = host::parse(value.as_bytes()).map(|host| host.name).unwrap_or_default();
-    let name = if name.iter().any(u8::is_ascii_uppercase) {
+    if name.iter().any(u8::is_ascii_uppercase) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
-    };
-    let name = std::str::from_utf8(&name).map_err(|_| Failure::UnknownHost)?;
-    match proxy.tenants.route(name) {
-        Route::Instance(instance) => Ok(Some(instance)),
-        Route::Root => Ok(None),
-        Route::UnknownInstance => Err(Failure::UnknownInstance),
-        Route::UnknownHost => Err(Failure::UnknownHost),
-        Route::Spawnable(name) => match proxy.tenants.spawn(&name).await {
-            Ok(instance) => Ok(Some(instance)),
-            Err(error) => {
-                log::warn!(instance:% = name, error = error::chain(&error); "cannot register an instance on request");
-                Err(Failure::from(&error))
-            }
-        },
     }
 }
 
-fn content_length(request: &Request<Incoming>) -> Option<u64> {
+/// Whether the client's bytes were encrypted on their way.
+pub(super) fn is_https(active: &Active, headers: &http::HeaderMap) -> bool {
+    let client = active.client();
+    client.trusted && headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+}
+
+pub(super) fn content_length(request: &Request<Incoming>) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -11,6 +11,7 @@
 
 mod admission;
 mod answer;
+mod compress;
 mod connection;
 mod error;
 mod flood;
@@ -21,16 +22,23 @@ mod fuzz;
 mod guard_io;
 mod handle;
 mod headers;
+mod lost;
 mod policy;
+mod preface;
 mod record;
 mod request_id;
 mod root;
+mod rules;
 mod secure;
 mod serve;
 mod stage;
 mod state;
+mod steer;
+mod tcp;
 mod tracer;
 mod tunnel;
+mod waiting;
+mod way;
 
 pub use answer::ProxyBody;
 #[cfg(fuzzing)]
@@ -39,4 +47,5 @@ pub use policy::{Policy, Secure};
 pub use root::{Root, RootBody, RootFuture, Visit};
 pub use serve::{Door, serve};
 pub use state::{Counters, Proxy};
+pub use tcp::TcpDoor;
 pub use tracer::{Tracer, Watch};

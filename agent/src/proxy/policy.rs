@@ -15,6 +15,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Load balancers whose connections begin with who the client is.
+    pub proxy_protocol: Vec<Cidr>,
     /// How long open requests may go on after shutdown began.
     pub drain_timeout: Duration,
     /// What holds of HTTPS.
@@ -46,6 +48,7 @@ impl From<&Settings> for Policy {
         Self {
             limits: settings.limits,
             trusted_proxies: settings.trusted_proxies.clone(),
+            proxy_protocol: settings.proxy_protocol.clone(),
             drain_timeout: settings.drain_timeout,
             secure: Secure {
                 redirect: (settings.tls.is_on() && settings.tls.redirect)
@@ -59,6 +62,12 @@ impl From<&Settings> for Policy {
 }
 
 impl Policy {
+    /// Whether connections of `peer` begin with who the client is.
+    #[must_use]
+    pub fn awaits_client(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|range| range.contains(peer))
+    }
+
     /// Whether `peer` is a configured proxy.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {

@@ -13,8 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::admission::Admitted;
 use super::connection;
 use super::error::{self, Failure};
+use super::policy::Policy;
+use super::preface;
 use super::secure;
 use super::stage::{Stage, Stages};
 use super::state::{Arrival, Client, Counters, Proxy};
@@ -109,7 +112,7 @@ fn admit<T: Tenants>(
 ) {
     Counters::add(&proxy.counters.connections);
     let policy = proxy.policy.load_full();
-    let limited = !policy.trusts(peer.ip());
+    let limited = !policy.trusts(peer.ip()) && !policy.awaits_client(peer.ip());
     let Some(admitted) = proxy.admission.admit(peer.ip(), &policy.limits, limited) else {
         Counters::add(&proxy.counters.connections_refused);
         // Written as far as it goes at once: a refusal must not take more than the refused.
@@ -124,14 +127,49 @@ fn admit<T: Tenants>(
     };
     // Without it, the last piece of an answer waits for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    if policy.awaits_client(peer.ip()) {
+        tokio::spawn(behind_balancer(proxy.clone(), stream, peer, policy, admitted, plain));
+        return;
+    }
+    begin(proxy, stream, secure::Comer { peer, policy, admitted }, plain);
+}
+
+/// Serves a connection; `plain` is the port, if clients speak no TLS on it.
+fn begin<T: Tenants>(
+    proxy: &Arc<Proxy<T>>,
+    stream: TcpStream,
+    comer: secure::Comer,
+    plain: Option<u16>,
+) {
     let stage = Stages::watch(&proxy.stages);
     let Some(port) = plain else {
-        let comer = secure::Comer { peer, policy, admitted };
         tokio::spawn(secure::run(proxy.clone(), stream, comer, stage));
         return;
     };
+    let secure::Comer { peer, policy, admitted } = comer;
     let client = Arc::new(Client::new(peer, policy, admitted, Arrival::Plain { port }));
     tokio::spawn(connection::run(proxy.clone(), stream, client, stage));
+}
+
+/// Serves a connection that begins with who the client is.
+async fn behind_balancer<T: Tenants>(
+    proxy: Arc<Proxy<T>>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    policy: Arc<Policy>,
+    admitted: Admitted,
+    plain: Option<u16>,
+) {
+    match preface::read(&mut stream, policy.limits.header_timeout).await {
+        Ok(client) => {
+            let peer = client.unwrap_or(peer);
+            begin(&proxy, stream, secure::Comer { peer, policy, admitted }, plain);
+        }
+        Err(error) => {
+            Counters::add(&proxy.counters.connections_refused);
+            log::debug!(peer:% = peer; "no PROXY protocol from a load balancer: {error}");
+        }
+    }
 }
 
 /// Whether accept(2) reports what happened to one connection rather than to the listener.

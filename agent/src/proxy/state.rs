@@ -12,6 +12,7 @@ use super::forwarded::PeerHeaders;
 use super::policy::Policy;
 use super::request_id::RequestIds;
 use super::root::Root;
+use super::rules::Doorman;
 use super::stage::Stages;
 use super::tracer::Watch;
 use crate::flows::Tenants;
@@ -30,6 +31,7 @@ pub struct Proxy<T> {
     pub(super) tls: OnceLock<Arc<Tls>>,
     /// Connections within their handshake.
     pub(super) handshakes: Admission,
+    pub(super) doorman: Doorman,
     /// What is watched of each request.
     pub watch: Watch,
     /// What happened so far, for the metrics.
@@ -100,6 +102,7 @@ impl<T: Tenants> Proxy<T> {
             root: OnceLock::new(),
             tls: OnceLock::new(),
             handshakes: Admission::default(),
+            doorman: Doorman::default(),
             watch: Watch::default(),
             counters: Counters::default(),
         }

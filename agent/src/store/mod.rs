@@ -16,6 +16,7 @@
 //! It does *not* know what runs, and nothing per-request touches it.
 
 mod copy;
+pub mod domains;
 mod error;
 pub mod events;
 mod failures;

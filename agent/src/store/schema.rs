@@ -71,6 +71,31 @@ const STEPS: &[M<'static>] = &[
          recovery  BLOB NOT NULL
      ) STRICT, WITHOUT ROWID;",
     ),
+    // Custom domains: in ASCII, `*.` before wildcards. They outlive the instance that they lead to.
+    // Weights end with their instance.
+    M::up(
+        "CREATE TABLE domains (
+         name        TEXT PRIMARY KEY,
+         target      TEXT NOT NULL,
+         token       TEXT NOT NULL,
+         http        INTEGER NOT NULL,
+         created_ms  INTEGER NOT NULL,
+         created_by  TEXT NOT NULL,
+         proof       TEXT CHECK (proof IN ('txt', 'http')),
+         verified_ms INTEGER CHECK ((verified_ms IS NULL) = (proof IS NULL))
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE weights (
+         process TEXT NOT NULL,
+         id      TEXT NOT NULL,
+         weight  INTEGER NOT NULL CHECK (weight BETWEEN 0 AND 10000),
+         PRIMARY KEY (process, id),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE maintenance (
+         process  TEXT PRIMARY KEY,
+         since_ms INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

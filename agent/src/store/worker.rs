@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::keeper::Keeper;
-use super::{GaveUp, Origin, Registered, StoreError, failures, sessions, tokens};
+use super::{GaveUp, Origin, Registered, StoreError, domains, failures, sessions, tokens};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -45,6 +45,7 @@ pub(super) enum Request {
     Failed(Answer<Vec<(InstanceName, GaveUp)>>),
     Token(tokens::Order),
     Session(sessions::Order),
+    Domain(domains::Order),
 }
 
 impl Request {
@@ -53,6 +54,7 @@ impl Request {
         match self {
             Self::Token(order) => order.reads(),
             Self::Session(order) => order.reads(),
+            Self::Domain(order) => order.reads(),
             other => matches!(other, Self::All(_) | Self::Failed(_)),
         }
     }
@@ -180,6 +182,7 @@ fn commit(
                 Request::Failed(answer) => reply.add(answer, failures::all(&transaction)),
                 Request::Token(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::Session(order) => order.carry_out(&mut transaction, &mut reply),
+                Request::Domain(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -212,6 +215,7 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::Failed(answer) => drop(answer.send(Err(error))),
             Request::Token(order) => order.refuse(error),
             Request::Session(order) => order.refuse(error),
+            Request::Domain(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }

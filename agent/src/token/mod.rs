@@ -9,6 +9,7 @@
 mod grant;
 pub mod hash;
 pub mod lockout;
+pub mod password;
 mod seal;
 mod text;
 pub mod totp;

@@ -88,6 +88,7 @@ pub fn policy() -> Policy {
     Policy {
         limits: Limits::default(),
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         drain_timeout: Duration::from_secs(5),
         secure: Default::default(),
     }
@@ -227,6 +228,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         credentials: Default::default(),
         supervision: Default::default(),
         access: Default::default(),
+        route: Default::default(),
         logs: Default::default(),
     }
 }

@@ -15,6 +15,7 @@ const FLOORS: [(&str, u8); 19] = [
     ("framing", 1),
     ("routes", 1),
     ("token", 1),
+    ("dns", 2),
     ("hook", 2),
     ("kernel", 2),
     ("systemd", 2),

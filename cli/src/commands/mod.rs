@@ -4,6 +4,7 @@ mod alerts;
 mod busy;
 mod config;
 mod doctor;
+mod domain;
 mod events;
 mod follow;
 mod generate;
@@ -48,6 +49,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
         Command::Secret(args) => secret::run(&agent(global)?, out, &args),
+        Command::Domain(args) => domain::run(&agent(global)?, out, &args),
+        Command::Weight(args) => domain::weight(&agent(global)?, out, &args),
+        Command::Maintenance(args) => domain::maintenance(&agent(global)?, out, &args),
         Command::Totp(args) => totp::run(&agent(global)?, out, &args),
         Command::Wake(args) => lifecycle::verb(&agent(global)?, out, &args, "wake"),
         Command::Stop(args) => lifecycle::verb(&agent(global)?, out, &args, "stop"),

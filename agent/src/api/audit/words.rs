@@ -10,7 +10,12 @@ use tenement_wire::{InstanceId, InstanceName, ProcessName};
 const READS: [(&str, &str); 2] = [("POST", "/config/check"), ("POST", "/logs/sql")];
 
 /// Requests whose bodies hold no secret and say what is changed.
-const OPEN_BODIES: [(&str, &str); 2] = [("POST", "/instances"), ("PATCH", "/instances/{name}")];
+const OPEN_BODIES: [(&str, &str); 4] = [
+    ("POST", "/instances"),
+    ("PATCH", "/instances/{name}"),
+    ("POST", "/domains"),
+    ("PATCH", "/processes/{process}/routing"),
+];
 
 /// Parameters of queries that say what is changed.
 const OPEN_PARAMETERS: [&str; 3] = ["purge", "force", "wait"];
@@ -48,6 +53,7 @@ impl Asked {
         let action = format!("{method} {path}");
         let value = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let name = value("name").map(String::as_str).unwrap_or_default();
+        let one = |name: &str| value(name).map(String::as_str).unwrap_or_default();
         let words = match action.as_str() {
             "POST /instances" => "spawn".to_owned(),
             "PATCH /instances/{name}" => format!("set limits of {name}"),
@@ -64,6 +70,12 @@ impl Asked {
             }
             "POST /tokens/{id}/rotate" => {
                 format!("rotate token {}", value("id").map_or("", String::as_str))
+            }
+            "POST /domains" => "add a custom domain".to_owned(),
+            "DELETE /domains/{domain}" => format!("remove domain {}", one("domain")),
+            "POST /domains/{domain}/check" => format!("check domain {}", one("domain")),
+            "PATCH /processes/{process}/routing" => {
+                format!("change the routing of {}", one("process"))
             }
             "POST /session" => "log in".to_owned(),
             "DELETE /session" => "log out".to_owned(),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod domains;
 mod frozen;
 mod health;
 mod logs;
@@ -23,6 +24,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         // One figure alone.
         Some("api") => return api::all(host, systemd),
+        Some("domains") => return domains::all(host, systemd),
         Some("park") => return park::all(host, systemd),
         Some("logs") => return logs::all(host, systemd),
         Some("health") => return health::checks(host, systemd),
@@ -52,6 +54,8 @@ fn main() {
     health::checks(host, systemd);
     println!("== systemd {systemd}: metrics of 10,000 registered and 1,000 running instances");
     metrics::all(host, systemd);
+    println!("== systemd {systemd}: custom domains");
+    domains::all(host, systemd);
     println!("== systemd {systemd}: the API on the domain");
     api::all(host, systemd);
     println!("== systemd {systemd}: logs");
