@@ -39,7 +39,6 @@ const BUS_WAIT: Duration = Duration::from_secs(45);
 /// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
-/// The ports whose connections are passed on as they are.
 type Ports = Arc<TcpDoor<Arc<Agent<Edge>>>>;
 
 /// Runs the agent until SIGTERM.
