@@ -202,3 +202,36 @@ fn without_dns_the_domain_is_had_by_tls_alpn_or_by_http() {
         assert_eq!(view["names"], serde_json::json!(["example.test"]), "{challenge}: {view}");
     }
 }
+
+#[test]
+fn fifty_verified_domains_are_served_on_demand_and_a_thousand_others_make_no_call_of_the_ca() {
+    let (host, ca) = (Host::the(), &mut ca());
+    ca.start_pebble(KNOT, 86_400, BAD_NONCES);
+    let routing =
+        format!("\n[routing]\nresolver = [\"{KNOT}\"]\nchallenge_networks = [\"127.0.0.0/8\"]\n");
+    fresh(host, &(config(DNS) + &routing));
+    until_issued(host, "example.test", ca);
+    until_issued(host, "*.acme.example.test", ca);
+    host.run(
+        "for i in $(seq 50); do ten domain add shop$i.customer.test acme:a >/dev/null; \
+         ten domain check shop$i.customer.test >/dev/null; done",
+    );
+    for i in 1..=50 {
+        let name = format!("shop{i}.customer.test");
+        until(&format!("{name} is served"), PATIENCE, || {
+            let code = serves(host, ca, &name);
+            if code == "200" { Ok(()) } else { Err(format!("{code} {}", shown(host, &name))) }
+        });
+    }
+    let calls = |ca: &Ca| ca.pebble_log().matches("calling handler").count();
+    let before = calls(ca);
+    assert!(before > 50, "{before}");
+    let ran = host.run(
+        "seq 1000 | xargs -P 8 -I{} sh -c 'curl -ksS --max-time 20 -o /dev/null --connect-to ::127.0.0.1: \
+         https://u{}.customer.test/ 2>/dev/null && echo served || true'",
+    );
+    assert_eq!(ran.out, "", "nobody verified them");
+    assert_eq!(calls(ca), before, "the CA was asked");
+    host.run("ten domain rm shop1.customer.test --yes || ten domain rm shop1.customer.test");
+    assert_ne!(serves(host, ca, "shop1.customer.test"), "200", "removed");
+}

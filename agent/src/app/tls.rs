@@ -1,14 +1,16 @@
 //! The certificates' beginning.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tenement_wire::domains::DomainCertificate;
 
 use super::Places;
 use super::events::Happenings;
 use super::listeners::Listeners;
-use crate::flows::Tenants as _;
 use crate::flows::agent::Agent;
+use crate::flows::domains::Certificates;
 use crate::flows::edge::Edge;
-use crate::routes::Route;
 use crate::tls::{Hooks, Tls, Wanted};
 
 /// Reads and makes what certificates there are.
@@ -21,21 +23,39 @@ pub(super) fn start(
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (routes, events) = (agent.clone(), trail.events.clone());
     let hooks = Hooks {
-        allowed: Box::new(move |host| is_custom(&routes, host)),
+        allowed: Box::new(move |host| routes.is_custom(host)),
         tell: Box::new(move |event| events.record(event)),
     };
     let tls = Tls::open(&places.tls(), &host, Wanted::from(&**agent.config.load()), hooks)?;
     tls.listens(u32::try_from(listeners.https.len()).unwrap_or(u32::MAX));
+    agent.domains.set_certificates(Arc::new(OfDomains(tls.clone())));
     let shown = tls.clone();
     // Nobody else has set it.
     let _ = agent.metrics.sources.certificates.set(Box::new(move || shown.expiries()));
     Ok(tls)
 }
 
-/// Whether `host` is routed although it does not lie within the domain: a custom domain.
-fn is_custom(agent: &Arc<Agent<Edge>>, host: &str) -> bool {
-    let config = agent.config.load();
-    let rest = host.strip_suffix(config.settings.domain.as_str());
-    let within = rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !within && matches!(agent.route(host), Route::Instance(_))
+/// What custom domains show of their certificates.
+struct OfDomains(Arc<Tls>);
+
+impl Certificates for OfDomains {
+    fn of(&self, domain: &str) -> Option<DomainCertificate> {
+        let (standing, now) = (self.0.standing(domain)?, SystemTime::now());
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let state = match (standing.not_after, &standing.error) {
+            (Some(end), _) if end <= now => "expired",
+            (Some(_), Some(_)) => "expiring",
+            (Some(_), None) => "valid",
+            (None, Some(_)) => "failed",
+            (None, None) if standing.ordered => "pending",
+            // It is obtained when the first visitor comes.
+            (None, None) => "none",
+        };
+        Some(DomainCertificate {
+            state: state.to_owned(),
+            expires_ms: standing.not_after.map(|end| end * 1000),
+            issuer: standing.issuer,
+            problem: standing.error,
+        })
+    }
 }

@@ -169,6 +169,11 @@ impl<H: Host> Agent<H> {
         self.routes.load().lookup(host)
     }
 
+    /// Whether `host`, in lower case, is a verified custom domain or a foreign host that the config names.
+    pub fn is_custom(&self, host: &str) -> bool {
+        self.routes.load().custom(host).is_some()
+    }
+
     /// Takes registered instances into memory; call [`Agent::publish`] when all are in.
     pub fn admit(&self, registered: impl IntoIterator<Item = Registered>) {
         let mut instances = self.instances.write().expect("no panic while held");

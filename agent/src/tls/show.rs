@@ -7,6 +7,19 @@ use tenement_wire::tls::{CertificateList, CertificateSource, CertificateView};
 use super::certificate::{Certificate, Facts};
 use super::{Tls, Wanted};
 
+/// How the certificate of a name stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// When it ends, in Unix seconds; none: there is no certificate.
+    pub not_after: Option<u64>,
+    /// Who has issued it.
+    pub issuer: Option<String>,
+    /// Why there is none, or no new one.
+    pub error: Option<String>,
+    /// Whether a CA was ever asked for it.
+    pub ordered: bool,
+}
+
 impl Tls {
     /// All certificates, and those that should be there, by name.
     #[must_use]
@@ -81,6 +94,22 @@ impl Tls {
     #[must_use]
     pub fn root(&self) -> Option<String> {
         self.sources().ca.as_ref().map(|ca| ca.root().to_owned())
+    }
+
+    /// How the certificate of one name stands, which is got from a CA; `None`: no CA is asked at all.
+    #[must_use]
+    pub fn standing(&self, name: &str) -> Option<Standing> {
+        if self.wanted.load().settings.acme.is_none() {
+            return None;
+        }
+        let orders = self.orders();
+        let Some(kept) = orders.kept.get(name) else { return Some(Standing::default()) };
+        Some(Standing {
+            not_after: kept.facts.as_ref().map(|facts| facts.not_after),
+            issuer: kept.facts.as_ref().map(|facts| facts.issuer.clone()),
+            error: kept.error.clone(),
+            ordered: true,
+        })
     }
 
     /// When each certificate that is served expires, by name, in Unix seconds. Those of custom domains, which may be
