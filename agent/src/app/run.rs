@@ -9,6 +9,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
+use super::begin::{RETRY, adopt, connect};
 use super::listeners::{self, Listeners};
 use super::only::Only;
 use super::watching::Watching;
@@ -22,19 +23,14 @@ use crate::flows::edge::{Edge, freezer, report};
 use crate::flows::manage::Manager;
 use crate::kernel::{Kernel, OomKills};
 use crate::proxy::{Door, Policy, Proxy, TcpDoor};
+use crate::store::Store;
 use crate::store::history::History;
-use crate::store::{Origin, Store};
-use crate::systemd::{Bus, Manager as Systemd, UnitEvent};
+use crate::systemd::{Bus, UnitEvent};
 use crate::tls::{Tls, Wanted};
 use crate::units::{Builder, Client, Place};
 
 /// The first systemd known to tell of a change of `FreezerState`; 252 does not.
 const TELLS_FREEZER: u32 = 257;
-/// Pause between tries to reach the bus at boot, and between looks after a lost one.
-const RETRY: Duration = Duration::from_millis(200);
-/// How long the agent waits at its start for a bus that is not there yet. With [`FAILED_PAUSE`] it is
-/// shorter than the unit's `TimeoutStartSec=`, so that the log says what was missing.
-const BUS_WAIT: Duration = Duration::from_secs(45);
 /// How long an agent that can't work stays before it exits. systemd starts it again 100 ms after its
 /// exit (`RestartSec=`), which is right after a crash; but a config that is bad now is bad then too.
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
@@ -223,53 +219,6 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
             Err(format!("{what} ended by itself; the agent ends too, to be started anew"))
         }
     }
-}
-
-/// Waits for the bus, which at boot may come after us.
-async fn connect(bus: Bus) -> Result<Systemd, String> {
-    let mut waited = Duration::ZERO;
-    loop {
-        match Systemd::connect(bus).await {
-            Ok(systemd) => return Ok(systemd),
-            Err(error) if waited >= BUS_WAIT => return Err(error.to_string()),
-            Err(error) => {
-                if waited.is_zero() {
-                    log::warn!("waiting for the bus: {error}");
-                }
-                tokio::time::sleep(RETRY).await;
-                waited += RETRY;
-            }
-        }
-    }
-}
-
-/// Registers what the config names, takes in what is registered, and asks systemd what runs.
-async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
-    let config = agent.config.load_full();
-    let range = config.settings.port_range;
-    let mut registered = agent.store.all().await.map_err(|e| e.to_string())?;
-    let known: std::collections::HashSet<_> = registered.iter().map(|r| r.name.clone()).collect();
-    let new: Vec<_> = config.instances.iter().filter(|n| !known.contains(n)).cloned().collect();
-    if !new.is_empty() {
-        // A full disk must not keep customers off what is registered already.
-        match agent.store.register_many(new, Origin::Config, range).await {
-            Ok(more) => registered.extend(more),
-            Err(error) => {
-                log::error!("instances named in the config could not be registered: {error}")
-            }
-        }
-    }
-    let count = registered.len();
-    agent.admit(registered);
-    // Before anything can start one of them.
-    agent.recall_failed().await.map_err(|e| e.to_string())?;
-    agent.domains.load().await.map_err(|e| e.to_string())?;
-    agent.publish();
-    match agent.resync().await {
-        Ok(running) => log::info!("{running} instances are running already"),
-        Err(error) => return Err(format!("asking systemd what runs: {error}")),
-    }
-    Ok(count)
 }
 
 /// Follows systemd's events for as long as the agent lives.

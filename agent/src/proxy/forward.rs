@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use http_body::Body as _;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::answer::{Counted, ProxyBody};
 use super::error::{self, Failure};
 use super::headers::{self, Hop};
 use super::lost::Lost;
+use super::outward::{is_events, prepare};
 use super::record::Record;
 use super::state::{Active, Counters, Proxy};
 use super::tunnel;
@@ -192,45 +191,6 @@ async fn attempt<T: Tenants>(
             Err(lost)
         }
     }
-}
-
-/// The request as the instance gets it, and the client's side of a switch of protocols if the
-/// request asks for one.
-fn prepare(
-    request: Request<Incoming>,
-    hop: &Hop,
-    active: &Active,
-    body_max: u64,
-    instance: &Instance,
-) -> (Request<UploadBody>, Option<OnUpgrade>) {
-    let limits = active.client().policy.limits;
-    let (mut parts, body) = request.into_parts();
-    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
-    let mut upgrade = None;
-    // `h2c` is refused by ignoring it (RFC 9110 section 7.8): HTTP/2 comes by prior knowledge.
-    // A request with a body switches only after it, which no protocol needs.
-    if let Some(protocol) = hop.upgrade.as_ref()
-        && body.is_end_stream()
-        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
-    {
-        upgrade = on_upgrade;
-        parts.headers.insert(header::UPGRADE, protocol.clone());
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else if hop.trailers {
-        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    let count = || instance.meter().received();
-    let body = UploadBody::new(body, body_max, limits.body_timeout, count);
-    (Request::from_parts(parts, body), upgrade)
-}
-
-/// Event streams are silent for as long as nothing happens; nothing else has a reason to be.
-fn is_events(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream")
 }
 
 impl<T: Tenants> Forward<'_, T> {

@@ -23,6 +23,7 @@ mod guard_io;
 mod handle;
 mod headers;
 mod lost;
+mod outward;
 mod policy;
 mod preface;
 mod record;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("access", 2),
     ("otlp", 2),
     ("config", 1),
