@@ -110,6 +110,7 @@ fn request_ns(socket: &Path) -> f64 {
             let policy = Policy {
                 limits: Limits::default(),
                 trusted_proxies: Vec::new(),
+                proxy_protocol: Vec::new(),
                 drain_timeout: Duration::from_secs(1),
                 secure: Default::default(),
             };

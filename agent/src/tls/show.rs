@@ -99,9 +99,7 @@ impl Tls {
     /// How the certificate of one name stands, which is got from a CA; `None`: no CA is asked at all.
     #[must_use]
     pub fn standing(&self, name: &str) -> Option<Standing> {
-        if self.wanted.load().settings.acme.is_none() {
-            return None;
-        }
+        self.wanted.load().settings.acme.as_ref()?;
         let orders = self.orders();
         let Some(kept) = orders.kept.get(name) else { return Some(Standing::default()) };
         Some(Standing {
