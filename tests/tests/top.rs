@@ -46,6 +46,7 @@ fn eighty_columns_show_every_instance_and_keys_wake_and_put_to_sleep() {
         "ten top -d 1",
         &[
             "wait top:a",
+            "wait w wake",
             "keys /top:b",
             "keys \r",
             "wait filter: top:b",
@@ -53,7 +54,8 @@ fn eighty_columns_show_every_instance_and_keys_wake_and_put_to_sleep() {
             "wait top:b is running",
         ],
     );
-    let first = screen(&seen, 0);
+    // The last line is drawn last.
+    let first = screen(&seen, 1);
     assert_eq!(first.len(), 24);
     for heading in ["NAME", "STATE", "TIER", "CPU%", "MEMORY", "REQ/S", "OPEN", "WAKES"] {
         assert!(first[2].contains(heading), "{heading}: {first:?}");

@@ -96,6 +96,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/domains": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List custom domains
+         * @description Page by page: `next` is the `cursor` of the next page.
+         */
+        get: operations["list_domains"];
+        put?: never;
+        /**
+         * Add a custom domain
+         * @description It is pending until it is verified: by its TXT record, or by an HTTP request to it where the answer has a URL for that.
+         *     The same domain with the same target again is answered as it is.
+         */
+        post: operations["add_domain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/domains/{domain}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a custom domain */
+        get: operations["show_domain"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a custom domain
+         * @description The next request to it is not routed any more.
+         */
+        delete: operations["remove_domain"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/domains/{domain}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check a custom domain now
+         * @description Asks the DNS, and the domain itself over HTTP. A pending one routes from then on if that verifies it.
+         */
+        post: operations["check_domain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -527,7 +593,8 @@ export interface paths {
         };
         /**
          * What was measured, step by step
-         * @description Minutes are kept for a day, and quarters of an hour for a month. A token that is restricted names an instance.
+         * @description Minutes are kept for a day, and quarters of an hour for a month. A token that is restricted to an instance gets
+         *     that, and one that is restricted to a process names an instance.
          */
         get: operations["metrics_history"];
         put?: never;
@@ -627,6 +694,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/processes/{process}/routing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How requests to a process are shared */
+        get: operations["show_routing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Weigh an instance, or begin or end maintenance
+         * @description An instance without a weight in the request gets the default of its process again. It counts from the next request on.
+         */
+        patch: operations["change_routing"];
+        trace?: never;
+    };
     "/api/v1/readyz": {
         parameters: {
             query?: never;
@@ -698,6 +786,80 @@ export interface paths {
         };
         /** How the state database is */
         get: operations["state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tls/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Certificates
+         * @description Those that there are, and those that should be there.
+         */
+        get: operations["list_certificates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tls/certificates/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A certificate, by any of its names */
+        get: operations["show_certificate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tls/certificates/{name}/renew": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Renew a certificate now
+         * @description It is begun beside the answer: `renew_ms` and `error` of the certificate tell how it went.
+         */
+        post: operations["renew_certificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tls/root": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The root of the host's own CA */
+        get: operations["show_root"];
         put?: never;
         post?: never;
         delete?: never;
@@ -901,6 +1063,16 @@ export interface components {
          * @enum {string}
          */
         ActorKind: "uid" | "token" | "anonymous" | "agent";
+        /** @description The body of `POST /domains`. */
+        AddDomain: {
+            /**
+             * Format: tenement-domain
+             * @description The name, such as `shop.customer.com` or `*.customer.com`; other than ASCII letters are taken too
+             */
+            domain: string;
+            /** @description Where it leads: `api:alice`, or `api` for all instances of `api` by their weights */
+            target: components["schemas"]["RouteTarget"];
+        };
         /** @description How a try to send an alert went. */
         AlertTried: {
             /** @description The beginning of what it said, or why there was no answer. */
@@ -988,6 +1160,53 @@ export interface components {
          * @enum {string}
          */
         Cause: "request" | "operator" | "idle" | "crash" | "exit" | "health" | "oom" | "config" | "memory-pressure" | "make-room" | "agent-start" | "by-hand" | "restart" | "removed";
+        /** @description Answer of `GET /api/v1/tls/certificates`. */
+        CertificateList: {
+            /** @description The certificates, by name. */
+            certificates: components["schemas"]["CertificateView"][];
+            /** @description Whether the config names any source of certificates. */
+            enabled: boolean;
+            /**
+             * Format: int32
+             * @description How many sockets HTTPS is served on.
+             */
+            listeners: number;
+        };
+        /**
+         * @description Where a certificate comes from.
+         * @enum {string}
+         */
+        CertificateSource: "file" | "acme" | "internal";
+        /** @description One certificate, or one that should be there. */
+        CertificateView: {
+            /** @description What went wrong last, if nothing has gone right since. */
+            error?: string | null;
+            /**
+             * Format: int64
+             * @description Valid to, in Unix milliseconds.
+             */
+            expires_ms?: number | null;
+            /** @description Its file, if it is one of the operator's own. */
+            file?: string | null;
+            /**
+             * Format: int64
+             * @description Valid from, in Unix milliseconds.
+             */
+            from_ms?: number | null;
+            /** @description Who signed it; none: there is no certificate yet. */
+            issuer?: string | null;
+            /** @description The name under which it is asked for: the first of its names. */
+            name: string;
+            /** @description Host names that it is for; a wildcard begins with `*.`. */
+            names: string[];
+            /**
+             * Format: int64
+             * @description When it will be renewed, or tried to be had again, in Unix milliseconds.
+             */
+            renew_ms?: number | null;
+            /** @description Where it comes from. */
+            source: components["schemas"]["CertificateSource"];
+        };
         /** @description Body of `POST /api/v1/config/check`. */
         CheckRequest: {
             /** @description The files to check, in order; empty means those that the agent reads. */
@@ -1069,6 +1288,114 @@ export interface components {
             process?: components["schemas"]["ProcessName"] | null;
             /** @description What it may do. */
             scope: components["schemas"]["Scope"];
+        };
+        /**
+         * @description Where the name led when it was last looked up.
+         * @enum {string}
+         */
+        DnsState: "unknown" | "here" | "elsewhere" | "missing" | "failed";
+        /** @description Its certificate. */
+        DomainCertificate: {
+            /**
+             * Format: int64
+             * @description When it ends, in Unix milliseconds.
+             */
+            expires_ms?: number | null;
+            /** @description Who has issued it. */
+            issuer?: string | null;
+            /** @description Why there is none, or no new one. */
+            problem?: string | null;
+            /** @description `none`, `pending`, `valid`, `expiring`, `expired` or `failed`. */
+            state: string;
+        };
+        /** @description What proves that a domain may be added: one of the two is enough. */
+        DomainChallenge: {
+            /**
+             * @description The URL that this agent answers by itself once the name leads to it. None where a TXT record is
+             *     asked for: of wildcards, and of tokens that are restricted, for a name that leads here says nothing of
+             *     whose it is.
+             */
+            http_url?: string | null;
+            /** @description The name of the TXT record. */
+            txt_name: string;
+            /** @description Its value. */
+            txt_value: string;
+        };
+        /** @description What the DNS said of a domain when it was last asked. */
+        DomainDns: {
+            /** @description Its addresses, eight at most. */
+            addresses: string[];
+            /** @description Where it leads. */
+            state: components["schemas"]["DnsState"];
+            /** @description Whether its TXT record holds the proof; none: it was not looked up. */
+            txt?: boolean | null;
+        };
+        /** @description A page of domains. */
+        DomainList: {
+            /** @description In order of name. */
+            domains: components["schemas"]["DomainView"][];
+            /** @description The `cursor` of the next page. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many there are on all pages.
+             */
+            total: number;
+        };
+        /**
+         * @description How a domain was verified.
+         * @enum {string}
+         */
+        DomainProof: "txt" | "http";
+        /** @description What was removed. */
+        DomainRemoved: {
+            /** @description Its name. */
+            domain: string;
+        };
+        /**
+         * @description Whether a custom domain routes.
+         * @enum {string}
+         */
+        DomainState: "pending" | "verified";
+        /** @description A custom domain. */
+        DomainView: {
+            certificate?: components["schemas"]["DomainCertificate"] | null;
+            challenge?: components["schemas"]["DomainChallenge"] | null;
+            /**
+             * Format: int64
+             * @description When it was last checked, in Unix milliseconds.
+             */
+            checked_ms?: number | null;
+            /** @description By whom. */
+            created_by: string;
+            /**
+             * Format: int64
+             * @description When it was added, in Unix milliseconds.
+             */
+            created_ms: number;
+            /** @description What the DNS says. */
+            dns: components["schemas"]["DomainDns"];
+            /** @description Its name in ASCII (punycode), lower case. */
+            domain: string;
+            /** @description What to do so that it works; empty: nothing. */
+            fix: string[];
+            /**
+             * Format: int64
+             * @description When it is checked again by itself, in Unix milliseconds; none: not any more.
+             */
+            next_check_ms?: number | null;
+            proof?: components["schemas"]["DomainProof"] | null;
+            /** @description Whether it routes. */
+            state: components["schemas"]["DomainState"];
+            /** @description Where it leads. */
+            target: components["schemas"]["RouteTarget"];
+            /** @description The same in letters, where that differs. */
+            unicode?: string | null;
+            /**
+             * Format: int64
+             * @description When, in Unix milliseconds.
+             */
+            verified_ms?: number | null;
         };
         /** @description Something that happened. */
         Event: {
@@ -1897,12 +2224,17 @@ export interface components {
             /**
              * @description What came through the proxy.
              * @default {
+             *       "access_lines": 0,
+             *       "access_lines_dropped": 0,
              *       "connections": 0,
              *       "connections_refused": 0,
              *       "failures": 0,
+             *       "handshakes_failed": 0,
              *       "requests": 0,
              *       "requests_refused": 0,
              *       "retries": 0,
+             *       "spans_dropped": 0,
+             *       "spans_sent": 0,
              *       "upgrades": 0
              *     }
              */
@@ -1948,6 +2280,20 @@ export interface components {
          * @example api
          */
         ProcessName: string;
+        /** @description How requests to a process are shared, and whether they are. */
+        ProcessRouting: {
+            /** @description Whether it is in maintenance: all of its requests are answered with 503. */
+            maintenance: boolean;
+            /** @description Which process. */
+            process: components["schemas"]["ProcessName"];
+            /**
+             * Format: int64
+             * @description Since when, in Unix milliseconds.
+             */
+            since_ms?: number | null;
+            /** @description Its instances, in order of name. */
+            weights: components["schemas"]["WeightView"][];
+        };
         /** @description One process of the config, as understood. */
         ProcessView: {
             /** @description The command as words, before interpolation. */
@@ -2020,6 +2366,27 @@ export interface components {
             runtime_max?: number;
             swap_max?: number;
             tasks_max?: number;
+        };
+        /** @description Answer of `GET /api/v1/tls/root`. */
+        RootCertificate: {
+            /** @description The root of the host's own CA, in PEM. */
+            pem: string;
+        };
+        /**
+         * @description Where requests go: an instance, or a process, whose instances share them by weight.
+         * @example api:prod
+         */
+        RouteTarget: string;
+        /** @description The body of `PATCH /processes/{process}/routing`. */
+        RoutingChange: {
+            instance?: components["schemas"]["InstanceId"] | null;
+            /** @description Whether the process is in maintenance */
+            maintenance?: boolean | null;
+            /**
+             * Format: int32
+             * @description Its weight; without it, the default of the process again
+             */
+            weight?: number | null;
         };
         /**
          * @description What a token may do. Each may do what those before it may.
@@ -2262,6 +2629,16 @@ export interface components {
         Traffic: {
             /**
              * Format: int64
+             * @description Lines of the access log handed to the journal.
+             */
+            access_lines?: number;
+            /**
+             * Format: int64
+             * @description Lines of the access log that were not written.
+             */
+            access_lines_dropped?: number;
+            /**
+             * Format: int64
              * @description Connections accepted.
              */
             connections: number;
@@ -2277,6 +2654,11 @@ export interface components {
             failures: number;
             /**
              * Format: int64
+             * @description TLS handshakes that came to nothing.
+             */
+            handshakes_failed?: number;
+            /**
+             * Format: int64
              * @description Requests that reached a route decision.
              */
             requests: number;
@@ -2290,6 +2672,16 @@ export interface components {
              * @description Exchanges that were tried again on a fresh connection.
              */
             retries: number;
+            /**
+             * Format: int64
+             * @description Spans that were not sent: too many waited, or the collector did not take them.
+             */
+            spans_dropped?: number;
+            /**
+             * Format: int64
+             * @description Spans that the collector took.
+             */
+            spans_sent?: number;
             /**
              * Format: int64
              * @description Connections switched to another protocol.
@@ -2358,6 +2750,23 @@ export interface components {
             systemd?: number | null;
             /** @description Version of the agent. */
             version: string;
+        };
+        /** @description The share of one instance. */
+        WeightView: {
+            /** @description Which instance. */
+            name: components["schemas"]["InstanceName"];
+            /**
+             * Format: double
+             * @description Its share of the requests, in percent.
+             */
+            percent: number;
+            /** @description Whether it was set, and not the default of the process. */
+            set: boolean;
+            /**
+             * Format: int32
+             * @description Its weight.
+             */
+            weight: number;
         };
         /** @description Answer of `GET /api/v1/instances/{name}/why`. */
         Why: {
@@ -3304,6 +3713,1063 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "config_rejected" | "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    list_domains: {
+        parameters: {
+            query?: {
+                /** @description Only those that lead to this process, or this instance */
+                target?: components["schemas"]["RouteTarget"];
+                /** @description Only those in this state */
+                state?: "pending" | "verified";
+                /** @description Domains at most (1000) */
+                limit?: number;
+                /** @description Only those after this one: the `next` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In order of name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    add_domain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddDomain"];
+            };
+        };
+        responses: {
+            /** @description What proves it is in `challenge` */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainView"];
+                };
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `unknown_instance`: There is no such instance.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unknown_instance" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `domain_taken`: The domain has been added already.
+             *     `too_many_domains`: There are as many custom domains as there may be.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "domain_taken" | "too_many_domains";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    show_domain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                domain: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it was when it was last checked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainView"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `unknown_domain`: There is no such custom domain. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unknown_domain";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    remove_domain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                domain: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainRemoved"];
+                };
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `unknown_domain`: There is no such custom domain. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unknown_domain";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    check_domain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                domain: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found, and what to do */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainView"];
+                };
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `unknown_domain`: There is no such custom domain. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unknown_domain";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
                     };
                 };
             };
@@ -10098,6 +11564,439 @@ export interface operations {
             };
         };
     };
+    show_routing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The weights of its instances, and whether it is in maintenance */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessRouting"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_routing: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoutingChange"];
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessRouting"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
     readyz: {
         parameters: {
             query?: never;
@@ -11143,6 +13042,813 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_certificates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    show_certificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Host name, such as `example.com` or `*.example.com` */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The certificate */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateView"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_certificate`: There is no such certificate.
+             *     `no_route`: There is nothing at this path.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_certificate" | "no_route";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    renew_certificate: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Any of its names */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The certificate as it is until then */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_certificate`: There is no such certificate.
+             *     `no_route`: There is nothing at this path.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_certificate" | "no_route";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `not_renewable`: The agent can't renew this certificate.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "not_renewable";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    show_root: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In PEM */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RootCertificate"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `no_root`: The host has no CA of its own. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_root";
                     };
                 };
             };
