@@ -11,7 +11,7 @@ use crate::poll::until;
 /// URL of the directory, as the host sees it.
 pub const DIRECTORY: &str = "https://localhost:14000/dir";
 /// Where Knot answers and takes updates.
-pub const KNOT: &str = "127.0.0.1:5353";
+pub const KNOT: &str = "127.0.0.1:5355";
 /// Where the challenge server answers, and is told what to answer.
 pub const CHALLENGES: &str = "127.0.0.1:8053";
 
@@ -124,7 +124,7 @@ impl Ca {
         let words = ["-c", path.to_str().expect("UTF-8")];
         let log = self.file("knot.log");
         self.servers.push(self.host.start_nearby("knotd", &words, &[], &log));
-        let ask = format!("kdig @127.0.0.1 -p 5353 +short A x.{} | grep -q 127.0.0.1", zones[0]);
+        let ask = format!("kdig @127.0.0.1 -p 5355 +short A x.{} | grep -q 127.0.0.1", zones[0]);
         until("Knot answers", Duration::from_secs(20), || self.asks(&ask, &log));
     }
 
@@ -156,7 +156,7 @@ impl Ca {
     /// The texts that Knot has under a name.
     #[must_use]
     pub fn texts(&self, name: &str) -> String {
-        self.host.run_nearby(&format!("kdig @127.0.0.1 -p 5353 +short TXT {name}")).out
+        self.host.run_nearby(&format!("kdig @127.0.0.1 -p 5355 +short TXT {name}")).out
     }
 
     fn asks(&self, command: &str, log: &Path) -> Result<(), String> {
