@@ -43,11 +43,11 @@ fn eighty_columns_show_every_instance_and_keys_wake_and_put_to_sleep() {
     host.run("ten wake top:a");
     let seen = drive(
         host,
-        "ten top -d 1",
+        "ten top -d 1 --filter top:",
         &[
             "wait top:a",
             "wait w wake",
-            "keys /top:b",
+            "keys /b",
             "keys \r",
             "wait filter: top:b",
             "keys w",
@@ -100,7 +100,7 @@ fn a_log_is_shown_and_left_again() {
 fn a_resized_terminal_is_drawn_anew() {
     let seen = drive(
         host(),
-        "ten top -d 1",
+        "ten top -d 1 --filter top:",
         &["wait top:a", "size 120 40", "wait q quit", "size 40 10", "wait top:a", "keys q", "end"],
     );
     assert_eq!(screen(&seen, 2).len(), 40);
@@ -112,7 +112,7 @@ fn a_resized_terminal_is_drawn_anew() {
 fn whatever_ends_it_the_terminal_is_given_back() {
     for signal in ["TERM", "HUP", "INT"] {
         let steps = ["wait top:a", &format!("signal {signal}"), "end"];
-        let seen = drive(host(), "ten top -d 1", &steps);
+        let seen = drive(host(), "ten top -d 1 --filter top:", &steps);
         assert_eq!(seen["restored"], true, "{signal}: {seen}");
         assert_eq!(seen["exit"], 0, "{signal}: {seen}");
     }
@@ -120,9 +120,13 @@ fn whatever_ends_it_the_terminal_is_given_back() {
 
 #[test]
 fn no_color_means_none() {
-    let coloured = drive(host(), "ten top -d 1", &["wait top:a", "keys q", "end"]);
+    let coloured = drive(host(), "ten top -d 1 --filter top:", &["wait top:a", "keys q", "end"]);
     assert_eq!(coloured["colours"], true, "a running instance is green");
-    let plain = drive(host(), "env NO_COLOR=1 ten top -d 1", &["wait top:a", "keys q", "end"]);
+    let plain = drive(
+        host(),
+        "env NO_COLOR=1 ten top -d 1 --filter top:",
+        &["wait top:a", "keys q", "end"],
+    );
     assert_eq!(plain["colours"], false);
 }
 
