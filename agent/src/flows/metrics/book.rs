@@ -74,6 +74,15 @@ pub(super) struct Step {
 }
 
 impl Book {
+    /// The first look. Requests are counted from the agent's start on, which was a little before; what the
+    /// kernel counts began with the instances.
+    pub(super) fn begin(&mut self, now: &[(Arc<Instance>, Used)]) {
+        for (instance, used) in now {
+            let counts = Counts { reading: Reading::default(), ..Counts::of(instance, *used) };
+            self.seen.insert(instance.uuid, (instance.clone(), counts));
+        }
+    }
+
     /// What came since the last look. `write`: this is a look.
     pub(super) fn look(&mut self, now: &[(Arc<Instance>, Used)], write: bool) -> Step {
         let mut step = Step::default();

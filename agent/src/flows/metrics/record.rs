@@ -63,7 +63,7 @@ impl<H: Host> Agent<H> {
         let measured = self.measured().await;
         let mut book = self.metrics.book.lock().await;
         if !std::mem::replace(&mut book.begun, true) {
-            book.look(&measured, true);
+            book.begin(&measured);
         }
     }
 
