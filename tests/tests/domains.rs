@@ -19,7 +19,8 @@ idle_timeout = 0
 fn host() -> &'static Host {
     let host = Host::the();
     if host.try_run("test -e /etc/tenement/conf.d/domains.toml").code != 0 {
-        // Port 80, for the challenge: the socket unit holds it, as on a real host.
+        // Port 80, for the challenge: the socket unit holds it, as on a real host. Tests of HTTPS may have left theirs.
+        host.run("systemctl disable -q --now tenement-https.socket tenement-http.socket 2>/dev/null; true");
         let drop_in = "/etc/systemd/system/tenement.socket.d/port80.conf";
         host.write(drop_in, "[Socket]\nListenStream=80\n");
         host.run("systemctl daemon-reload && systemctl stop tenement.service && systemctl restart tenement.socket && systemctl start tenement.service");
