@@ -23,6 +23,9 @@ fn host() -> &'static Host {
     static READY: Once = Once::new();
     let host = Host::the();
     READY.call_once(|| {
+        // Another test may have put port 80 into the agent's first socket.
+        host.run("rm -f /etc/systemd/system/tenement.socket.d/port80.conf && systemctl daemon-reload && \
+                  systemctl stop tenement.service && systemctl restart tenement.socket && systemctl start tenement.service");
         host.configure("tls.toml", CONFIG);
         host.run("systemctl enable -q tenement-https.socket tenement-http.socket && systemctl restart tenement");
         host.run(&format!("ip addr show dev lo | grep -q {OUTSIDE} || ip addr add {OUTSIDE}/32 dev lo"));
