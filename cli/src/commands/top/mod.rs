@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::feed::{Ask, News};
@@ -88,7 +90,10 @@ impl View {
                 if self.ended.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                if event::poll(TICK).map_err(broken)? {
+                if hung_up(TICK).map_err(broken)? {
+                    return Ok(());
+                }
+                while event::poll(Duration::ZERO).map_err(broken)? {
                     let event = event::read().map_err(broken)?;
                     if let Event::Key(key) = event
                         && key.kind != KeyEventKind::Release
@@ -115,6 +120,20 @@ impl View {
             Wish::Wake(_) | Wish::Sleep(_) => drop(self.wishes.send(wish)),
         }
         false
+    }
+}
+
+/// Waits for something to read, at most this long. Whether the terminal is gone: crossterm would read its end
+/// again and again.
+fn hung_up(bound: Duration) -> std::io::Result<bool> {
+    let stdin = std::io::stdin();
+    let mut files = [PollFd::new(&stdin, PollFlags::IN)];
+    let bound = Timespec::try_from(bound).map_err(std::io::Error::other)?;
+    match poll(&mut files, Some(&bound)) {
+        Ok(_) => Ok(files[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)),
+        // A resized terminal, say.
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
