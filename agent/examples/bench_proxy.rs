@@ -59,6 +59,7 @@ fn definition() -> Definition {
         health: None,
         instances: 1,
         route: Default::default(),
+        deploy: Default::default(),
         logs: Default::default(),
         idle_timeout: None,
         startup_timeout: Duration::from_secs(10),

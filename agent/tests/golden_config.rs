@@ -76,6 +76,11 @@ fn plan_line(config: &Config, line: &str) -> String {
         socket_group: (!user).then(|| "tenement".to_owned()),
         port: option(line, "port").unwrap_or("20001").parse().expect("a port"),
         overrides: overrides(line),
+        release: option(line, "release").map(|name| plan::ReleaseAt {
+            name: name.parse().expect("a release's name"),
+            dir: PathBuf::from(plan::RELEASES_DIR).join("p").join(name),
+        }),
+        releases_dir: plan::RELEASES_DIR.into(),
         secrets: Vec::new(),
         env_file_vars: vars
             .filter_map(|var| var.split_once(':'))

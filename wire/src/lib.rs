@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod names;
 pub mod plain;
 pub mod problems;
+pub mod releases;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod secrets;
@@ -26,5 +27,6 @@ pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName};
 pub use problems::render_problems;
+pub use releases::{RELEASE_NAME_MAX, ReleaseName, ReleaseNameError};
 pub use secrets::{SECRET_MAX, SecretList, SecretName, SecretNameError, SecretView};
 pub use tokens::{Scope, TokenId, TokenName};

@@ -49,6 +49,7 @@ pub(super) async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
         }
     }
     let count = registered.len();
+    agent.load_releases().await.map_err(|e| e.to_string())?;
     agent.admit(registered);
     // Before anything can start one of them.
     agent.recall_failed().await.map_err(|e| e.to_string())?;

@@ -13,7 +13,8 @@ use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
 use super::types::{Definition, Origin, PathRole, RunAs};
 use super::{
-    access, command, credentials, limits, logs, network, route, sandbox, supervision, tcp, tiers,
+    access, command, credentials, deploy, limits, logs, network, route, sandbox, supervision, tcp,
+    tiers,
 };
 
 mod env;
@@ -49,7 +50,7 @@ fn keys() -> Vec<&'static str> {
     keys.extend(logs::KEYS);
     keys.extend(access::KEYS);
     keys.extend(tcp::KEYS);
-    keys.extend(["total", "max", "route"]);
+    keys.extend(["total", "max", "route", "deploy"]);
     keys.extend(limits::keys());
     keys
 }
@@ -59,6 +60,10 @@ const INSTANCES_MAX: u64 = 10_000;
 
 /// Placeholders that are known before the listener's place is.
 const PLACE: [&str; 4] = ["process", "name", "id", "data_dir"];
+/// Those of the working directory.
+const DIRECTORY_PLACE: [&str; 5] = ["process", "name", "id", "data_dir", "release"];
+/// What the directory of all releases is called: it may lie beside those of the processes.
+const RELEASES: &str = "releases";
 
 /// All processes by name; `None` for one that is defined wrongly.
 pub(super) fn read_all(
@@ -73,6 +78,11 @@ pub(super) fn read_all(
         let fields = Fields::of(node, problems);
         fields.refuse_unknown(&format!("process `{}`", name.escape_default()), &keys(), problems);
         match ProcessName::new(name) {
+            Ok(_) if name == RELEASES => {
+                let message =
+                    "`releases` is the directory of all releases, and no name of a process";
+                problems.add(&node.key, message, "rename it, such as [process.release-notes]");
+            }
             Ok(name) => {
                 let definition = read(&name, node, &fields, defaults, origins, problems);
                 if let Some(socket) = socket_text(&fields) {
@@ -154,6 +164,7 @@ fn read(
         supervision: common.supervision,
         access: common.access,
         route: Arc::new(route::read(fields, problems)),
+        deploy: Arc::new(deploy::read(fields, problems)),
         logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }
@@ -201,7 +212,7 @@ fn origin(role: PathRole, path: &str, text: &Text, problems: &Problems) -> Origi
 }
 
 /// Notes every placeholder of `text` that is not in `known`.
-fn check_placeholders(text: &Text, known: &[&str], problems: &mut Problems) {
+pub(super) fn check_placeholders(text: &Text, known: &[&str], problems: &mut Problems) {
     for piece in template::pieces(&text.value) {
         let Piece::Placeholder(word, offset) = piece else { continue };
         if known.contains(&word) {
@@ -232,25 +243,24 @@ fn directory(
     problems: &mut Problems,
 ) -> Option<String> {
     let text = fields.get("directory")?.string("\"/app/api\"", problems)?;
-    check_placeholders(&text, &PLACE, problems);
+    check_placeholders(&text, &DIRECTORY_PLACE, problems);
     if !check_template_path(&text, "directory", problems) {
         return None;
     }
-    if !mentions(&text.value, "id") && !mentions(&text.value, "data_dir") {
+    if !["id", "data_dir", "release"].iter().any(|word| mentions(&text.value, word)) {
         let name = name.as_str();
-        let vars = template::Vars { process: name, id: "", data_dir: "", socket: "", port: "" };
+        let vars = template::Vars { process: name, ..template::Vars::default() };
         let filled = template::fill(&text.value, &vars);
         origins.push(origin(PathRole::Directory, &filled, &text, problems));
     }
     Some(text.value)
 }
 
-/// Checks a path in which `{data_dir}` may stand for the absolute beginning.
+/// Checks a path in which `{data_dir}` or `{release}` may stand for the absolute beginning.
 fn check_template_path(text: &Text, key: &str, problems: &mut Problems) -> bool {
-    let probe = match text.value.strip_prefix("{data_dir}") {
-        Some(rest) => format!("/data_dir{rest}"),
-        None => text.value.clone(),
-    };
+    let absolute = ["{data_dir}", "{release}"];
+    let rest = absolute.iter().find_map(|word| text.value.strip_prefix(word));
+    let probe = rest.map_or_else(|| text.value.clone(), |rest| format!("/place{rest}"));
     let checked = check_path(&probe, key);
     if let Err((message, fix)) = &checked {
         problems.add(&text.at, message, fix);
@@ -285,8 +295,8 @@ fn refuse_shared(
     problems: &mut Problems,
 ) {
     let name = name.as_str();
-    let vars =
-        template::Vars { process: name, id: "{id}", data_dir: "{data_dir}", socket: "", port: "" };
+    let (id, data_dir) = ("{id}", "{data_dir}");
+    let vars = template::Vars { process: name, id, data_dir, ..template::Vars::default() };
     let filled = template::fill(&socket.value, &vars);
     if let Some(other) = sockets.insert(filled, socket.clone()) {
         let message = format!("this socket is already used at {}", problems.place(&other.at));

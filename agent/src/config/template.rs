@@ -5,10 +5,10 @@
 //! an argument.
 
 /// What may stand in braces. `name` means the same as `process`.
-pub const KNOWN: [&str; 6] = ["process", "name", "id", "data_dir", "socket", "port"];
+pub const KNOWN: [&str; 7] = ["process", "name", "id", "data_dir", "socket", "port", "release"];
 
 /// What the placeholders of one instance stand for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vars<'a> {
     /// `{process}` and `{name}`.
     pub process: &'a str,
@@ -20,6 +20,8 @@ pub struct Vars<'a> {
     pub socket: &'a str,
     /// `{port}`.
     pub port: &'a str,
+    /// `{release}`: the directory of the instance's release.
+    pub release: &'a str,
 }
 
 impl Vars<'_> {
@@ -30,6 +32,7 @@ impl Vars<'_> {
             "data_dir" => self.data_dir,
             "socket" => self.socket,
             "port" => self.port,
+            "release" => self.release,
             _ => return None,
         })
     }

@@ -148,6 +148,7 @@ fn interpolation_is_done_once() {
         data_dir: "$x",
         socket: "%i",
         port: "{{id}}",
+        ..template::Vars::default()
     };
     assert_eq!(
         template::fill("{process}|{id}|{data_dir}|{socket}|{port}", &vars),
@@ -208,7 +209,7 @@ proptest! {
         if placeholder || text.contains("{{") {
             return Ok(());
         }
-        let vars = template::Vars { process: "P", id: "I", data_dir: "D", socket: "S", port: "T" };
+        let vars = template::Vars { process: "P", id: "I", data_dir: "D", socket: "S", port: "T", release: "R" };
         prop_assert_eq!(template::fill(&text, &vars), text);
     }
 

@@ -11,6 +11,7 @@ use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 use super::access::Access;
 use super::api::ApiAccess;
 use super::credentials::Credentials;
+use super::deploy::Deploy;
 use super::events::{AlertSettings, EventKeep};
 use super::logs::LogKeep;
 use super::metrics::MetricsAccess;
@@ -288,6 +289,13 @@ impl Definition {
         self.listen == Listen::Fd || self.relayed()
     }
 
+    /// Whether its instances run from a release: some text of it mentions `{release}`.
+    #[must_use]
+    pub fn uses_releases(&self) -> bool {
+        let texts = self.command.iter().chain(&self.directory).chain(self.env.values());
+        texts.into_iter().any(|text| super::template::mentions(text, "release"))
+    }
+
     /// Whether a relay stands between that socket and the app.
     #[must_use]
     pub fn relayed(&self) -> bool {
@@ -368,6 +376,8 @@ pub struct Definition {
     pub access: Access,
     /// What it asks of its requests.
     pub route: Arc<RoutePolicy>,
+    /// How its releases are made and rolled out.
+    pub deploy: Arc<Deploy>,
     /// How much of its instances' logs is kept, where that differs from the settings.
     pub logs: LogKeep,
 }

@@ -19,6 +19,7 @@ use super::host::Host;
 use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
 use super::metrics::Metrics;
+use super::releases::Releases;
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
@@ -65,6 +66,8 @@ pub struct Agent<H> {
     pub logs: OnceLock<Indexed>,
     /// Custom domains, weights, and what is in maintenance.
     pub domains: Arc<Domains>,
+    /// What instances run from.
+    pub releases: Releases,
     started_ms: u64,
     /// Instances that are being parked at once.
     pub(super) parkings: Semaphore,
@@ -103,6 +106,7 @@ impl<H: Host> Agent<H> {
             metrics: Metrics::default(),
             logs: OnceLock::new(),
             domains,
+            releases: Releases::default(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
@@ -206,6 +210,7 @@ impl<H: Host> Agent<H> {
                             if let Some(events) = self.events.get() {
                                 instance.tell_events(events);
                             }
+                            instance.assume_release(self.releases.of(&instance.name));
                             instance.count_wakes(&self.metrics.wakes);
                             if let Some(gave_up) = self.failed_orphans().remove(&instance.name) {
                                 instance.care.set_failed(gave_up);
@@ -240,6 +245,7 @@ impl<H: Host> Agent<H> {
         self.orphans.lock().expect("no panic while held").retain(|one| one.name != *name);
         self.failed_orphans().remove(name);
         self.domains.forget(name);
+        self.releases.forget(name);
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
-use tenement_wire::{InstanceName, ResourceLimits};
+use tenement_wire::{InstanceName, ReleaseName, ResourceLimits};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub struct Instance {
     created_ms: u64,
     origin: Origin,
     overrides: Mutex<Option<Box<ResourceLimits>>>,
+    /// What it runs from at its next start.
+    pub(super) release: Mutex<Option<ReleaseName>>,
     /// The size of its data, and the limit of that.
     pub disk: Disk,
     depth: AtomicU8,
@@ -127,6 +129,7 @@ impl Instance {
             created_ms,
             origin,
             overrides: Mutex::new(overrides),
+            release: Mutex::new(None),
             disk: Disk::default(),
             depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),
@@ -207,7 +210,8 @@ impl Instance {
     #[must_use]
     pub fn particulars(&self) -> Particulars {
         let overrides = self.overrides.lock().expect("no panic while held").as_deref().cloned();
-        Particulars { port: self.port, overrides: overrides.unwrap_or_default() }
+        let (overrides, release) = (overrides.unwrap_or_default(), self.release());
+        Particulars { port: self.port, overrides, release }
     }
 
     /// Replaces the limits that were set for it alone.

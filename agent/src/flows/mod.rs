@@ -38,6 +38,7 @@ pub mod phase;
 mod probe;
 pub mod recovery;
 mod refuse;
+pub mod releases;
 mod reload;
 mod routing;
 pub mod secrets;

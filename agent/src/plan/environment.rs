@@ -72,6 +72,9 @@ pub(super) fn environment(job: &Job) -> Result<Vec<String>, PlanError> {
     }
     env.extend(job.def.env.iter().map(|(name, value)| (name.clone(), job.fill(value))));
     env.insert("TENEMENT_BUSY".to_owned(), text(&job.paths.busy));
+    if let Some(release) = job.release() {
+        env.insert("TENEMENT_RELEASE".to_owned(), release.name.to_string());
+    }
     env.insert("TENEMENT_PROCESS".to_owned(), job.name.process().to_string());
     env.insert("TENEMENT_INSTANCE".to_owned(), job.name.id().to_string());
     Ok(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect())

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tenement_wire::ProcessName;
+
 use super::value::{UnitPlan, Value};
 
 /// Why the units of an instance cannot be made.
@@ -16,6 +18,12 @@ pub enum PlanError {
         len: usize,
         /// The limit.
         max: usize,
+    },
+    /// The process runs from releases, and there is none.
+    #[error("there is no release of {process} yet: make one with ten deploy {process} DIRECTORY")]
+    NoRelease {
+        /// The process.
+        process: ProcessName,
     },
     /// A path of the config is not absolute once its placeholders are filled.
     #[error("{key} is not an absolute path: {path}")]

@@ -57,6 +57,10 @@ pub(super) fn strict(job: &Job, list: &mut Vec<Property>) {
     // Apps may well lie in a home directory.
     let home = if in_home(job) { "read-only" } else { "yes" };
     add(list, "ProtectHome", Value::Str(home.to_owned()));
+    // What other processes run from is none of its business.
+    if job.release().is_none() && (job.dynamic_user() || !releases_are_hidden(job)) {
+        hidden.push(format!("-{}", text(&job.ctx.releases_dir)));
+    }
     if job.dynamic_user() {
         // systemd makes its directories, and binds them where they lie.
         hidden.push(format!("-{}", text(&job.paths.admin_socket)));
@@ -72,6 +76,9 @@ pub(super) fn strict(job: &Job, list: &mut Vec<Property>) {
         ("/dev/shm".to_owned(), "mode=1777,nosuid,nodev".to_owned()),
     ];
     let mut binds = vec![bind(&own_run, true)];
+    if job.release().is_some() && !releases_are_hidden(job) {
+        empty.push((text(&job.ctx.releases_dir), "ro,mode=755".to_owned()));
+    }
     let mut writable = configured(job);
     if uses_shared_data(job) {
         writable.push(text(&job.paths.data_dir));
@@ -82,7 +89,9 @@ pub(super) fn strict(job: &Job, list: &mut Vec<Property>) {
     add(list, "TemporaryFileSystem", Value::Pairs(empty));
     add(list, "BindPaths", Value::Binds(binds));
     // The lock beside it: to hold a lock, reading is enough (flock(2)).
-    add(list, "BindReadOnlyPaths", Value::Binds(vec![bind(&job.paths.busy, true)]));
+    let mut read = vec![bind(&job.paths.busy, true)];
+    read.extend(job.release().map(|release| bind(&release.dir, false)));
+    add(list, "BindReadOnlyPaths", Value::Binds(read));
     if !writable.is_empty() {
         add(list, "ReadWritePaths", Value::Strs(writable));
     }
@@ -110,10 +119,19 @@ fn in_home(job: &Job) -> bool {
     named(job).any(|path| home(&path)) || home(&text(&job.paths.data_dir))
 }
 
+/// Whether the directory of releases goes with that of the data.
+fn releases_are_hidden(job: &Job) -> bool {
+    !uses_shared_data(job) && job.ctx.releases_dir.starts_with(&job.settings.data_dir)
+}
+
 /// Whether the app lies among the data directories, outside of its own.
 fn uses_shared_data(job: &Job) -> bool {
+    let release = job.release().map(|release| release.dir.as_path());
     let shared = |path: &str| {
         let path = Path::new(path);
+        if release.is_some_and(|release| path.starts_with(release)) {
+            return false;
+        }
         path.starts_with(&job.settings.data_dir) && !path.starts_with(&job.paths.data_dir)
     };
     named(job).any(|path| shared(&path)) || configured(job).iter().any(|path| shared(path))

@@ -25,7 +25,7 @@ pub mod value;
 
 use std::path::{Path, PathBuf};
 
-use tenement_wire::{InstanceName, Limit, ResourceLimits};
+use tenement_wire::{InstanceName, Limit, ReleaseName, ResourceLimits};
 
 pub use credentials::Secret;
 pub use environment::{bad_variable, is_control};
@@ -33,8 +33,8 @@ pub use error::PlanError;
 pub use limits::{is_live, live, of_slice};
 pub use park::{FLAG as PARK_FLAG, STATUS as PARK_STATUS, instance_dir};
 pub use paths::{
-    Address, OVERALL_SLICE, Paths, RUN_DIR, SOCKET_PATH_MAX, busy_lock, control_group, health_path,
-    paths, process_slice, slice,
+    Address, OVERALL_SLICE, Paths, RELEASES_DIR, RUN_DIR, SOCKET_PATH_MAX, busy_lock,
+    control_group, health_path, paths, process_slice, slice,
 };
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
@@ -56,6 +56,17 @@ pub struct Particulars {
     pub port: u16,
     /// What `ten set` set for it.
     pub overrides: ResourceLimits,
+    /// The release that it runs from, if its process uses releases.
+    pub release: Option<ReleaseName>,
+}
+
+/// A release, and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseAt {
+    /// Its name.
+    pub name: ReleaseName,
+    /// Its directory.
+    pub dir: PathBuf,
 }
 
 /// Whom a per-instance user id belongs to, as `User=` and `Group=` take it: names or numbers.
@@ -84,6 +95,10 @@ pub struct PlanContext<'a> {
     pub port: u16,
     /// Limits that were set for this instance alone.
     pub overrides: ResourceLimits,
+    /// The release that it runs from.
+    pub release: Option<ReleaseAt>,
+    /// The directory of all releases.
+    pub releases_dir: PathBuf,
     /// Secrets that were set for this instance alone.
     pub secrets: Vec<Secret>,
     /// What the definition's env files hold, in order.
@@ -122,6 +137,9 @@ pub fn plan(
     ctx: &PlanContext,
 ) -> Result<UnitPlan, PlanError> {
     let paths = paths(name, def, settings, &ctx.run_dir)?;
+    if def.uses_releases() && ctx.release.is_none() {
+        return Err(PlanError::NoRelease { process: name.process().clone() });
+    }
     let job = Job { name, def, settings, ctx, paths };
     let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
     let mut service =
@@ -175,7 +193,13 @@ impl Job<'_> {
 
     /// `text` with its placeholders replaced.
     fn fill(&self, text: &str) -> String {
-        paths::fill(text, self.name, self.settings, &self.paths, self.port())
+        let release = self.release().map(|release| release.dir.as_path());
+        paths::fill(text, self.name, self.settings, &self.paths, (self.port(), release))
+    }
+
+    /// The release that it runs from, if its process uses releases.
+    fn release(&self) -> Option<&ReleaseAt> {
+        self.ctx.release.as_ref().filter(|_| self.def.uses_releases())
     }
 
     /// The port that the app listens on: in a network of its own it may be the same for all.

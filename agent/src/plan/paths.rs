@@ -15,6 +15,9 @@ pub const RUN_DIR: &str = "/run/tenement";
 /// The longest path of a unix socket: `sun_path` has 108 bytes and ends with a NUL (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;
 
+/// Where releases lie, in `{process}/{release}`, wherever `data_dir` is.
+pub const RELEASES_DIR: &str = "/var/lib/tenement/releases";
+
 /// How many slices a process has: wake costs grow with the units in a slice.
 const SHARDS: u64 = 16;
 
@@ -124,7 +127,7 @@ fn configured_socket(
     let Some(template) = &def.socket else { return Ok(None) };
     let data_dir = text(&settings.data_dir);
     let (process, id) = (name.process().as_str(), name.id().as_str());
-    let vars = Vars { process, id, data_dir: &data_dir, socket: "", port: "" };
+    let vars = Vars { process, id, data_dir: &data_dir, ..Vars::default() };
     let path = template::fill(template, &vars);
     if !path.starts_with('/') {
         return Err(PlanError::NotAbsolute { key: "socket", path });
@@ -138,7 +141,7 @@ pub(super) fn fill(
     name: &InstanceName,
     settings: &Settings,
     paths: &Paths,
-    port: u16,
+    (port, release): (u16, Option<&Path>),
 ) -> String {
     let (data_dir, socket) = (text(&settings.data_dir), text(&paths.socket));
     let vars = Vars {
@@ -147,6 +150,7 @@ pub(super) fn fill(
         data_dir: &data_dir,
         socket: &socket,
         port: &port.to_string(),
+        release: &release.map(text).unwrap_or_default(),
     };
     template::fill(template, &vars)
 }
@@ -160,7 +164,7 @@ pub fn health_path(
     paths: &Paths,
     port: u16,
 ) -> Option<String> {
-    let filled = fill(def.health.as_deref()?, name, settings, paths, port);
+    let filled = fill(def.health.as_deref()?, name, settings, paths, (port, None));
     let path = match filled.strip_prefix("http://") {
         None => filled.as_str(),
         Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),

@@ -24,6 +24,8 @@ fn context(systemd: u32) -> PlanContext<'static> {
         socket_group: Some("tenement".into()),
         port: 20_001,
         overrides: Default::default(),
+        release: None,
+        releases_dir: RELEASES_DIR.into(),
         secrets: Vec::new(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/helper")),

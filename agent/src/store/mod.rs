@@ -22,6 +22,7 @@ pub mod events;
 mod failures;
 pub mod history;
 mod keeper;
+pub mod releases;
 mod schema;
 pub mod series;
 pub mod sessions;
@@ -69,10 +70,11 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// What the unit helper must know of it.
+    /// What the unit helper must know of it, but for its release.
     #[must_use]
     pub fn particulars(&self) -> crate::plan::Particulars {
-        crate::plan::Particulars { port: self.port, overrides: self.overrides.clone() }
+        let overrides = self.overrides.clone();
+        crate::plan::Particulars { port: self.port, overrides, release: None }
     }
 }
 

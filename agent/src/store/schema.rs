@@ -96,6 +96,40 @@ const STEPS: &[M<'static>] = &[
          since_ms INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
     ),
+    // Releases, which of them a process runs from (with the one before), and instances that stay at one. What is
+    // in use can't be forgotten. Of deployments, `doc` is a JSON object.
+    M::up(
+        "CREATE TABLE releases (
+         process TEXT NOT NULL,
+         name    TEXT NOT NULL,
+         state   TEXT NOT NULL CHECK (state IN ('building', 'ready', 'failed')),
+         at_ms   INTEGER NOT NULL,
+         doc     TEXT NOT NULL,
+         PRIMARY KEY (process, name)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE current_releases (
+         process  TEXT PRIMARY KEY,
+         name     TEXT NOT NULL,
+         previous TEXT,
+         FOREIGN KEY (process, name) REFERENCES releases (process, name)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE pins (
+         process TEXT NOT NULL,
+         id      TEXT NOT NULL,
+         name    TEXT NOT NULL,
+         PRIMARY KEY (process, id),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE,
+         FOREIGN KEY (process, name) REFERENCES releases (process, name)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE deploys (
+         id         TEXT PRIMARY KEY,
+         process    TEXT NOT NULL,
+         started_ms INTEGER NOT NULL,
+         ended_ms   INTEGER,
+         doc        TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX deploys_of_process ON deploys (process, started_ms);",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::keeper::Keeper;
-use super::{GaveUp, Origin, Registered, StoreError, domains, failures, sessions, tokens};
+use super::{
+    GaveUp, Origin, Registered, StoreError, domains, failures, releases, sessions, tokens,
+};
 
 /// Requests that share one commit at most.
 const GROUP: usize = 256;
@@ -46,6 +48,7 @@ pub(super) enum Request {
     Token(tokens::Order),
     Session(sessions::Order),
     Domain(domains::Order),
+    Release(releases::Order),
 }
 
 impl Request {
@@ -55,6 +58,7 @@ impl Request {
             Self::Token(order) => order.reads(),
             Self::Session(order) => order.reads(),
             Self::Domain(order) => order.reads(),
+            Self::Release(order) => order.reads(),
             other => matches!(other, Self::All(_) | Self::Failed(_)),
         }
     }
@@ -183,6 +187,7 @@ fn commit(
                 Request::Token(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::Session(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::Domain(order) => order.carry_out(&mut transaction, &mut reply),
+                Request::Release(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -216,6 +221,7 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::Token(order) => order.refuse(error),
             Request::Session(order) => order.refuse(error),
             Request::Domain(order) => order.refuse(error),
+            Request::Release(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }

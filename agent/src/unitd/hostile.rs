@@ -26,6 +26,8 @@ fn made(config: &Config, name: &InstanceName, with: Particulars) -> Option<UnitP
         socket_group: Some("tenement".into()),
         port: with.port,
         overrides: with.overrides,
+        release: None,
+        releases_dir: "/var/lib/tenement/releases".into(),
         secrets: Vec::new(),
         env_file_vars: Vec::new(),
         exec_helper: Some(PathBuf::from("/exec")),
@@ -79,7 +81,7 @@ proptest! {
     ) {
         let config = config::parse(&[SourceFile::new("t", CONFIG)]).unwrap();
         let Ok(name) = request::instance(&process, &id) else { return Ok(()) };
-        let Ok(with) = request::particulars(port, &pairs) else { return Ok(()) };
+        let Ok(with) = request::particulars(port, &pairs, "") else { return Ok(()) };
         prop_assert!(with.overrides.iter().count() == pairs.len());
         let Some(found) = made(&config, &name, Particulars { port, ..Default::default() }) else {
             return Ok(());
@@ -104,7 +106,8 @@ proptest! {
 #[test]
 fn what_a_caller_may_send_reaches_a_plan_at_all() {
     let config = config::parse(&[SourceFile::new("t", CONFIG)]).unwrap();
-    let with = request::particulars(20_001, &HashMap::from([("tasks_max".to_owned(), 7)])).unwrap();
+    let with =
+        request::particulars(20_001, &HashMap::from([("tasks_max".to_owned(), 7)]), "").unwrap();
     let name = request::instance("api", "zqfirst0000").unwrap();
     let plan = made(&config, &name, with).unwrap();
     assert!(texts(&plan, &name).iter().any(|text| text == "TasksMax=U64(7)"));

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use tenement_wire::{InstanceId, InstanceName, ProcessName, ResourceLimits, SecretName};
+use tenement_wire::{
+    InstanceId, InstanceName, ProcessName, ReleaseName, ResourceLimits, SecretName,
+};
 
 use crate::plan::Particulars;
 use crate::units::UnitsError;
@@ -20,10 +22,13 @@ pub(super) fn instance(process: &str, id: &str) -> Result<InstanceName, UnitsErr
 pub(super) fn particulars(
     port: u16,
     overrides: &HashMap<String, u64>,
+    release: &str,
 ) -> Result<Particulars, UnitsError> {
+    let release = (!release.is_empty()).then(|| ReleaseName::new(release)).transpose();
+    let release = release.map_err(|error| UnitsError::Refused(error.to_string()))?;
     let pairs = overrides.iter().map(|(name, value)| (name.as_str(), *value));
     let overrides = ResourceLimits::from_pairs(pairs).map_err(UnitsError::Refused)?;
-    Ok(Particulars { port, overrides })
+    Ok(Particulars { port, overrides, release })
 }
 
 /// The name of a secret, from the bus.
@@ -57,7 +62,7 @@ pub(super) fn fuzz(data: &[u8]) {
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(limit, value)| Some((limit.to_owned(), value.parse().ok()?)))
         .collect();
-    if let Ok(with) = particulars(20000, &pairs) {
+    if let Ok(with) = particulars(20000, &pairs, id) {
         assert!(pairs.keys().all(|limit| limit.parse::<tenement_wire::Limit>().is_ok()));
         assert_eq!(with.overrides.iter().count(), pairs.len());
     }
@@ -92,13 +97,15 @@ mod tests {
 
         #[test]
         fn whatever_limits_are_sent_are_in_range_or_refused(
-            port: u16, pairs: HashMap<String, u64>, limit in 0..64_usize, value: u64,
+            port: u16, pairs: HashMap<String, u64>, limit in 0..64_usize, value: u64, release in ".{0,70}",
         ) {
             let mut pairs = pairs;
             let known = tenement_wire::Limit::ALL.into_iter().nth(limit);
             pairs.extend(known.map(|known| (known.as_str().to_owned(), value)));
-            if let Ok(with) = particulars(port, &pairs) {
+            if let Ok(with) = particulars(port, &pairs, &release) {
                 assert_eq!(with.port, port);
+                let part = with.release.as_ref().map(|name| std::path::Path::new(name.as_str()));
+                assert!(part.is_none_or(|part| part.file_name() == Some(part.as_os_str())));
                 assert!(pairs.keys().all(|name| name.parse::<tenement_wire::Limit>().is_ok()));
             }
         }

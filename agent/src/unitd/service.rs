@@ -107,10 +107,11 @@ impl Units {
         id: &str,
         port: u16,
         overrides: HashMap<String, u64>,
+        release: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(bool, String, bool), UnitsError> {
-        let with = request::particulars(port, &overrides)?;
+        let with = request::particulars(port, &overrides, release)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.load(name, &with).await;
         let loaded = self.carry_out("load", (process, id), (&header, bus), act).await?;
         Ok((loaded.created, loaded.revision, loaded.stale))
@@ -135,10 +136,11 @@ impl Units {
         id: &str,
         port: u16,
         overrides: HashMap<String, u64>,
+        release: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let with = request::particulars(port, &overrides)?;
+        let with = request::particulars(port, &overrides, release)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.start(name, &with).await;
         self.carry_out("start", (process, id), (&header, bus), act).await
     }
@@ -162,10 +164,11 @@ impl Units {
         id: &str,
         port: u16,
         overrides: HashMap<String, u64>,
+        release: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let with = request::particulars(port, &overrides)?;
+        let with = request::particulars(port, &overrides, release)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.restart(name, &with).await;
         self.carry_out("restart", (process, id), (&header, bus), act).await
     }
@@ -238,10 +241,11 @@ impl Units {
         id: &str,
         port: u16,
         overrides: HashMap<String, u64>,
+        release: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<bool, UnitsError> {
-        let with = request::particulars(port, &overrides)?;
+        let with = request::particulars(port, &overrides, release)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.apply(name, &with).await;
         self.carry_out("apply", (process, id), (&header, bus), act).await
     }

@@ -8,7 +8,7 @@ use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::sync::Semaphore;
 use zbus::proxy::CacheProperties;
 
-use super::interface::{Units1Proxy, overrides};
+use super::interface::{Units1Proxy, overrides, release};
 use super::{Builder, Loaded, UnitsError, secrets};
 use crate::plan::Particulars;
 use crate::systemd::Manager;
@@ -104,7 +104,7 @@ impl Client {
             Self::Local(builder) => builder.load(name, with).await,
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
-                let call = units.load(process, id, with.port, overrides(with));
+                let call = units.load(process, id, with.port, overrides(with), release(with));
                 let (created, revision, stale) = bus.call(Pace::Quick, call).await?;
                 Ok(Loaded { created, revision, stale })
             }
@@ -134,7 +134,13 @@ impl Client {
             Self::Bus(bus) => {
                 bus.call(
                     Pace::Slow,
-                    bus.proxy().await?.start(process, id, with.port, overrides(with)),
+                    bus.proxy().await?.start(
+                        process,
+                        id,
+                        with.port,
+                        overrides(with),
+                        release(with),
+                    ),
                 )
                 .await
             }
@@ -164,7 +170,13 @@ impl Client {
             Self::Bus(bus) => {
                 bus.call(
                     Pace::Slow,
-                    bus.proxy().await?.restart(process, id, with.port, overrides(with)),
+                    bus.proxy().await?.restart(
+                        process,
+                        id,
+                        with.port,
+                        overrides(with),
+                        release(with),
+                    ),
                 )
                 .await
             }
@@ -245,7 +257,11 @@ impl Client {
             Self::Local(builder) => builder.apply(name, with).await,
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
-                bus.call(Pace::Quick, units.apply(process, id, with.port, overrides(with))).await
+                bus.call(
+                    Pace::Quick,
+                    units.apply(process, id, with.port, overrides(with), release(with)),
+                )
+                .await
             }
         }
     }

@@ -18,6 +18,11 @@ pub(super) fn overrides(with: &Particulars) -> Overrides<'static> {
     with.overrides.iter().map(|(limit, value)| (limit.as_str(), value)).collect()
 }
 
+/// The release of an instance, as it goes over the bus: empty without one.
+pub(super) fn release(with: &Particulars) -> &str {
+    with.release.as_ref().map(tenement_wire::ReleaseName::as_str).unwrap_or_default()
+}
+
 /// See `unitd`.
 #[zbus::proxy(
     interface = "org.tenement.Units1",
@@ -31,6 +36,7 @@ pub(super) trait Units1 {
         id: &str,
         port: u16,
         overrides: Overrides<'_>,
+        release: &str,
     ) -> zbus::Result<(bool, String, bool)>;
     fn unload(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn start(
@@ -39,6 +45,7 @@ pub(super) trait Units1 {
         id: &str,
         port: u16,
         overrides: Overrides<'_>,
+        release: &str,
     ) -> zbus::Result<()>;
     fn stop(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn restart(
@@ -47,6 +54,7 @@ pub(super) trait Units1 {
         id: &str,
         port: u16,
         overrides: Overrides<'_>,
+        release: &str,
     ) -> zbus::Result<()>;
     fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn freeze(&self, process: &str, id: &str) -> zbus::Result<Vec<zbus::wire::OwnedFd>>;
@@ -62,6 +70,7 @@ pub(super) trait Units1 {
         id: &str,
         port: u16,
         overrides: Overrides<'_>,
+        release: &str,
     ) -> zbus::Result<bool>;
     fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
 }

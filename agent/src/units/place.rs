@@ -21,6 +21,8 @@ pub struct Place {
     pub userdb_dir: Option<PathBuf>,
     /// Parent of the data directories where the config leaves it open; `None`: its own default.
     pub data_home: Option<PathBuf>,
+    /// Releases, in `{process}/{release}`.
+    pub releases_dir: PathBuf,
     /// `passwd`, `group` and `nsswitch.conf`.
     pub etc_dir: PathBuf,
     /// `tenement-exec`, used where it exists.
@@ -45,6 +47,7 @@ impl Place {
             state_dir: "/var/lib/tenement/_unitd".into(),
             userdb_dir: Some("/run/userdb".into()),
             data_home: None,
+            releases_dir: crate::plan::RELEASES_DIR.into(),
             etc_dir: "/etc".into(),
             exec_helper: Some(EXEC_HELPER.into()),
             park_helper: Some(PARK_HELPER.into()),
@@ -62,6 +65,7 @@ impl Place {
             config_dir: config_home.join("tenement"),
             run_dir: runtime_dir.join("tenement"),
             state_dir: state_home.join("tenement"),
+            releases_dir: state_home.join("tenement/releases"),
             userdb_dir: None,
             data_home: None,
             etc_dir: "/etc".into(),

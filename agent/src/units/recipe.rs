@@ -12,7 +12,9 @@ use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
 use super::{Place, UnitsError, accounts, envfile, program, secrets, source};
 use crate::config::{Config, Definition, RunAs};
-use crate::plan::{Account, Mode, Particulars, Paths, PlanContext, Secret, UnitPlan, paths, plan};
+use crate::plan::{
+    Account, Mode, Particulars, Paths, PlanContext, ReleaseAt, Secret, UnitPlan, paths, plan,
+};
 
 /// The group that the agent runs in.
 const AGENT_GROUP: &str = "tenement";
@@ -76,6 +78,8 @@ impl Kitchen {
             socket_group: agent.map(|_| AGENT_GROUP.to_owned()),
             port,
             overrides: particulars.overrides.clone(),
+            release: self.release(def, particulars)?,
+            releases_dir: self.place.releases_dir.clone(),
             secrets: self.secrets(def, name)?,
             env_file_vars: self.env_files(def)?,
             exec_helper: self.place.exec_helper.clone().filter(|path| path.exists()),
@@ -85,6 +89,22 @@ impl Kitchen {
             program_fault: &program::fault,
         };
         plan(name, def, &config.settings, &context).map_err(bad_plan)
+    }
+
+    /// The release that an instance runs from: there, and nobody's but root's to change.
+    fn release(
+        &self,
+        def: &Definition,
+        particulars: &Particulars,
+    ) -> Result<Option<ReleaseAt>, UnitsError> {
+        let Some(name) = particulars.release.as_ref().filter(|_| def.uses_releases()) else {
+            return Ok(None);
+        };
+        let dir = self.place.releases_dir.join(def.name.as_str()).join(name.as_str());
+        open_trusted(&dir, self.place.owner, false).map_err(|error| {
+            UnitsError::BadConfig(format!("release {name} of {}: {error}", def.name))
+        })?;
+        Ok(Some(ReleaseAt { name: name.clone(), dir }))
     }
 
     /// Whom it runs as, or `None` where systemd makes up a user and its directories.

@@ -11,6 +11,7 @@ mod observe;
 mod pair;
 mod park;
 mod poll;
+mod releases;
 mod reload;
 mod stress;
 mod tiers;

@@ -229,6 +229,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         supervision: Default::default(),
         access: Default::default(),
         route: Default::default(),
+        deploy: Default::default(),
         logs: Default::default(),
     }
 }

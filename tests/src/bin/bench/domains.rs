@@ -51,9 +51,9 @@ fn fill(host: &Host, count: usize) -> f64 {
          SELECT 'shop' || i || '.customer' || i || '.example', 'bdomains:a', hex(randomblob(20)), 0, 1, 'bench', 'txt', 1
          FROM n WHERE {count} > 0;"
     );
-    let ran = host.feed("sqlite3 /var/lib/tenement/state.db", &sql);
+    let ran = host.feed("sqlite3 /var/lib/tenement/_agent/state.db", &sql);
     assert_eq!(ran.code, 0, "{ran:?}");
-    host.run("chown tenement: /var/lib/tenement/state.db*");
+    host.run("chown tenement: /var/lib/tenement/_agent/state.db*");
     let begin = Instant::now();
     host.run("systemctl start tenement.service");
     let took = begin.elapsed().as_secs_f64();

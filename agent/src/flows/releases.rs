@@ -1,0 +1,236 @@
+//! Which releases there are, and which of them each instance runs from.
+//!
+//! ```text
+//! pin of the instance, else current of its process ─► Instance::set_release ─► its next start is from that
+//! ```
+//! All of it is in memory; the store is written first. Whoever makes releases or moves instances between them
+//! calls what is here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tenement_wire::{InstanceName, ProcessName, ReleaseName};
+
+use super::ManageError;
+use super::agent::Agent;
+use super::host::Host;
+use super::instance::Instance;
+use crate::store::StoreError;
+use crate::store::releases::{Current, ReleaseState, StoredDeploy, StoredRelease};
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub struct Releases {
+    known: RwLock<Known>,
+    /// One change at a time, so that store and memory agree.
+    changes: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    releases: BTreeMap<(ProcessName, ReleaseName), StoredRelease>,
+    current: HashMap<ProcessName, Current>,
+    pins: HashMap<InstanceName, ReleaseName>,
+}
+
+impl Releases {
+    // Every change is one step, so a poisoned lock still holds what is true.
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of a process, by name.
+    #[must_use]
+    pub fn of_process(&self, process: &ProcessName) -> Vec<StoredRelease> {
+        let known = self.read();
+        known.releases.values().filter(|one| one.process == *process).cloned().collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, process: &ProcessName, name: &ReleaseName) -> Option<StoredRelease> {
+        self.read().releases.get(&(process.clone(), name.clone())).cloned()
+    }
+
+    /// What a process runs from, and the one before.
+    #[must_use]
+    pub fn current(&self, process: &ProcessName) -> Option<Current> {
+        self.read().current.get(process).cloned()
+    }
+
+    /// Where an instance stays.
+    #[must_use]
+    pub fn pin_of(&self, name: &InstanceName) -> Option<ReleaseName> {
+        self.read().pins.get(name).cloned()
+    }
+
+    /// Every instance of a process that stays at a release, and at which.
+    #[must_use]
+    pub fn pins(&self, process: &ProcessName) -> Vec<(InstanceName, ReleaseName)> {
+        let known = self.read();
+        let pins = known.pins.iter().filter(|(name, _)| name.process() == process);
+        pins.map(|(name, release)| (name.clone(), release.clone())).collect()
+    }
+
+    /// What an instance is to run from.
+    #[must_use]
+    pub fn of(&self, name: &InstanceName) -> Option<ReleaseName> {
+        let known = self.read();
+        let current = || known.current.get(name.process()).map(|current| current.name.clone());
+        known.pins.get(name).cloned().or_else(current)
+    }
+
+    /// An instance is gone, and with it its pin.
+    pub(super) fn forget(&self, name: &InstanceName) {
+        self.write().pins.remove(name);
+    }
+}
+
+impl Instance {
+    /// The release that its next start is from, if its process uses releases.
+    #[must_use]
+    pub fn release(&self) -> Option<ReleaseName> {
+        self.release.lock().expect("no panic while held").clone()
+    }
+
+    /// Notes what its units were made from; says whether that is news.
+    pub(super) fn assume_release(&self, release: Option<ReleaseName>) -> bool {
+        let mut slot = self.release.lock().expect("no panic while held");
+        let news = *slot != release;
+        *slot = release;
+        news
+    }
+
+    /// Has its next start be from another release.
+    pub fn set_release(&self, release: Option<ReleaseName>) {
+        if self.assume_release(release) {
+            self.mark_stale();
+            self.unparkable.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<H: Host> Agent<H> {
+    /// Takes in what is stored; before instances are admitted. Returns deployments, the newest first.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn load_releases(&self) -> Result<Vec<StoredDeploy>, StoreError> {
+        let stored = self.store.releases().await?;
+        let mut known = self.releases.write();
+        let by_name = |one: StoredRelease| ((one.process.clone(), one.name.clone()), one);
+        known.releases = stored.releases.into_iter().map(by_name).collect();
+        known.current = stored.current.into_iter().collect();
+        known.pins = stored.pins.into_iter().collect();
+        Ok(stored.deploys)
+    }
+
+    /// Notes a release, over what was noted of it.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub async fn put_release(&self, release: StoredRelease) -> Result<(), ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        self.store.put_release(release.clone()).await?;
+        let key = (release.process.clone(), release.name.clone());
+        self.releases.write().releases.insert(key, release);
+        Ok(())
+    }
+
+    /// Forgets a release; says whether there was one.
+    ///
+    /// # Errors
+    /// If a process runs from it or an instance stays at it, or the store can't be written.
+    pub async fn forget_release(
+        &self,
+        process: &ProcessName,
+        name: &ReleaseName,
+    ) -> Result<bool, ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        let was = self.store.remove_release(process.clone(), name.clone()).await?;
+        let mut known = self.releases.write();
+        known.releases.remove(&(process.clone(), name.clone()));
+        if let Some(current) = known.current.get_mut(process) {
+            current.previous.take_if(|previous| previous == name);
+        }
+        Ok(was)
+    }
+
+    /// Has the instances of a process run from `release`, each from its next start on, unless they stay at
+    /// another. The one before is the one that a rollback goes to.
+    ///
+    /// # Errors
+    /// [`ManageError::Invalid`] if there is no such release that is ready; or the store's.
+    pub async fn set_current_release(
+        &self,
+        process: &ProcessName,
+        release: &ReleaseName,
+    ) -> Result<(), ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        self.must_be_ready(process, release)?;
+        let before = self.releases.current(process);
+        let previous = match before {
+            Some(before) if before.name == *release => return Ok(()),
+            before => before.map(|before| before.name),
+        };
+        let current = Current { name: release.clone(), previous };
+        self.store.set_current_release(process.clone(), Some(current.clone())).await?;
+        self.releases.write().current.insert(process.clone(), current);
+        self.assign(process);
+        Ok(())
+    }
+
+    /// Has one instance stay at a release from its next start on, or (with `None`) go with its process again.
+    ///
+    /// # Errors
+    /// As for [`Self::set_current_release`].
+    pub async fn pin(
+        &self,
+        name: &InstanceName,
+        release: Option<&ReleaseName>,
+    ) -> Result<(), ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        if let Some(release) = release {
+            self.must_be_ready(name.process(), release)?;
+        }
+        self.store.pin(name.clone(), release.cloned()).await?;
+        {
+            let mut known = self.releases.write();
+            match release {
+                Some(release) => drop(known.pins.insert(name.clone(), release.clone())),
+                None => drop(known.pins.remove(name)),
+            }
+        }
+        if let Some(instance) = self.known(name) {
+            instance.set_release(self.releases.of(name));
+        }
+        Ok(())
+    }
+
+    fn must_be_ready(
+        &self,
+        process: &ProcessName,
+        release: &ReleaseName,
+    ) -> Result<(), ManageError> {
+        let found = self.releases.get(process, release);
+        if found.is_some_and(|found| found.state == ReleaseState::Ready) {
+            return Ok(());
+        }
+        let message = format!("{process} has no release {release} that is ready");
+        Err(ManageError::Invalid { field: "release", message })
+    }
+
+    /// Tells each instance of a process what it runs from.
+    fn assign(&self, process: &ProcessName) {
+        for instance in self.all_known() {
+            if instance.name.process() == process {
+                instance.set_release(self.releases.of(&instance.name));
+            }
+        }
+    }
+}
