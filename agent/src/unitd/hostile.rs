@@ -81,7 +81,7 @@ proptest! {
     ) {
         let config = config::parse(&[SourceFile::new("t", CONFIG)]).unwrap();
         let Ok(name) = request::instance(&process, &id) else { return Ok(()) };
-        let Ok(with) = request::particulars(port, &pairs, "") else { return Ok(()) };
+        let Ok(with) = request::particulars(&(port, pairs.clone(), String::new())) else { return Ok(()) };
         prop_assert!(with.overrides.iter().count() == pairs.len());
         let Some(found) = made(&config, &name, Particulars { port, ..Default::default() }) else {
             return Ok(());
@@ -106,8 +106,8 @@ proptest! {
 #[test]
 fn what_a_caller_may_send_reaches_a_plan_at_all() {
     let config = config::parse(&[SourceFile::new("t", CONFIG)]).unwrap();
-    let with =
-        request::particulars(20_001, &HashMap::from([("tasks_max".to_owned(), 7)]), "").unwrap();
+    let limits = HashMap::from([("tasks_max".to_owned(), 7)]);
+    let with = request::particulars(&(20_001, limits, String::new())).unwrap();
     let name = request::instance("api", "zqfirst0000").unwrap();
     let plan = made(&config, &name, with).unwrap();
     assert!(texts(&plan, &name).iter().any(|text| text == "TasksMax=U64(7)"));

@@ -18,17 +18,18 @@ pub(super) fn instance(process: &str, id: &str) -> Result<InstanceName, UnitsErr
     ))
 }
 
+/// What the config doesn't say of an instance, as it comes over the bus (`(qa{st}s)`): its port, limits that were
+/// set for it, and its release, empty without one.
+pub(super) type With = (u16, HashMap<String, u64>, String);
+
 /// The particulars of an instance, from the bus.
-pub(super) fn particulars(
-    port: u16,
-    overrides: &HashMap<String, u64>,
-    release: &str,
-) -> Result<Particulars, UnitsError> {
+pub(super) fn particulars(with: &With) -> Result<Particulars, UnitsError> {
+    let (port, overrides, release) = with;
     let release = (!release.is_empty()).then(|| ReleaseName::new(release)).transpose();
     let release = release.map_err(|error| UnitsError::Refused(error.to_string()))?;
     let pairs = overrides.iter().map(|(name, value)| (name.as_str(), *value));
     let overrides = ResourceLimits::from_pairs(pairs).map_err(UnitsError::Refused)?;
-    Ok(Particulars { port, overrides, release })
+    Ok(Particulars { port: *port, overrides, release })
 }
 
 /// The name of a secret, from the bus.
@@ -62,7 +63,7 @@ pub(super) fn fuzz(data: &[u8]) {
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(limit, value)| Some((limit.to_owned(), value.parse().ok()?)))
         .collect();
-    if let Ok(with) = particulars(20000, &pairs, id) {
+    if let Ok(with) = particulars(&(20000, pairs.clone(), id.to_owned())) {
         assert!(pairs.keys().all(|limit| limit.parse::<tenement_wire::Limit>().is_ok()));
         assert_eq!(with.overrides.iter().count(), pairs.len());
     }
@@ -102,7 +103,7 @@ mod tests {
             let mut pairs = pairs;
             let known = tenement_wire::Limit::ALL.into_iter().nth(limit);
             pairs.extend(known.map(|known| (known.as_str().to_owned(), value)));
-            if let Ok(with) = particulars(port, &pairs, &release) {
+            if let Ok(with) = particulars(&(port, pairs.clone(), release)) {
                 assert_eq!(with.port, port);
                 let part = with.release.as_ref().map(|name| std::path::Path::new(name.as_str()));
                 assert!(part.is_none_or(|part| part.file_name() == Some(part.as_os_str())));

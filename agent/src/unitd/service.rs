@@ -1,6 +1,5 @@
 //! `org.tenement.Units1`.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use zbus::message::Header;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, fdo};
 
-use super::request;
+use super::request::{self, With};
 use crate::units::{Builder, UnitsError, user_id};
 
 /// Calls under way at once; more wait. The bus lets one caller have 128.
@@ -105,13 +104,11 @@ impl Units {
         &self,
         process: &str,
         id: &str,
-        port: u16,
-        overrides: HashMap<String, u64>,
-        release: &str,
+        with: With,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(bool, String, bool), UnitsError> {
-        let with = request::particulars(port, &overrides, release)?;
+        let with = request::particulars(&with)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.load(name, &with).await;
         let loaded = self.carry_out("load", (process, id), (&header, bus), act).await?;
         Ok((loaded.created, loaded.revision, loaded.stale))
@@ -134,13 +131,11 @@ impl Units {
         &self,
         process: &str,
         id: &str,
-        port: u16,
-        overrides: HashMap<String, u64>,
-        release: &str,
+        with: With,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let with = request::particulars(port, &overrides, release)?;
+        let with = request::particulars(&with)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.start(name, &with).await;
         self.carry_out("start", (process, id), (&header, bus), act).await
     }
@@ -162,13 +157,11 @@ impl Units {
         &self,
         process: &str,
         id: &str,
-        port: u16,
-        overrides: HashMap<String, u64>,
-        release: &str,
+        with: With,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<(), UnitsError> {
-        let with = request::particulars(port, &overrides, release)?;
+        let with = request::particulars(&with)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.restart(name, &with).await;
         self.carry_out("restart", (process, id), (&header, bus), act).await
     }
@@ -239,13 +232,11 @@ impl Units {
         &self,
         process: &str,
         id: &str,
-        port: u16,
-        overrides: HashMap<String, u64>,
-        release: &str,
+        with: With,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<bool, UnitsError> {
-        let with = request::particulars(port, &overrides, release)?;
+        let with = request::particulars(&with)?;
         let act = async |builder: &Builder, name: &InstanceName| builder.apply(name, &with).await;
         self.carry_out("apply", (process, id), (&header, bus), act).await
     }

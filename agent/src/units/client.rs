@@ -8,7 +8,7 @@ use tenement_wire::{InstanceName, SecretName, SecretView};
 use tokio::sync::Semaphore;
 use zbus::proxy::CacheProperties;
 
-use super::interface::{Units1Proxy, overrides, release};
+use super::interface::{self, Units1Proxy};
 use super::{Builder, Loaded, UnitsError, secrets};
 use crate::plan::Particulars;
 use crate::systemd::Manager;
@@ -104,7 +104,7 @@ impl Client {
             Self::Local(builder) => builder.load(name, with).await,
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
-                let call = units.load(process, id, with.port, overrides(with), release(with));
+                let call = units.load(process, id, interface::with(with));
                 let (created, revision, stale) = bus.call(Pace::Quick, call).await?;
                 Ok(Loaded { created, revision, stale })
             }
@@ -132,17 +132,8 @@ impl Client {
         match self {
             Self::Local(builder) => builder.start(name, with).await,
             Self::Bus(bus) => {
-                bus.call(
-                    Pace::Slow,
-                    bus.proxy().await?.start(
-                        process,
-                        id,
-                        with.port,
-                        overrides(with),
-                        release(with),
-                    ),
-                )
-                .await
+                bus.call(Pace::Slow, bus.proxy().await?.start(process, id, interface::with(with)))
+                    .await
             }
         }
     }
@@ -168,17 +159,8 @@ impl Client {
         match self {
             Self::Local(builder) => builder.restart(name, with).await,
             Self::Bus(bus) => {
-                bus.call(
-                    Pace::Slow,
-                    bus.proxy().await?.restart(
-                        process,
-                        id,
-                        with.port,
-                        overrides(with),
-                        release(with),
-                    ),
-                )
-                .await
+                bus.call(Pace::Slow, bus.proxy().await?.restart(process, id, interface::with(with)))
+                    .await
             }
         }
     }
@@ -257,11 +239,7 @@ impl Client {
             Self::Local(builder) => builder.apply(name, with).await,
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
-                bus.call(
-                    Pace::Quick,
-                    units.apply(process, id, with.port, overrides(with), release(with)),
-                )
-                .await
+                bus.call(Pace::Quick, units.apply(process, id, interface::with(with))).await
             }
         }
     }

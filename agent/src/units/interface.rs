@@ -11,16 +11,14 @@ pub const SERVICE_NAME: &str = "org.tenement.Units1";
 /// The helper's object.
 pub const OBJECT_PATH: &str = "/org/tenement/Units1";
 
-/// Limits by name, as they go over the bus (`a{st}`).
-pub(super) type Overrides<'a> = HashMap<&'a str, u64>;
+/// What the config doesn't say of an instance, as it goes over the bus (`(qa{st}s)`): its port, limits that were
+/// set for it, and its release, empty without one.
+pub(super) type With<'a> = (u16, HashMap<&'a str, u64>, &'a str);
 
-pub(super) fn overrides(with: &Particulars) -> Overrides<'static> {
-    with.overrides.iter().map(|(limit, value)| (limit.as_str(), value)).collect()
-}
-
-/// The release of an instance, as it goes over the bus: empty without one.
-pub(super) fn release(with: &Particulars) -> &str {
-    with.release.as_ref().map(tenement_wire::ReleaseName::as_str).unwrap_or_default()
+pub(super) fn with(with: &Particulars) -> With<'_> {
+    let limits = with.overrides.iter().map(|(limit, value)| (limit.as_str(), value)).collect();
+    let release = with.release.as_ref().map(tenement_wire::ReleaseName::as_str);
+    (with.port, limits, release.unwrap_or_default())
 }
 
 /// See `unitd`.
@@ -30,32 +28,11 @@ pub(super) fn release(with: &Particulars) -> &str {
     default_path = "/org/tenement/Units1"
 )]
 pub(super) trait Units1 {
-    fn load(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-        release: &str,
-    ) -> zbus::Result<(bool, String, bool)>;
+    fn load(&self, process: &str, id: &str, with: With<'_>) -> zbus::Result<(bool, String, bool)>;
     fn unload(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn start(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-        release: &str,
-    ) -> zbus::Result<()>;
+    fn start(&self, process: &str, id: &str, with: With<'_>) -> zbus::Result<()>;
     fn stop(&self, process: &str, id: &str) -> zbus::Result<()>;
-    fn restart(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-        release: &str,
-    ) -> zbus::Result<()>;
+    fn restart(&self, process: &str, id: &str, with: With<'_>) -> zbus::Result<()>;
     fn reset(&self, process: &str, id: &str) -> zbus::Result<()>;
     fn freeze(&self, process: &str, id: &str) -> zbus::Result<Vec<zbus::wire::OwnedFd>>;
     fn thaw(&self, process: &str, id: &str) -> zbus::Result<()>;
@@ -64,13 +41,6 @@ pub(super) trait Units1 {
     fn secrets(&self, process: &str, id: &str) -> zbus::Result<Vec<(String, u64, u64, bool)>>;
     fn set_secret(&self, process: &str, id: &str, secret: &str, value: Fd<'_>) -> zbus::Result<()>;
     fn remove_secret(&self, process: &str, id: &str, secret: &str) -> zbus::Result<()>;
-    fn apply(
-        &self,
-        process: &str,
-        id: &str,
-        port: u16,
-        overrides: Overrides<'_>,
-        release: &str,
-    ) -> zbus::Result<bool>;
+    fn apply(&self, process: &str, id: &str, with: With<'_>) -> zbus::Result<bool>;
     fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
 }
