@@ -3,6 +3,7 @@
 //! Everything here is a short read of a file that the kernel makes up, and safe to do from async code.
 //! It changes nothing but what [`cgroup::reclaim`] asks for.
 
+mod aside;
 pub mod cgroup;
 mod load;
 mod lock;
@@ -13,6 +14,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
+pub use aside::aside;
 pub use load::{Stalled, host, stalled};
 pub use lock::lock_is_held;
 pub use oom::OomKills;
