@@ -103,8 +103,11 @@ def before_call(context, case, **kwargs):
         case.body.pop("instance", None)
     if case.method == "PATCH" and isinstance(case.body, dict) and case.body.get("limits"):
         case.body["limits"].pop("memory_high", None)
-    if case.path.startswith(("/api/v1/logs", "/api/v1/events")) and case.query:
+    if case.path.startswith(("/api/v1/logs", "/api/v1/events", "/api/v1/metrics")) and case.query:
         fit(case.query)
+    if case.path.endswith("/routing") and isinstance(case.body, dict) and not case.body.get("instance"):
+        # A weight is that of an instance.
+        case.body.pop("weight", None)
     if case.query and "wait" in case.query:
         # Most are for what does not come, and each takes its second.
         if uuid.uuid4().int % 8:
