@@ -94,6 +94,17 @@ fn plain_http_is_sent_to_https_with_its_path_and_hsts_is_said_there_only() {
 }
 
 #[test]
+fn ten_reaches_an_agent_over_https_that_it_trusts_and_no_other() {
+    let host = host();
+    host.run("umask 077; ten -q token-gen --name over-tls --scope admin > /root/tls.token");
+    let ten = "ten --url https://localhost --token-file /root/tls.token";
+    assert!(host.run(&format!("{ten} ps")).out.contains("ptls:a"));
+    host.run(&format!("{ten} restart ptls:a"));
+    let ran = host.try_run(&format!("SSL_CERT_FILE=/etc/hostname SSL_CERT_DIR=/nowhere {ten} ps"));
+    assert!(ran.code != 0 && ran.err.contains("certificate"), "{ran:?}");
+}
+
+#[test]
 fn no_handshake_fails_while_the_agent_restarts() {
     let host = host();
     let clients = host.inside(|| ());

@@ -8,7 +8,8 @@ use tenement_tests::{Host, until};
 const BOUND: Duration = Duration::from_secs(60);
 
 /// A terminal: runs a command on a pseudo-terminal, keeps its screen, types what it is told to, and prints screens.
-/// Steps: `keys TEXT`, `wait TEXT` (until the screen shows it), `size COLS ROWS`, `signal NAME`, `end` (until it has ended).
+/// Steps: `keys TEXT`, `wait TEXT` (until the screen shows it), `size COLS ROWS`, `signal NAME`, `hangup` (the terminal goes away), `end`
+/// (until it has ended).
 const TERMINAL: &str = include_str!("../host/lib/terminal.py");
 
 /// What the terminal saw: a screen after each step, the exit status, and whether the terminal is as it was.
@@ -115,6 +116,19 @@ fn whatever_ends_it_the_terminal_is_given_back() {
         let seen = drive(host(), "ten top -d 1 --filter top:", &steps);
         assert_eq!(seen["restored"], true, "{signal}: {seen}");
         assert_eq!(seen["exit"], 0, "{signal}: {seen}");
+    }
+}
+
+#[test]
+fn without_a_terminal_any_more_it_ends() {
+    let host = host();
+    // In a session of its own nobody sends it SIGHUP: it must see for itself.
+    for command in ["ten top -d 1 --filter top:", "setsid -w ten top -d 1 --filter top:"] {
+        drive(host, command, &["wait top:a", "hangup"]);
+        until("it has ended", BOUND, || {
+            let found = host.try_run("pgrep -af '^ten top -d 1 --filter top:$'");
+            if found.code == 1 { Ok(()) } else { Err(found) }
+        });
     }
 }
 

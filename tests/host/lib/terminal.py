@@ -114,6 +114,12 @@ def main():
         elif verb == "end":
             until("end", lambda: status is not None)
             pump(0.2)
+        elif verb == "hangup":
+            # The terminal is gone, as when a connection breaks: nobody holds its other side.
+            os.close(slave)
+            os.close(master)
+            print(json.dumps({"screens": screens}))
+            return
         screens.append(screen.lines())
     after = termios.tcgetattr(slave)
     restored = before == after and not screen.alternate and not screen.hidden and screen.entered
