@@ -14,6 +14,10 @@ hsts = "1h"
 [process.ptls]
 command = "/srv/apps/hello-static"
 idle_timeout = 0
+
+[process.pstick]
+command = "/srv/apps/hello-static"
+route = { sticky = true }
 "#;
 
 /// The address of the host by which it is not itself.
@@ -31,7 +35,7 @@ fn host() -> &'static Host {
         host.run(&format!("ip addr show dev lo | grep -q {OUTSIDE} || ip addr add {OUTSIDE}/32 dev lo"));
         host.run("ten tls trust");
         if host.try_run("ten show ptls:a").code != 0 {
-            host.run("ten spawn ptls:a");
+            host.run("ten spawn ptls:a pstick:a pstick:b");
         }
     });
     host
@@ -54,6 +58,8 @@ fn an_enabled_socket_and_a_restart_serve_https_that_a_trusting_host_believes() {
     assert_eq!(ran.out, "1.1 200");
     let headers = host.run(&curl("https://a.ptls.localhost/headers")).out.to_lowercase();
     assert!(headers.contains("x-forwarded-proto: https"), "{headers}");
+    let sticky = host.run(&curl("-D - -o /dev/null https://pstick.localhost/")).out;
+    assert!(sticky.contains("ten_pstick=") && sticky.contains("; Secure"), "{sticky}");
     let list = host.ten_json("tls ls");
     assert_eq!((&list["enabled"], &list["listeners"]), (&true.into(), &1.into()), "{list}");
     assert!(host.run("ten tls show intranet.lan").out.contains("tenement CA of"));
@@ -232,4 +238,20 @@ fn h2load_finds_no_failed_request_over_tls() {
     );
     assert!(ran.out.contains("5000 succeeded, 0 failed, 0 errored"), "{ran:?}");
     assert!(ran.out.contains("Application protocol: h2"), "{ran:?}");
+}
+
+#[test]
+fn floods_of_http2_frames_leave_memory_bounded_and_other_clients_alone() {
+    let host = host();
+    host.write("/root/h2flood.py", include_str!("../host/lib/h2flood.py"));
+    let agent = host.run("systemctl show -p MainPID --value tenement").out;
+    let ran = host.run(&format!("python3 /root/h2flood.py a.ptls.localhost {}", agent.trim()));
+    let seen: serde_json::Value = serde_json::from_str(&ran.out).expect("an object");
+    let through: Vec<_> = seen["ends"].as_array().expect("a list").iter().collect();
+    assert!(through.iter().all(|end| end[1] != "let through"), "{seen}");
+    assert_eq!((&seen["count"], &seen["failed"]), (&80.into(), &serde_json::json!([])), "{seen}");
+    let of = |key: &str| seen[key].as_f64().expect("a number");
+    assert!(of("requests") > 20.0 && of("p99_ms") < 1_000.0, "{seen}");
+    assert!(of("peak_kb") - of("before_kb") < 64.0 * 1024.0, "{seen}");
+    println!("{seen}");
 }

@@ -14,7 +14,7 @@ use super::forward::{self, Passage, Wake};
 use super::headers::Hop;
 use super::record;
 use super::stage::Stage;
-use super::state::{Active, Counters, Proxy};
+use super::state::{Active, Arrival, Counters, Proxy};
 use super::steer::{self, Steered};
 use super::way::Way;
 use super::{headers, request_id, root, rules, secure, waiting};
@@ -216,7 +216,8 @@ fn normalized(value: &HeaderValue) -> Cow<'_, [u8]> {
 /// Whether the client's bytes were encrypted on their way.
 pub(super) fn is_https(active: &Active, headers: &http::HeaderMap) -> bool {
     let client = active.client();
-    client.trusted && headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+    let forwarded = || headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    matches!(client.arrival, Arrival::Tls { .. }) || (client.trusted && forwarded())
 }
 
 pub(super) fn content_length(request: &Request<Incoming>) -> Option<u64> {
