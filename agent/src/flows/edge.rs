@@ -224,10 +224,10 @@ impl Host for Edge {
     async fn used(&self, names: Vec<InstanceName>) -> Vec<Used> {
         let Some(root) = self.groups.clone() else { return vec![Used::default(); names.len()] };
         let count = names.len();
-        let read = kernel::aside(move || {
+        let read = tokio::task::spawn_blocking(move || {
             names.iter().map(|name| kernel::used(&root, &plan::control_group(name))).collect()
         });
-        read.await.unwrap_or_else(|| vec![Used::default(); count])
+        read.await.unwrap_or_else(|_| vec![Used::default(); count])
     }
 
     async fn host_load(&self) -> HostLive {

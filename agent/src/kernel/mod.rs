@@ -3,7 +3,6 @@
 //! Everything here is a short read of a file that the kernel makes up, and safe to do from async code.
 //! It changes nothing but what [`cgroup::reclaim`] asks for.
 
-mod aside;
 pub mod cgroup;
 mod load;
 mod lock;
@@ -14,7 +13,6 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub use aside::aside;
 pub use load::{Stalled, host, stalled};
 pub use lock::lock_is_held;
 pub use oom::OomKills;

@@ -29,7 +29,6 @@ use super::access::Caller;
 use super::metrics::problem;
 use super::problem::Problem;
 use super::routes::collect;
-use crate::kernel;
 use crate::flows::metrics::{Figures, Scrape};
 use text::{Format, Text};
 
@@ -74,7 +73,7 @@ async fn metrics(
     let whole = caller.sees_all();
     let format = wanted(&headers);
     let gzip = takes_gzip(&headers);
-    let written = kernel::aside(move || {
+    let written = tokio::task::spawn_blocking(move || {
         // Held until the work is done, even if whoever asked has gone.
         let _turn = turn;
         let text = render(&scrape, format, whole);
@@ -83,7 +82,7 @@ async fn metrics(
             None => (Bytes::from(text), false),
         }
     });
-    let Some((body, gzip)) = written.await else { return Err(Problem::too_many()) };
+    let (body, gzip) = written.await.map_err(|error| Problem::internal(&error))?;
     let mut response = (StatusCode::OK, body).into_response();
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
