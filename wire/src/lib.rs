@@ -19,13 +19,14 @@ pub mod schema;
 pub mod secrets;
 pub mod sessions;
 pub mod status;
+pub mod tasks;
 pub mod tls;
 pub mod tokens;
 
 pub use domains::RouteTarget;
 pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
-pub use names::{InstanceId, InstanceName, NameError, ProcessName};
+pub use names::{InstanceId, InstanceName, NameError, ProcessName, TaskTag};
 pub use problems::render_problems;
 pub use releases::{RELEASE_NAME_MAX, ReleaseName, ReleaseNameError};
 pub use secrets::{SECRET_MAX, SecretList, SecretName, SecretNameError, SecretView};

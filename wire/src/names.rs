@@ -127,6 +127,32 @@ label!(
     "id"
 );
 
+label!(
+    /// What tells the one-off units of an instance apart: `run-5f2c`, `cron-nightly`.
+    TaskTag,
+    "tag"
+);
+
+/// What a tag of a scheduled job begins with; the rest is the job's name.
+const CRON: &str = "cron-";
+
+impl TaskTag {
+    /// The tag of a scheduled job.
+    ///
+    /// # Errors
+    /// [`NameError`] if the name breaks a rule, or is too long for a tag.
+    pub fn cron(job: &str) -> Result<Self, NameError> {
+        check_label("name of the job", job)?;
+        Self::new(&format!("{CRON}{job}"))
+    }
+
+    /// The name of the scheduled job, if it is one's tag.
+    #[must_use]
+    pub fn job(&self) -> Option<&str> {
+        self.0.strip_prefix(CRON)
+    }
+}
+
 /// `process:id`, which names one instance on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -164,6 +190,29 @@ impl InstanceName {
     #[must_use]
     pub fn socket_unit(&self) -> String {
         format!("ten-{}@{}.socket", self.process, self.id)
+    }
+
+    /// The unit of one of its one-off commands: `ten-{process}@{id}.{tag}.service`. No id holds a dot, so
+    /// that it is never taken for an instance's own; drop-ins for `ten-{process}@.service` hold for it too.
+    #[must_use]
+    pub fn task_unit(&self, tag: &TaskTag) -> String {
+        format!("ten-{}@{}.{tag}.service", self.process, self.id)
+    }
+
+    /// The timer that starts it.
+    #[must_use]
+    pub fn timer_unit(&self, tag: &TaskTag) -> String {
+        format!("ten-{}@{}.{tag}.timer", self.process, self.id)
+    }
+
+    /// Whose one-off unit a name is, with its tag and type (`service`, `timer`).
+    #[must_use]
+    pub fn from_task_unit(unit: &str) -> Option<(Self, TaskTag, &str)> {
+        let (stem, kind) = unit.strip_prefix("ten-")?.rsplit_once('.')?;
+        let (process, rest) = stem.split_once('@')?;
+        let (id, tag) = rest.split_once('.')?;
+        let name = Self { process: process.parse().ok()?, id: id.parse().ok()? };
+        matches!(kind, "service" | "timer").then_some((name, tag.parse().ok()?, kind))
     }
 
     /// The instance that a unit name of ours stands for, with the unit's type (`service`, `socket`).
@@ -228,6 +277,21 @@ mod tests {
         assert!("api".parse::<InstanceName>().is_err());
         assert!("api:".parse::<InstanceName>().is_err());
         assert!("api:a:b".parse::<InstanceName>().is_err());
+    }
+
+    #[test]
+    fn a_one_off_unit_is_told_from_its_instance_and_says_whose_it_is() {
+        let name: InstanceName = "api-v2:prod-1".parse().unwrap();
+        let tag = TaskTag::cron("at-night").unwrap();
+        let unit = name.task_unit(&tag);
+        assert_eq!(unit, "ten-api-v2@prod-1.cron-at-night.service");
+        assert_eq!(InstanceName::from_unit(&unit), None);
+        assert_eq!(InstanceName::from_task_unit(&name.service_unit()), None);
+        assert_eq!(InstanceName::from_task_unit(&name.socket_unit()), None);
+        assert_eq!(tag.job(), Some("at-night"));
+        let timer = name.timer_unit(&tag);
+        assert_eq!(InstanceName::from_task_unit(&timer), Some((name, tag, "timer")));
+        assert_eq!("run-1".parse::<TaskTag>().unwrap().job(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
 mod ended;
+mod task;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -9,16 +10,16 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tenement_wire::metrics::HostLive;
-use tenement_wire::{InstanceName, SecretView};
+use tenement_wire::{InstanceName, SecretView, TaskTag};
 
 use ended::ended;
 
-use super::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
+use super::host::{Active, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun, Units};
 use super::listing;
 use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
-use crate::plan::{self, PARK_STATUS, Particulars, busy_lock};
+use crate::plan::{self, PARK_STATUS, Particulars, TaskOrder, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
 use crate::units::{Client, UnitsError, flag};
 
@@ -191,6 +192,29 @@ impl Host for Edge {
 
     async fn apply(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
         self.units.apply(name, with).await.map_err(from_units)
+    }
+
+    async fn start_task(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+        order: TaskOrder,
+        stdio: Stdio,
+    ) -> Result<TaskRun, HostError> {
+        self.begin_task(name, with, order, stdio).await
+    }
+
+    async fn end_task(&self, name: &InstanceName, tag: &TaskTag) -> Result<(), HostError> {
+        steadily(|| self.units.end_task(name, tag)).await
+    }
+
+    async fn signal_task(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+        signal: i32,
+    ) -> Result<(), HostError> {
+        self.units.signal_task(name, tag, signal).await.map_err(from_units)
     }
 
     async fn measure(&self, name: &InstanceName) -> Result<u64, HostError> {

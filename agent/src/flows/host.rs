@@ -1,14 +1,16 @@
 //! What the flows need of systemd, as a trait, so that races can be tested without one.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use tenement_wire::metrics::HostLive;
 use tenement_wire::status::{ServiceView, Usage};
-use tenement_wire::{InstanceName, SecretView};
+use tenement_wire::{InstanceName, SecretView, TaskTag};
 
 use super::secrets::SecretOrder;
 use crate::kernel::{Own, Stalled, Used};
-use crate::plan::Particulars;
+use crate::plan::{Particulars, TaskEnd, TaskOrder};
+pub use crate::systemd::Stdio;
 
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +54,9 @@ pub struct Units {
     /// Whether the service says that it is parked.
     pub parked: bool,
 }
+
+/// A command that was started once, until its end.
+pub type TaskRun = Pin<Box<dyn Future<Output = Result<TaskEnd, HostError>> + Send>>;
 
 /// What systemd says of many.
 pub type Listed = Vec<(InstanceName, Result<Units, HostError>)>;
@@ -163,6 +168,27 @@ pub trait Host: Send + Sync + 'static {
         name: &InstanceName,
         with: &Particulars,
     ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// Starts a command once as the instance, whether that runs or not; the answer ends with the command.
+    fn start_task(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+        order: TaskOrder,
+        stdio: Stdio,
+    ) -> impl Future<Output = Result<TaskRun, HostError>> + Send;
+    /// Stops such a command if it runs, and makes systemd forget it.
+    fn end_task(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Sends it a signal.
+    fn signal_task(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+        signal: i32,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Size of the instance's data, in bytes.
     fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
     /// What systemd says now.

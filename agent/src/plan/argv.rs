@@ -1,14 +1,18 @@
 //! A command line as one variable, for [`super::ARGV`].
 //!
 //! Words are separated by one space; within a word `\\` stands for a backslash, `\s` for a space, and a
-//! word that is only `\e` is empty. So it stays readable in `systemctl show`.
+//! word that is only `\e` is empty, and `\n` and `\t` stand for a line break and a tab. So it stays readable in `systemctl show`.
 
 /// The words as one text.
 #[must_use]
 pub fn encode<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     let word = |word: &str| match word {
         "" => r"\e".to_owned(),
-        _ => word.replace('\\', r"\\").replace(' ', r"\s"),
+        _ => word
+            .replace('\\', r"\\")
+            .replace(' ', r"\s")
+            .replace('\n', r"\n")
+            .replace('\t', r"\t"),
     };
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
@@ -30,6 +34,8 @@ fn decode_word(word: &str) -> Option<String> {
             '\\' => match chars.next()? {
                 '\\' => '\\',
                 's' => ' ',
+                'n' => '\n',
+                't' => '\t',
                 _ => return None,
             },
             c => c,
@@ -52,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_come_back_as_they_were(words in prop::collection::vec(r"[\\ se$;é]{0,6}", 1..6)) {
+        fn words_come_back_as_they_were(words in prop::collection::vec("[\\\\ sent$;é\n\t]{0,6}", 1..6)) {
             let text = encode(words.iter().map(String::as_str));
             prop_assert_eq!(decode(&text), Some(words));
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tenement_wire::ProcessName;
 
-use super::value::{UnitPlan, Value};
+use super::value::{UnitSpec, Value};
 
 /// Why the units of an instance cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,14 @@ pub enum PlanError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A variable for a one-off command is no variable or is reserved.
+    #[error("the variable `{name}` {reason}")]
+    TaskVariable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A dynamic user's data can only lie where systemd keeps state.
     #[error("a dynamic user needs data_dir below /var/lib, and it is {data_dir}", data_dir = data_dir.display())]
     DynamicOutsideState {
@@ -97,12 +105,12 @@ pub enum PlanError {
     },
 }
 
-/// Refuses control characters in every text of the plan. The config's were refused when it was read;
+/// Refuses control characters in every text of units. The config's were refused when it was read;
 /// what came from env files and from the host is seen here. systemd writes some properties raw into a
 /// drop-in, where a line break would begin a setting of its own.
-pub(super) fn refuse_control(plan: &UnitPlan) -> Result<(), PlanError> {
+pub(super) fn refuse_control(units: &[&UnitSpec]) -> Result<(), PlanError> {
     let bad = |text: &str| text.chars().any(super::is_control);
-    for property in plan.socket.properties.iter().chain(&plan.service.properties) {
+    for property in units.iter().flat_map(|unit| &unit.properties) {
         let found = match &property.value {
             Value::Str(text) => bad(text),
             Value::Strs(list) | Value::Filter(_, list) => list.iter().any(|t| bad(t)),

@@ -26,7 +26,7 @@ pub(super) struct Exec {
 /// said earlier and better from here. A name with a slash counts from the working directory, as it does
 /// for a shell.
 pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
-    let argv: Vec<String> = job.def.command.iter().map(|word| job.fill(word)).collect();
+    let argv = through_env(job, job.argv());
     let program = argv.first().cloned().unwrap_or_default();
     let path = if program.starts_with('/') {
         program
@@ -42,8 +42,11 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
         return Err(PlanError::NotExecutable { path, reason });
     }
     let (path, argv) = super::network::behind_relay(job, path, argv);
-    if let (true, Some(helper)) = (scoped(job), &job.ctx.exec_helper) {
-        return Ok(through(job, helper, &path, &argv, Some(super::SCOPE)));
+    // No line break survives in a unit's file; in a variable it is written as `\n`.
+    let broken = argv.iter().any(|word| word.contains(super::is_control));
+    if let (true, Some(helper)) = (scoped(job) || broken, &job.ctx.exec_helper) {
+        let scope = scoped(job).then_some(super::SCOPE);
+        return Ok(through(job, helper, &path, &argv, scope));
     }
     if job.ctx.systemd >= EXEC_EX_SINCE {
         let value = Value::Exec(vec![(path, argv, vec!["no-env-expand".to_owned()])]);
@@ -65,6 +68,25 @@ pub(super) fn exec(job: &Job, directory: &str) -> Result<Exec, PlanError> {
     let argv = argv.into_iter().map(|word| word.replace('$', "$$")).collect();
     Ok(Exec { property: plain(path, argv), argv: None })
 }
+
+/// One-off commands are looked up as a shell in the instance would: where it has a `PATH` of its own, by env(1).
+fn through_env(job: &Job, argv: Vec<String>) -> Vec<String> {
+    let bare = argv.first().is_some_and(|program| !program.contains('/'));
+    let order = job.task.filter(|_| bare).map(|task| task.order);
+    let Some(order) = order else { return argv };
+    let of_files = job.ctx.env_file_vars.iter().any(|(name, _)| name == "PATH");
+    let own = of_files
+        || job.def.env.contains_key("PATH")
+        || order.env.iter().any(|(name, _)| name == "PATH");
+    if !own {
+        return argv;
+    }
+    let mut words = vec![ENV.to_owned(), "--".to_owned()];
+    words.extend(argv);
+    words
+}
+
+const ENV: &str = "/usr/bin/env";
 
 /// Whether abstract unix sockets and signals must be shut off: they belong to the network namespace, and
 /// only landlock(7) can tell instances apart in it. A private one needs none of this.

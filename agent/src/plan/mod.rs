@@ -21,6 +21,7 @@ mod paths;
 mod sandbox;
 mod service;
 mod socket;
+mod task;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use paths::{
     Address, OVERALL_SLICE, Paths, RELEASES_DIR, RUN_DIR, SOCKET_PATH_MAX, busy_lock,
     control_group, health_path, paths, process_slice, slice,
 };
+pub use task::{Output, Task, TaskEnd, TaskOrder, task};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};
@@ -140,7 +142,7 @@ pub fn plan(
     if def.uses_releases() && ctx.release.is_none() {
         return Err(PlanError::NoRelease { process: name.process().clone() });
     }
-    let job = Job { name, def, settings, ctx, paths };
+    let job = Job { name, def, settings, ctx, paths, task: None };
     let socket = UnitSpec { name: name.socket_unit(), properties: socket::properties(&job) };
     let mut service =
         UnitSpec { name: name.service_unit(), properties: service::properties(&job)? };
@@ -151,7 +153,7 @@ pub fn plan(
         }
     }
     let plan = UnitPlan { socket, service, revision };
-    error::refuse_control(&plan)?;
+    error::refuse_control(&[&plan.socket, &plan.service])?;
     Ok(plan)
 }
 
@@ -162,6 +164,8 @@ struct Job<'a> {
     settings: &'a Settings,
     ctx: &'a PlanContext<'a>,
     paths: Paths,
+    /// The one-off command that is run instead of the app.
+    task: Option<&'a Task<'a>>,
 }
 
 impl Job<'_> {
@@ -182,8 +186,18 @@ impl Job<'_> {
     /// agent can't ask for a parked start there.
     fn park_helper(&self) -> Option<&Path> {
         let endless = self.limits().get(Limit::RuntimeMax).is_none();
-        let may = self.def.may_park() && endless && !self.dynamic_user();
+        let may =
+            self.task.is_none() && self.def.may_park() && endless && !self.dynamic_user();
         self.ctx.park_helper.as_deref().filter(|_| may)
+    }
+
+    /// The words to execute.
+    fn argv(&self) -> Vec<String> {
+        let (words, fill) = match self.task {
+            Some(task) => (&task.order.argv, task.fill),
+            None => (&self.def.command, true),
+        };
+        words.iter().map(|word| if fill { self.fill(word) } else { word.clone() }).collect()
     }
 
     /// The limits in force.

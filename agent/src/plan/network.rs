@@ -22,7 +22,7 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) -> Result<(), Plan
 
 /// The command line, with the relay before it where one is needed: as path and words of the program.
 pub(super) fn behind_relay(job: &Job, path: String, argv: Vec<String>) -> (String, Vec<String>) {
-    if !job.def.relayed() {
+    if !job.def.relayed() || job.task.is_some() {
         return (path, argv);
     }
     let relay = text(&job.ctx.relay);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tenement_wire::InstanceName;
+
 use super::error::PlanError;
 use super::value::{Property, Value};
 use super::{
@@ -26,7 +28,6 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     let directory = exec::directory(job)?;
     let unit = job.name.service_unit();
     let stem = unit.trim_end_matches(".service");
-    let field = |name: &str, value: &str| format!("{name}={value}").into_bytes();
     let exec = exec::exec(job, &directory)?;
     let mut environment = environment::environment(job)?;
     environment.extend(exec.argv.map(|argv| format!("{}={argv}", super::ARGV)));
@@ -47,15 +48,7 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     }
     list.extend([
         p("SyslogIdentifier", str(stem)),
-        p(
-            "LogExtraFields",
-            Value::Bytes(vec![
-                // What the reader of the journal asks for: one match for all instances.
-                field("TENEMENT", "1"),
-                field("TENEMENT_PROCESS", job.name.process().as_str()),
-                field("TENEMENT_INSTANCE", job.name.id().as_str()),
-            ]),
-        ),
+        p("LogExtraFields", Value::Bytes(log_fields(job.name))),
         p("CollectMode", str("inactive")),
         // The stub tells that it is parked, and an app that it is busy. What else runs in the instance has
         // no say: a child could put off the end of a stop, and the exposure would be higher.
@@ -77,7 +70,18 @@ pub(super) fn properties(job: &Job) -> Result<Vec<Property>, PlanError> {
     Ok(list)
 }
 
-fn micros(duration: Duration) -> Value {
+/// What each line of the instance carries in the journal.
+pub(super) fn log_fields(name: &InstanceName) -> Vec<Vec<u8>> {
+    let field = |name: &str, value: &str| format!("{name}={value}").into_bytes();
+    vec![
+        // What the reader of the journal asks for: one match for all instances.
+        field("TENEMENT", "1"),
+        field("TENEMENT_PROCESS", name.process().as_str()),
+        field("TENEMENT_INSTANCE", name.id().as_str()),
+    ]
+}
+
+pub(super) fn micros(duration: Duration) -> Value {
     Value::U64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 

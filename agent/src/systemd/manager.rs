@@ -44,7 +44,7 @@ pub enum JobResult {
 }
 
 impl JobResult {
-    fn parse(word: String) -> Self {
+    pub(super) fn parse(word: String) -> Self {
         match word.as_str() {
             "done" | "skipped" => Self::Done,
             "canceled" => Self::Canceled,

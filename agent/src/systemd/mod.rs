@@ -23,6 +23,7 @@ mod proxy;
 mod read;
 mod state;
 mod status;
+mod task;
 mod watch;
 
 pub use error::SystemdError;
@@ -30,3 +31,4 @@ pub use manager::{Bus, JobResult, Manager};
 pub use read::Brief;
 pub use state::{ActiveState, UnitEvent, UnitKind, UnitListing, UnitState};
 pub use status::ServiceStatus;
+pub use task::{JobEnd, Started, Stdio};

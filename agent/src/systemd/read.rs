@@ -6,8 +6,7 @@ use zbus::wire::OwnedVariant;
 
 use super::escape::unit_path;
 use super::link::Link;
-use super::state::ours;
-use super::{ActiveState, Manager, SystemdError, UnitKind, UnitState};
+use super::{ActiveState, Manager, SystemdError, UnitState};
 
 /// What [`Manager::brief`] tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +203,7 @@ impl Manager {
 }
 
 fn is_service(unit: &str) -> bool {
-    ours(unit).is_some_and(|(_, kind)| kind == UnitKind::Service)
+    unit.ends_with(".service")
 }
 
 /// A unit may be collected between the question whether it is loaded and the next one.

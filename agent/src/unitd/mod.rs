@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 mod hostile;
+mod order;
 mod request;
 mod service;
 

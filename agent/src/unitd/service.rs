@@ -11,6 +11,7 @@ use zbus::message::Header;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, fdo};
 
+use super::order;
 use super::request::{self, With};
 use crate::units::{Builder, UnitsError, user_id};
 
@@ -300,6 +301,58 @@ impl Units {
             builder.remove_secret(name, &secret).await
         };
         self.carry_out("remove_secret", (process, id), (&header, bus), act).await
+    }
+
+    /// Starts a command once as the instance; the object path of its job. It gets no, one (a terminal) or three
+    /// descriptors.
+    #[allow(clippy::too_many_arguments, reason = "they are those of the method on the bus")]
+    async fn start_task(
+        &self,
+        process: &str,
+        id: &str,
+        with: With,
+        command: order::Command,
+        streams: Vec<OwnedFd>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<String, UnitsError> {
+        let with = request::particulars(&with)?;
+        let (order, stdio) = (order::order(command)?, order::stdio(streams)?);
+        let act = async |builder: &Builder, name: &InstanceName| {
+            builder.start_task(name, &with, &order, stdio).await
+        };
+        self.carry_out("start_task", (process, id), (&header, bus), act).await
+    }
+
+    /// Stops a command that was started so, if it runs, and makes systemd forget it.
+    async fn end_task(
+        &self,
+        process: &str,
+        id: &str,
+        tag: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let tag = order::tag_of(tag)?;
+        let act = async |builder: &Builder, name: &InstanceName| builder.end_task(name, &tag).await;
+        self.carry_out("end_task", (process, id), (&header, bus), act).await
+    }
+
+    /// Sends a signal to such a command.
+    async fn signal_task(
+        &self,
+        process: &str,
+        id: &str,
+        tag: &str,
+        signal: i32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), UnitsError> {
+        let (tag, signal) = (order::tag_of(tag)?, order::signal(signal)?);
+        let act = async |builder: &Builder, name: &InstanceName| {
+            builder.signal_task(name, &tag, signal).await
+        };
+        self.carry_out("signal_task", (process, id), (&header, bus), act).await
     }
 
     /// Our loaded units: process, id, unit type, active state.

@@ -77,6 +77,10 @@ impl Builder {
         &self.0.manager
     }
 
+    pub(super) fn kitchen(&self) -> &Kitchen {
+        &self.0.kitchen
+    }
+
     pub(super) fn source(&self) -> &Source {
         &self.0.source
     }

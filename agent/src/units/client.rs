@@ -319,6 +319,8 @@ impl Client {
     }
 }
 
+mod tasks;
+
 fn parts(name: &InstanceName) -> (&str, &str) {
     (name.process().as_str(), name.id().as_str())
 }

@@ -21,6 +21,9 @@ pub(super) fn with(with: &Particulars) -> With<'_> {
     (with.port, limits, release.unwrap_or_default())
 }
 
+/// A one-off command, as it goes over the bus (`(sasa(ss)t)`): tag, words, variables, microseconds.
+pub(super) type Command<'a> = (&'a str, &'a [String], &'a [(String, String)], u64);
+
 /// See `unitd`.
 #[zbus::proxy(
     interface = "org.tenement.Units1",
@@ -43,4 +46,14 @@ pub(super) trait Units1 {
     fn remove_secret(&self, process: &str, id: &str, secret: &str) -> zbus::Result<()>;
     fn apply(&self, process: &str, id: &str, with: With<'_>) -> zbus::Result<bool>;
     fn measure(&self, process: &str, id: &str) -> zbus::Result<u64>;
+    fn start_task(
+        &self,
+        process: &str,
+        id: &str,
+        with: With<'_>,
+        command: Command<'_>,
+        streams: Vec<Fd<'_>>,
+    ) -> zbus::Result<String>;
+    fn end_task(&self, process: &str, id: &str, tag: &str) -> zbus::Result<()>;
+    fn signal_task(&self, process: &str, id: &str, tag: &str, signal: i32) -> zbus::Result<()>;
 }

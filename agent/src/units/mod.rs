@@ -28,6 +28,7 @@ mod recipe;
 mod reclaim;
 mod secrets;
 mod source;
+mod task;
 mod turns;
 mod uids;
 mod verbs;

@@ -11,9 +11,10 @@ use tenement_wire::secrets::CREDENTIALS_TOTAL_MAX;
 use super::dirs::{self, Access, open_trusted};
 use super::uids::{self, Uids};
 use super::{Place, UnitsError, accounts, envfile, program, secrets, source};
-use crate::config::{Config, Definition, RunAs};
+use crate::config::{Config, Definition, RunAs, Settings};
 use crate::plan::{
-    Account, Mode, Particulars, Paths, PlanContext, ReleaseAt, Secret, UnitPlan, paths, plan,
+    Account, Mode, Particulars, Paths, PlanContext, PlanError, ReleaseAt, Secret, UnitPlan, paths,
+    plan,
 };
 
 /// The group that the agent runs in.
@@ -44,6 +45,22 @@ impl Kitchen {
         name: &InstanceName,
         particulars: &Particulars,
     ) -> Result<UnitPlan, UnitsError> {
+        self.cook(config, name, particulars, plan)
+    }
+
+    /// The same, with what `make` makes of it instead of its pair of units.
+    pub(super) fn cook<T>(
+        &self,
+        config: &Config,
+        name: &InstanceName,
+        particulars: &Particulars,
+        make: impl FnOnce(
+            &InstanceName,
+            &Definition,
+            &Settings,
+            &PlanContext<'_>,
+        ) -> Result<T, PlanError>,
+    ) -> Result<T, UnitsError> {
         let port = particulars.port;
         let def = config
             .processes
@@ -88,7 +105,7 @@ impl Kitchen {
             find_program: &program::find,
             program_fault: &program::fault,
         };
-        plan(name, def, &config.settings, &context).map_err(bad_plan)
+        make(name, def, &config.settings, &context).map_err(bad_plan)
     }
 
     /// The release that an instance runs from: there, and nobody's but root's to change.
@@ -285,6 +302,6 @@ pub(super) fn io_error(name: &InstanceName, error: &io::Error) -> UnitsError {
     UnitsError::Refused(format!("{name}: {error}"))
 }
 
-fn bad_plan(error: crate::plan::PlanError) -> UnitsError {
+fn bad_plan(error: PlanError) -> UnitsError {
     UnitsError::BadConfig(error.to_string())
 }

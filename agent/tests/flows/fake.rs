@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tenement_agent::flows::agent::Agent;
-use tenement_agent::flows::host::{Active, Details, Host, HostError, Lacks, Listed, Units};
+use tenement_agent::flows::host::{
+    Active, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun, Units,
+};
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::secrets::SecretOrder;
-use tenement_agent::plan::Particulars;
-use tenement_wire::{InstanceName, ResourceLimits, SecretView};
+use tenement_agent::plan::{Particulars, TaskEnd, TaskOrder};
+use tenement_wire::{InstanceName, ResourceLimits, SecretView, TaskTag};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::pair::{Command, Pair};
@@ -53,6 +55,7 @@ struct Script {
     time: (usize, u16),
     applied: Option<ResourceLimits>,
     data_bytes: u64,
+    task: Option<TaskEnd>,
 }
 
 /// systemd and the helper; clones share everything.
@@ -83,6 +86,11 @@ impl FakeHost {
     /// How large the data of every instance is from now on.
     pub fn data_is(&self, bytes: u64) {
         self.script(|s| s.data_bytes = bytes);
+    }
+
+    /// How one-off commands end from now on.
+    pub fn tasks_end(&self, end: TaskEnd) {
+        self.script(|s| s.task = Some(end));
     }
 
     /// What apps do from their next start on.
@@ -372,6 +380,30 @@ impl Host for FakeHost {
         self.begin("apply").await?;
         self.script(|s| s.applied = Some(with.overrides.clone()));
         Ok(self.truth(name).service == Active::Active)
+    }
+
+    async fn start_task(
+        &self,
+        _: &InstanceName,
+        _: &Particulars,
+        _: TaskOrder,
+        stdio: Stdio,
+    ) -> Result<TaskRun, HostError> {
+        self.begin("start_task").await?;
+        drop(stdio);
+        let host = self.clone();
+        Ok(Box::pin(async move {
+            host.begin("task").await?;
+            Ok(host.script(|s| s.task.clone()).unwrap_or_else(TaskEnd::success))
+        }))
+    }
+
+    async fn end_task(&self, _: &InstanceName, _: &TaskTag) -> Result<(), HostError> {
+        self.begin("end_task").await
+    }
+
+    async fn signal_task(&self, _: &InstanceName, _: &TaskTag, _: i32) -> Result<(), HostError> {
+        self.begin("signal_task").await
     }
 
     async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {
