@@ -7,6 +7,7 @@ pub mod domains;
 pub mod dto;
 pub mod error;
 pub mod events;
+pub mod frames;
 pub mod limits;
 pub mod logs;
 pub mod metrics;

@@ -21,6 +21,7 @@ use super::access::{Caller, Where};
 use super::idempotency::REPLAYED;
 use super::input::read;
 use super::problem::Problem;
+use super::run::Program;
 use super::trace::RequestId;
 use crate::flows::ManageError;
 use crate::flows::events::{Events, Refused, within};
@@ -166,6 +167,9 @@ fn change(who: Who, asked: Asked, response: &Response) -> Event {
     event.action = Some(asked.action);
     (event.status, event.code) = (Some(status.as_u16()), code);
     event.detail = asked.detail;
+    if let Some(Program(program)) = response.extensions().get() {
+        event.detail.insert("program".to_owned(), program.clone());
+    }
     event
 }
 

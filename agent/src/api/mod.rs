@@ -34,6 +34,7 @@ mod refusals;
 mod remote;
 mod routes;
 mod rows;
+mod run;
 mod scrape;
 mod secrets;
 mod serve;

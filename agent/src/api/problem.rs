@@ -307,6 +307,9 @@ fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
         ManageError::TimedOut { name, .. } => {
             (S::GATEWAY_TIMEOUT, "timed_out", format!("see its log: ten logs {name}"))
         }
+        ManageError::TooMany { .. } => {
+            (S::SERVICE_UNAVAILABLE, "too_many", "try again when one of them has ended".into())
+        }
         ManageError::ConfigRejected(_) => (
             S::UNPROCESSABLE_ENTITY,
             "config_rejected",

@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, domains, events, health, host, instances, logs, metrics, rows, scrape, secrets,
-    session, tls, tokens, totp, verbs,
+    alerts, domains, events, health, host, instances, logs, metrics, rows, run, scrape,
+    secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::domains::Domains;
@@ -36,6 +36,7 @@ use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::metrics::{Figures, NoFigures};
 use crate::flows::sessions::Sessions;
+use crate::flows::tasks::{Commands, NoCommands};
 use crate::flows::tokens::{Clocks, Tokens};
 use crate::flows::{ManageError, Management};
 use crate::tls::Tls;
@@ -95,6 +96,8 @@ pub struct Services {
     pub tls: Option<Arc<Tls>>,
     /// Custom domains, and what requests are shared by.
     pub domains: Arc<Domains>,
+    /// One-off commands and scheduled jobs.
+    pub commands: Arc<dyn Commands>,
 }
 
 impl Services {
@@ -111,13 +114,15 @@ impl Services {
         let figures = Arc::new(NoFigures);
         let domains = Arc::new(Domains::new(None));
         let (events, alerts, tls) = (None, None, None);
-        Ok(Self { logs, figures, events, alerts, tokens, sessions, tls, domains })
+        let commands = Arc::new(NoCommands);
+        Ok(Self { logs, figures, events, alerts, tokens, sessions, tls, domains, commands })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, figures, events, alerts, tokens, sessions, tls, domains } = services;
+    let Services { logs, figures, events, alerts, tokens, sessions, tls, domains, commands } =
+        services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let list = rows::Desk::new();
@@ -126,6 +131,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more = more.merge(domains::routes(domains.clone()));
+        let more = more.merge(run::routes(commands.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone())

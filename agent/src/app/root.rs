@@ -44,8 +44,8 @@ pub(super) async fn services(
     let figures = Arc::new(Measured(agent.clone()));
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
     let (tls, domains) = (Some(tls.clone()), agent.domains.clone());
-    let logs = logs::door(agent);
-    Ok(Services { logs, figures, events, alerts, tokens, sessions, tls, domains })
+    let (logs, commands) = (logs::door(agent), Arc::new(agent.clone()));
+    Ok(Services { logs, figures, events, alerts, tokens, sessions, tls, domains, commands })
 }
 
 /// The API, as the proxy sees it.

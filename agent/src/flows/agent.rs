@@ -20,6 +20,7 @@ use super::instance::{Instance, Setup, now_ms};
 use super::logs::Indexed;
 use super::metrics::Metrics;
 use super::releases::Releases;
+use super::tasks::Tasks;
 use super::throttle::RequestLimits;
 use crate::config::{Config, Definition, Settings};
 use crate::plan::{self, Address, Particulars, PlanError};
@@ -81,6 +82,8 @@ pub struct Agent<H> {
     pub(super) passed_over: AtomicUsize,
     /// Where and when instances are checked.
     pub checks: Checks,
+    /// One-off commands.
+    pub(super) tasks: Tasks,
 }
 
 impl<H: Host> Agent<H> {
@@ -114,6 +117,7 @@ impl<H: Host> Agent<H> {
             said: Mutex::default(),
             passed_over: AtomicUsize::new(0),
             checks: Checks::new(),
+            tasks: Tasks::default(),
         });
         agent.domains.set_home(Around(Arc::downgrade(&agent)));
         agent

@@ -1,6 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
 mod ended;
+mod report;
 mod task;
 
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use tenement_wire::metrics::HostLive;
 use tenement_wire::{InstanceName, SecretView, TaskTag};
 
 use ended::ended;
+use report::active;
+pub use report::{freezer, report};
 
 use super::host::{Active, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun, Units};
 use super::listing;
@@ -20,7 +23,7 @@ use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
 use crate::plan::{self, PARK_STATUS, Particulars, TaskOrder, busy_lock};
-use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitEvent, UnitKind};
+use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitKind};
 use crate::units::{Client, UnitsError, flag};
 
 /// Between tries of a call that was cut off. Together they outlast a restart of the bus.
@@ -339,57 +342,10 @@ where
     }
 }
 
-/// Whether an event says that an active service is frozen, or that it is not.
-#[must_use]
-pub fn freezer(event: &UnitEvent) -> Option<bool> {
-    match event {
-        UnitEvent::Changed {
-            kind: UnitKind::Service, active: ActiveState::Active, frozen, ..
-        } => Some(*frozen),
-        _ => None,
-    }
-}
-
 /// Whether an app's `STATUS=` says that it is busy: its first word is that.
 fn says_busy(status: &str) -> bool {
     let word = status.split(|c: char| !c.is_ascii_alphanumeric()).next();
     word.is_some_and(|word| word.eq_ignore_ascii_case("busy"))
-}
-
-/// A report of one event; `None` for a resync.
-#[must_use]
-pub fn report(event: UnitEvent) -> Option<Report> {
-    let unit = |kind| match kind {
-        UnitKind::Service => Unit::Service,
-        UnitKind::Socket => Unit::Socket,
-    };
-    match event {
-        UnitEvent::Changed { name, kind, active: state, sub, result, status, .. } => Some(Report {
-            name,
-            unit: unit(kind),
-            // systemd 254 passes through these on its way to `auto-restart`, which counts alone.
-            active: match sub.ends_with("-before-auto-restart") {
-                true => Active::Activating,
-                false => active(Some(state)),
-            },
-            auto_restart: sub.starts_with("auto-restart"),
-            result,
-            parked: state == ActiveState::Active && status == PARK_STATUS,
-        }),
-        UnitEvent::Removed { name, kind } => Some(Report::of(name, unit(kind), Active::Absent)),
-        UnitEvent::Resync => None,
-    }
-}
-
-fn active(state: Option<ActiveState>) -> Active {
-    match state {
-        None => Active::Absent,
-        Some(ActiveState::Inactive) => Active::Inactive,
-        Some(ActiveState::Activating) => Active::Activating,
-        Some(ActiveState::Deactivating) => Active::Deactivating,
-        Some(ActiveState::Failed) => Active::Failed,
-        Some(ActiveState::Active | ActiveState::Reloading | ActiveState::Unknown) => Active::Active,
-    }
 }
 
 fn from_systemd(error: SystemdError) -> HostError {

@@ -112,6 +112,12 @@ pub enum ManageError {
         /// What its last health check found.
         last: Option<String>,
     },
+    /// As many of these are under way as may be.
+    #[error("as many {what} run as may at once")]
+    TooMany {
+        /// What: `commands`.
+        what: &'static str,
+    },
     /// The files on disk are not a valid config; the running one stays.
     #[error("the config has {} error{}; the running config is unchanged", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     ConfigRejected(Vec<ConfigProblem>),

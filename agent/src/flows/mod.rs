@@ -45,6 +45,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod sleep;
 mod story;
+pub mod tasks;
 pub mod tenants;
 pub mod throttle;
 mod tide;

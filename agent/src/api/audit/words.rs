@@ -64,6 +64,7 @@ impl Asked {
             "DELETE /instances/{name}/secrets/{secret}" => {
                 format!("remove secret {} of {name}", value("secret").map_or("", String::as_str))
             }
+            "POST /instances/{name}/run" => format!("run a command in {name}"),
             "POST /tokens" => "make a token".to_owned(),
             "DELETE /tokens/{id}" => {
                 format!("revoke token {}", value("id").map_or("", String::as_str))
