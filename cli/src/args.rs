@@ -4,6 +4,8 @@ mod domain;
 mod events;
 mod global;
 mod logs;
+mod patience;
+mod run;
 mod secret;
 mod tls;
 mod token;
@@ -24,6 +26,8 @@ pub use domain::{Domain, DomainAction, Maintenance, Share, Switch, Weight};
 pub use events::{Alerts, AlertsAction, Events};
 pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
+pub use patience::Patience;
+pub use run::{How, Run, Shell as InstanceShell};
 pub use secret::{Secret, SecretAction};
 pub use tls::{Tls, TlsAction};
 pub use token::{Life, Token, TokenAction, TokenGen};
@@ -128,6 +132,13 @@ pub enum Command {
     Processes(Processes),
     /// Print what the agent counts: instances, requests, wakes, logs
     Metrics,
+    /// Run a command once in an instance, as its user and in its sandbox, whether it runs or sleeps
+    #[command(
+        after_help = "Exits as the command does; 128 and the number of a signal that killed it, 124 when its time was over.\nIts output goes here and nowhere else. Secrets belong into its standard input: variables and arguments\ncan be read by others on the host.\n\nExamples:\n  ten run api:prod -- ./manage.py migrate\n  ten run api:prod --env DRY=1 --timeout 1h -- sh -c 'ls -l $DATA_DIR'\n  ten run api:prod -- sqlite3 app.db < changes.sql"
+    )]
+    Run(Run),
+    /// Open a shell in an instance: as its user, in its sandbox, in its directory
+    Shell(InstanceShell),
     /// Run a command inside an instance, which is not put to sleep meanwhile
     #[command(
         after_help = "For scripts and workers of an instance. The lock is on the file that $TENEMENT_BUSY names.\n\nExamples:\n  ten busy -- ./make-report --month 5\n  ten busy -- sh -c 'fetch | import'"

@@ -2,6 +2,7 @@
 //! errors that say why the agent could not be reached.
 
 mod dial;
+mod duplex;
 mod path;
 mod stream;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tenement_wire::ApiError;
 use tokio::runtime::Runtime;
 
+pub use duplex::Duplex;
 pub use path::{encoded, path_with};
 
 use crate::endpoint::{Endpoint, Mode};
@@ -108,15 +110,23 @@ impl Agent {
 
     /// Sends `request`, with who asks, and gives back the head of the answer.
     async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
-        match self.line.send(&self.endpoint, request).await {
-            Ok(answer) => Ok(answer),
-            Err(dial::DialError::Plain(address)) => Err(CliError::new(
+        self.line.send(&self.endpoint, request).await.map_err(|error| self.undialled(error))
+    }
+
+    /// The same on a connection of its own, with a body that is still to come.
+    async fn fresh(&self, request: Request<duplex::Pieces>) -> Result<Response<Incoming>> {
+        dial::send_fresh(&self.endpoint, request).await.map_err(|error| self.undialled(error))
+    }
+
+    fn undialled(&self, error: dial::DialError) -> CliError {
+        match error {
+            dial::DialError::Plain(address) => CliError::new(
                 Kind::Denied,
                 "insecure_transport",
                 format!("the token would go to {address} in the clear"),
                 "write https:// in --url; http:// is for this very host only",
-            )),
-            Err(dial::DialError::Broken(error)) => Err(self.unreachable(&*error)),
+            ),
+            dial::DialError::Broken(error) => self.unreachable(&*error),
         }
     }
 

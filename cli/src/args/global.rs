@@ -1,8 +1,11 @@
 //! Options of every command: which agent, and how to print.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
+
+use super::Patience;
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -25,8 +28,14 @@ pub struct Global {
     /// File with the token for --url; without it, TENEMENT_TOKEN holds the token
     #[arg(long, global = true, env = "TENEMENT_TOKEN_FILE", value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
-    /// How many seconds to wait for the agent's answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 180,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+    /// How long to wait for the agent's answer: seconds, or 30s, 5m, 1h (180 s); of run and shell, how long the command may run (1d)
+    #[arg(long, global = true, value_name = "TIME")]
+    pub timeout: Option<Patience>,
+}
+
+impl Global {
+    /// How long to wait for the agent's answer.
+    pub fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(Patience::DEFAULT).duration()
+    }
 }

@@ -52,12 +52,7 @@ impl Line {
         endpoint: &Endpoint,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, DialError> {
-        let remote = endpoint.remote.as_ref();
-        let host = remote.map_or("localhost", Remote::authority);
-        request.headers_mut().insert(HOST, HeaderValue::from_str(host)?);
-        if let Some(remote) = remote {
-            request.headers_mut().insert(AUTHORIZATION, remote.bearer());
-        }
+        address(endpoint, &mut request)?;
         let kept = self.idle.borrow_mut().take();
         if let Some(mut sender) = kept
             && sender.ready().await.is_ok()
@@ -86,6 +81,32 @@ impl Line {
         *self.idle.borrow_mut() = Some(sender);
         answer
     }
+}
+
+/// Sends `request`, whose URL is only a path, on a connection of its own.
+pub(super) async fn send_fresh<B>(
+    endpoint: &Endpoint,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, DialError>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    address(endpoint, &mut request)?;
+    let stream = connect(endpoint).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+/// Says whom `request` is for, and who asks.
+fn address<B>(endpoint: &Endpoint, request: &mut Request<B>) -> Result<(), DialError> {
+    let remote = endpoint.remote.as_ref();
+    let host = remote.map_or("localhost", Remote::authority);
+    request.headers_mut().insert(HOST, HeaderValue::from_str(host)?);
+    if let Some(remote) = remote {
+        request.headers_mut().insert(AUTHORIZATION, remote.bearer());
+    }
+    Ok(())
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Box<dyn Stream>, DialError> {

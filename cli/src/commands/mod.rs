@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod processes;
 mod ps;
+mod run;
 mod secret;
 mod security;
 mod set;
@@ -25,9 +26,8 @@ mod top;
 mod totp;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::args::{Cli, Command, ConfigAction, Global};
+use crate::args::{Cli, Command, ConfigAction, Global, Patience};
 use crate::client::Agent;
 use crate::endpoint::Endpoint;
 use crate::error::{CliError, Result};
@@ -59,7 +59,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Reset(args) => lifecycle::verb(&agent(global)?, out, &args, "reset"),
         Command::Processes(args) => processes::run(&agent(global)?, out, &args),
         Command::Top(args) => {
-            top::run(&endpoint(global)?, Duration::from_secs(global.timeout), out, &args)
+            top::run(&endpoint(global)?, global.patience(), out, &args)
         }
         Command::Metrics => metrics::run(&agent(global)?, out),
         Command::Sleep(args) => {
@@ -78,6 +78,8 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),
             Some(ConfigAction::Check { path }) => config::check(global, out, path.as_deref()),
         },
+        Command::Run(args) => run::run(&command_agent(global)?, global, &args),
+        Command::Shell(args) => run::shell(&command_agent(global)?, global, &args),
         Command::Busy(args) => busy::run(&args),
         Command::Init(args) => init::run(out, &args),
         Command::Doctor => {
@@ -108,5 +110,10 @@ fn endpoint(global: &Global) -> Result<Endpoint> {
 }
 
 fn agent(global: &Global) -> Result<Agent> {
-    Agent::new(endpoint(global)?, Duration::from_secs(global.timeout))
+    Agent::new(endpoint(global)?, global.patience())
+}
+
+/// The same for commands that `--timeout` bounds, and not the answer.
+fn command_agent(global: &Global) -> Result<Agent> {
+    Agent::new(endpoint(global)?, Patience::DEFAULT.duration())
 }
