@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, domains, events, health, host, instances, logs, metrics, rows, run, scrape,
-    secrets, session, tls, tokens, totp, verbs,
+    alerts, domains, events, health, host, instances, logs, metrics, rows, run, scrape, secrets,
+    session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::domains::Domains;

@@ -32,8 +32,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::problem::Problem;
 use super::routes::{Name, collect};
 use super::serve::Stopping;
-use crate::flows::tasks::{Commands, Input, Output, RunAsk};
 use crate::flows::events::{request as request_id, within};
+use crate::flows::tasks::{Commands, Input, Output, RunAsk};
 use crate::plan::{bad_variable, is_control};
 
 /// From the head of the request to its first frame.

@@ -8,11 +8,9 @@
 pub fn encode<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     let word = |word: &str| match word {
         "" => r"\e".to_owned(),
-        _ => word
-            .replace('\\', r"\\")
-            .replace(' ', r"\s")
-            .replace('\n', r"\n")
-            .replace('\t', r"\t"),
+        _ => {
+            word.replace('\\', r"\\").replace(' ', r"\s").replace('\n', r"\n").replace('\t', r"\t")
+        }
     };
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }

@@ -186,8 +186,7 @@ impl Job<'_> {
     /// agent can't ask for a parked start there.
     fn park_helper(&self) -> Option<&Path> {
         let endless = self.limits().get(Limit::RuntimeMax).is_none();
-        let may =
-            self.task.is_none() && self.def.may_park() && endless && !self.dynamic_user();
+        let may = self.task.is_none() && self.def.may_park() && endless && !self.dynamic_user();
         self.ctx.park_helper.as_deref().filter(|_| may)
     }
 

@@ -203,7 +203,8 @@ fn of_a_command(job: &Job, task: &Task) -> Vec<Property> {
         Output::Terminal(path) => {
             list.push(p("IgnoreSIGPIPE", Value::Bool(false)));
             list.extend(
-                ["StandardInput", "StandardOutput", "StandardError"].map(|name| p(name, str("tty"))),
+                ["StandardInput", "StandardOutput", "StandardError"]
+                    .map(|name| p(name, str("tty"))),
             );
             list.push(p("TTYPath", str(path)));
             // A shell that reads a terminal ignores SIGTERM.

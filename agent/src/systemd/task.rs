@@ -148,7 +148,8 @@ impl Manager {
     /// [`SystemdError::Timeout`] if it does not end within `bound`.
     pub async fn end_unit(&self, unit: &str, bound: Duration) -> Result<(), SystemdError> {
         let state = self.brief(unit).await?.map(|brief| brief.active);
-        if state.is_some_and(|state| !matches!(state, ActiveState::Inactive | ActiveState::Failed)) {
+        if state.is_some_and(|state| !matches!(state, ActiveState::Inactive | ActiveState::Failed))
+        {
             match self.stop_unit(unit, bound).await {
                 Ok(_) | Err(SystemdError::Absent(_)) => {}
                 Err(error) => return Err(error),

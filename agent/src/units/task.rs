@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::fs::{FileType, fstat, major, minor};
 use tenement_wire::{InstanceName, TaskTag};
 
-use super::builder::Builder;
 use super::UnitsError;
+use super::builder::Builder;
 use crate::plan::{self, Output, Particulars, Task, TaskEnd, TaskOrder, UnitSpec};
 use crate::systemd::{Started, Stdio};
 
@@ -47,10 +47,9 @@ impl Builder {
         let (service, _) = self.pair(name).await?;
         let beside = service.is_some_and(|service| !service.active.is_down());
         let task = Task { order, output, beside, fill: false };
-        let make = |name: &_, def: &_, settings: &_, context: &_| {
+        let unit = self.kitchen().cook(&config, name, with, |name, def, settings, context| {
             plan::task(name, def, settings, context, &task)
-        };
-        let unit = self.kitchen().cook(&config, name, with, make)?;
+        })?;
         self.set_totals(&config, name).await?;
         let bound = order.timeout.saturating_add(STOP_BOUND);
         let started = self.manager().start_oneshot(&unit, stdio).await?;

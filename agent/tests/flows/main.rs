@@ -14,6 +14,7 @@ mod poll;
 mod releases;
 mod reload;
 mod stress;
+mod tasks;
 mod tiers;
 mod wake;
 mod world;

@@ -49,7 +49,10 @@ mod tests {
     fn a_time_is_seconds_or_has_a_unit_and_an_end() {
         let seconds = |text: &str| text.parse::<Patience>().map(|patience| patience.0).ok();
         assert_eq!(seconds("30"), Some(30));
-        assert_eq!((seconds("90s"), seconds("1h"), seconds("7d")), (Some(90), Some(3600), Some(604_800)));
+        assert_eq!(
+            (seconds("90s"), seconds("1h"), seconds("7d")),
+            (Some(90), Some(3600), Some(604_800))
+        );
         for bad in ["", "0", "-1", "+1", "1x", "h", "8d", "1h30m", "99999999999999999999"] {
             assert_eq!(seconds(bad), None, "{bad}");
         }

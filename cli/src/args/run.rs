@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueHint};
-use tenement_wire::{InstanceName, ProcessName};
+use clap::{Args, ValueHint};
+use tenement_wire::InstanceName;
 
 /// `ten run`.
 #[derive(Debug, Args)]

@@ -58,9 +58,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Restart(args) => lifecycle::verb(&agent(global)?, out, &args, "restart"),
         Command::Reset(args) => lifecycle::verb(&agent(global)?, out, &args, "reset"),
         Command::Processes(args) => processes::run(&agent(global)?, out, &args),
-        Command::Top(args) => {
-            top::run(&endpoint(global)?, global.patience(), out, &args)
-        }
+        Command::Top(args) => top::run(&endpoint(global)?, global.patience(), out, &args),
         Command::Metrics => metrics::run(&agent(global)?, out),
         Command::Sleep(args) => {
             let verb = if args.force { "sleep?force=true" } else { "sleep" };

@@ -53,7 +53,8 @@ pub async fn run_command<H: Host>(
     let name = &instance.name;
     let mut leash = Leash { agent: agent.clone(), name: name.clone(), tag, ended: false };
     let stdio = Stdio::Handed([input, output, errors]);
-    let mut run = agent.host.start_task(name, with, order, stdio).await.map_err(|e| refused(name, e))?;
+    let mut run =
+        agent.host.start_task(name, with, order, stdio).await.map_err(|e| refused(name, e))?;
     let (mut tail, mut buffer) = (Vec::new(), vec![0; PIECE]);
     let end = loop {
         tokio::select! {

@@ -124,10 +124,7 @@ impl<H: Host> Commands for Arc<Agent<H>> {
     }
 }
 
-fn found<H: Host>(
-    agent: &Agent<H>,
-    name: &InstanceName,
-) -> Result<Arc<Instance>, ManageError> {
+fn found<H: Host>(agent: &Agent<H>, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
     let missing = || ManageError::NotFound { name: name.clone(), similar: Vec::new() };
     agent.get(name).ok_or_else(missing)
 }

@@ -44,11 +44,8 @@ pub(super) fn pipes() -> io::Result<(Stdio, Ends)> {
     let ((input, stdin), (stdout, output), (stderr, errors)) =
         (pipe::pipe()?, pipe::pipe()?, pipe::pipe()?);
     // What the command gets waits as files do.
-    let theirs = [
-        stdin.into_blocking_fd()?,
-        stdout.into_blocking_fd()?,
-        stderr.into_blocking_fd()?,
-    ];
+    let theirs =
+        [stdin.into_blocking_fd()?, stdout.into_blocking_fd()?, stderr.into_blocking_fd()?];
     let ends = Ends {
         input: Writer::Pipe(input),
         output: Reader::Pipe(output),
@@ -66,7 +63,7 @@ pub(super) fn terminal(size: TerminalSize) -> io::Result<(Stdio, Ends)> {
     unlockpt(&ours)?;
     let theirs = ioctl_tiocgptpeer(&ours, flags)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    let terminal = Terminal(Arc::new(AsyncFd::new(ours)?));
+    let terminal = Terminal(Arc::new(registered(ours)?));
     terminal.resize(size)?;
     let ends = Ends {
         input: Writer::Terminal(terminal.clone()),
@@ -75,6 +72,12 @@ pub(super) fn terminal(size: TerminalSize) -> io::Result<(Stdio, Ends)> {
         terminal: Some(terminal),
     };
     Ok((Stdio::Terminal(theirs), ends))
+}
+
+#[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor")]
+fn registered(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd gives the same open descriptor for as long as it lives, and it lives in the AsyncFd.
+    Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
 impl Terminal {

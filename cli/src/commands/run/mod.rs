@@ -16,13 +16,14 @@ use tenement_wire::InstanceName;
 use tenement_wire::frames::{self, Kind, MEDIA_TYPE, PAYLOAD_MAX};
 use tenement_wire::tasks::{RunEnd, RunRequest, TerminalSize};
 
-use crate::args::{Global, How, Patience, Run, Shell};
+use crate::args::{Global, How, InstanceShell, Patience, Run};
 use crate::client::Agent;
 use crate::error::{CliError, Result};
 use terminal::Raw;
 
 /// bash if the host has it, and sh if not. Files that change the prompt are not read.
-const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash --noprofile --norc; else exec sh; fi";
+const SHELL: &str =
+    "if command -v bash >/dev/null 2>&1; then exec bash --noprofile --norc; else exec sh; fi";
 
 /// The size of a terminal that nobody sees.
 const UNSEEN: TerminalSize = TerminalSize { rows: 24, columns: 80 };
@@ -33,7 +34,7 @@ pub fn run(agent: &Agent, global: &Global, args: &Run) -> Result<()> {
 }
 
 /// `ten shell`.
-pub fn shell(agent: &Agent, global: &Global, args: &Shell) -> Result<()> {
+pub fn shell(agent: &Agent, global: &Global, args: &InstanceShell) -> Result<()> {
     let command = ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec();
     let prompt = format!("[{}] \\w\\$ ", args.name);
     let env = BTreeMap::from([("PS1".to_owned(), prompt)]);

@@ -2,9 +2,7 @@
 
 use std::io::{stdin, stdout};
 
-use rustix::termios::{
-    OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tenement_wire::tasks::TerminalSize;
 
 /// How large it is, if it is one.
