@@ -2,7 +2,7 @@
 //!
 //! The modules stand on floors, and `use` only points down (a test proves it):
 //! 1 pure: [`config`], [`plan`], [`framing`], [`routes`], [`token`] · 2 edges: [`dns`], [`hook`], [`otlp`], [`access`], [`kernel`], [`systemd`], [`store`],
-//! [`units`], [`upstream`], [`relay`], [`tls`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
+//! [`units`], [`unpack`], [`upstream`], [`relay`], [`tls`] · 3 flows: [`flows`] · 4 doors: [`proxy`], [`api`] · 5 app: [`app`], [`unitd`].
 
 pub mod access;
 pub mod api;
@@ -24,4 +24,5 @@ pub mod tls;
 pub mod token;
 pub mod unitd;
 pub mod units;
+pub mod unpack;
 pub mod upstream;

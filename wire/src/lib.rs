@@ -29,6 +29,8 @@ pub use error::{ApiError, FieldError};
 pub use limits::{Limit, LimitUnit, ResourceLimits};
 pub use names::{InstanceId, InstanceName, NameError, ProcessName, TaskTag};
 pub use problems::render_problems;
-pub use releases::{RELEASE_NAME_MAX, ReleaseName, ReleaseNameError};
+pub use releases::{
+    RELEASE_NAME_MAX, ReleaseList, ReleaseName, ReleaseNameError, ReleaseSource, ReleaseView,
+};
 pub use secrets::{SECRET_MAX, SecretList, SecretName, SecretNameError, SecretView};
 pub use tokens::{Scope, TokenId, TokenName};

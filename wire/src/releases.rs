@@ -1,10 +1,16 @@
 //! Releases: immutable directories that instances run from.
 
+mod view;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use view::{
+    ReleaseList, ReleaseRemoved, ReleaseSource, ReleaseStatus, ReleaseView, SOURCE_MAX,
+};
 
 /// The longest name of a release, in bytes.
 pub const RELEASE_NAME_MAX: usize = 63;

@@ -13,7 +13,7 @@ use crate::logs::LogsCell;
 use crate::names::LABEL_MAX;
 use crate::secrets::NAME_MAX;
 use crate::{
-    InstanceId, InstanceName, Limit, ProcessName, ResourceLimits, RouteTarget, SecretName, TokenId,
+    InstanceId, InstanceName, Limit, ProcessName, RELEASE_NAME_MAX, ReleaseName, ResourceLimits, RouteTarget, SecretName, TokenId,
     TokenName,
 };
 
@@ -85,6 +85,13 @@ text!(
     NAME_MAX,
     "Name of a secret, which is that of its file in $CREDENTIALS_DIRECTORY.",
     "API_KEY"
+);
+text!(
+    ReleaseName,
+    "^[A-Za-z0-9][A-Za-z0-9._+-]*$",
+    RELEASE_NAME_MAX,
+    "Name of a release, which is that of its directory; without two dots in a row.",
+    "v2"
 );
 
 text!(

@@ -10,6 +10,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
+use tenement_agent::kernel::restrict;
 use tenement_agent::plan::{ARGV, SCOPE, argv};
 
 fn main() -> ExitCode {
@@ -21,42 +22,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if std::env::args().nth(1).as_deref() == Some(SCOPE) {
-        scope::restrict();
+        restrict();
     }
     let error = Command::new(path).arg0(name).args(args).env_remove(ARGV).exec();
     eprintln!("tenement-exec: {path} cannot be executed: {error}");
     // What systemd itself reports for that (systemd.exec(5), EXIT_EXEC).
     ExitCode::from(203)
-}
-
-/// landlock(7), ABI 6.
-mod scope {
-    /// `struct landlock_ruleset_attr` of linux/landlock.h.
-    #[repr(C)]
-    struct Ruleset {
-        handled_access_fs: u64,
-        handled_access_net: u64,
-        scoped: u64,
-    }
-
-    /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL`.
-    const SCOPED: u64 = 1 | 2;
-
-    /// Best effort: without landlock, or with one that knows no scopes, nothing changes. It needs
-    /// no_new_privs, which the unit sets.
-    #[expect(unsafe_code, reason = "libc has no wrapper for the two system calls")]
-    pub(super) fn restrict() {
-        let rules = Ruleset { handled_access_fs: 0, handled_access_net: 0, scoped: SCOPED };
-        // SAFETY: the kernel reads the struct, which outlives the call, up to the size given; the second
-        // call takes the descriptor that the first returned, and none of our memory.
-        unsafe {
-            let size = size_of::<Ruleset>();
-            let ruleset =
-                libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0);
-            if ruleset >= 0 {
-                libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0);
-                libc::close(i32::try_from(ruleset).unwrap_or(-1));
-            }
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod lock;
 mod oom;
 mod own;
 mod pressure;
+mod scope;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use lock::lock_is_held;
 pub use oom::OomKills;
 pub use own::{Own, own};
 pub use pressure::{Gauge, stalled_us};
+pub use scope::restrict;
 pub use usage::{Used, used};
 
 /// What the host's kernel can do for the tiers.

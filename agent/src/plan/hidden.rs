@@ -44,6 +44,16 @@ fn loopback(job: &Job, list: &mut Vec<Property>) {
     if job.def.network == Network::Private || matches!(job.def.listen, Listen::Port | Listen::Own) {
         return;
     }
+    deny_loopback(list);
+}
+
+/// What of the host's own tells of others.
+pub(super) fn of_host() -> impl Iterator<Item = &'static str> {
+    COMMON.into_iter().chain(STRICT)
+}
+
+/// No loopback but that of the resolver.
+pub(super) fn deny_loopback(list: &mut Vec<Property>) {
     let of =
         |words: &[&str]| words.iter().filter_map(|w| directives::addresses(w)).flatten().collect();
     add(list, "IPAddressAllow", Value::Addresses(of(&["127.0.0.53", "127.0.0.54"])));

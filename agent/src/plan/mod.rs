@@ -8,6 +8,7 @@
 //! Nothing here looks at the host: what must be known of it is handed in.
 
 pub mod argv;
+mod build;
 mod credentials;
 pub mod directives;
 mod environment;
@@ -28,6 +29,9 @@ use std::path::{Path, PathBuf};
 
 use tenement_wire::{InstanceName, Limit, ReleaseName, ResourceLimits};
 
+pub use build::{
+    BUILD_SLICE, BuildContext, RELEASE_FILES_MAX, UNPACK, build, build_unit, release_bytes_max,
+};
 pub use credentials::Secret;
 pub use environment::{bad_variable, is_control};
 pub use error::PlanError;

@@ -41,6 +41,13 @@ pub(super) fn properties(job: &Job, list: &mut Vec<Property>) {
     }
 }
 
+/// The sandbox of a build: that of strict isolation, whatever the instances have.
+pub(super) fn of_build(list: &mut Vec<Property>) {
+    standard(list);
+    strict(list);
+    list.push(Property { name: "ProtectHome", value: Value::Str("yes".to_owned()) });
+}
+
 fn standard(list: &mut Vec<Property>) {
     let p = |name, value| Property { name, value };
     for name in FLAGS {

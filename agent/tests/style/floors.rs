@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("access", 2),
     ("otlp", 2),
     ("config", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("systemd", 2),
     ("store", 2),
     ("units", 2),
+    ("unpack", 2),
     ("upstream", 2),
     ("relay", 2),
     ("tls", 2),
