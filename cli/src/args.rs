@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+mod deploy;
 mod domain;
 mod events;
 mod global;
@@ -22,6 +23,7 @@ use clap_complete::Shell;
 use tenement_wire::dto::State;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
 
+pub use deploy::{Deploy, OneRelease, ReleaseFrom, Releases, ReleasesAction};
 pub use domain::{Domain, DomainAction, Maintenance, Share, Switch, Weight};
 pub use events::{Alerts, AlertsAction, Events};
 pub use global::Global;
@@ -92,6 +94,16 @@ pub enum Command {
     History(History),
     /// Set, list or delete the secrets of an instance
     Secret(Secret),
+    /// Make a release of a directory, a tar file or a git reference, and run a process from it
+    #[command(
+        after_help = "The release is built by `build` in [process.NAME.deploy], in a sandbox of its own. Of a directory, .git and what\n.tenementignore names are left out.\n\nExamples:\n  ten deploy api ./dist\n  ten deploy api --git /srv/repo --ref v2\n  tar -cz . | ten deploy api - --release v3"
+    )]
+    Deploy(Box<Deploy>),
+    /// List, show or delete releases, or print what their builds printed
+    #[command(
+        after_help = "Examples:\n  ten releases api\n  ten releases show api v2\n  ten releases log api v2 --follow\n  ten releases rm api v1"
+    )]
+    Releases(Releases),
     /// Add, list, check or remove custom domains
     Domain(Domain),
     /// Show or set by which weights instances share the requests of their process

@@ -5,6 +5,7 @@ mod dial;
 mod duplex;
 mod path;
 mod stream;
+mod upload;
 
 use std::error::Error;
 use std::io;
@@ -22,6 +23,7 @@ use tokio::runtime::Runtime;
 
 pub use duplex::Duplex;
 pub use path::{encoded, path_with};
+pub use upload::Pipe;
 
 use crate::endpoint::{Endpoint, Mode};
 use crate::error::{CliError, Kind, Result};

@@ -1,5 +1,7 @@
 //! Tables for people: no borders, columns two spaces apart, aligned by what a terminal shows.
 
+mod releases;
+
 use std::fmt::Write as _;
 
 use clap::builder::styling::Style;
@@ -10,6 +12,8 @@ use tenement_wire::dto::{InstanceView, State};
 
 use crate::human;
 use crate::output::{BAD, BOLD, DIM, GOOD, WARN, clean};
+
+pub use releases::{releases, role};
 
 /// A table whose rows have one style each.
 pub struct Listing {

@@ -13,8 +13,8 @@ use crate::logs::LogsCell;
 use crate::names::LABEL_MAX;
 use crate::secrets::NAME_MAX;
 use crate::{
-    InstanceId, InstanceName, Limit, ProcessName, RELEASE_NAME_MAX, ReleaseName, ResourceLimits, RouteTarget, SecretName, TokenId,
-    TokenName,
+    InstanceId, InstanceName, Limit, ProcessName, RELEASE_NAME_MAX, ReleaseName, ResourceLimits,
+    RouteTarget, SecretName, TokenId, TokenName,
 };
 
 /// A DNS label.

@@ -42,6 +42,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
         (name = "secrets", description = "Secrets of an instance: names come out, values only go in"),
         (name = "sessions", description = "Browser sessions and second factors of their logins"),
         (name = "domains", description = "Custom domains, weights and maintenance"),
+        (name = "releases", description = "What instances run from: upload, list, delete"),
         (name = "tokens", description = "Who may do what; the token itself is shown once"),
         (name = "logs", description = "Search, stream, export and SQL"),
         (name = "events", description = "Who did what, and what happened by itself"),

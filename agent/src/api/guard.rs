@@ -8,7 +8,7 @@
 //! What each route needs is in its own annotation, and [`Rules`] are read from the OpenAPI document that the
 //! annotations make. A route that it does not know is refused to everybody but the admin socket, so one that
 //! was forgotten is closed, not open. A restricted token reaches only routes with an instance in their path,
-//! which is checked here, and those in [`FILTERED`], whose handlers leave out what the [`Caller`] does not see.
+//! which is checked here, those of its own process below [`OF_A_PROCESS`], and those in [`FILTERED`], whose handlers leave out what the [`Caller`] does not see.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,7 +22,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
-use tenement_wire::{InstanceName, Scope};
+use tenement_wire::{InstanceName, ProcessName, Scope};
 
 use super::access::{Caller, Where};
 use super::lapse;
@@ -88,6 +88,10 @@ pub const FILTERED: [(&str, &str); 27] = [
     ("DELETE", "/session"),
     ("DELETE", "/sessions"),
 ];
+
+/// Routes with a process in their path that a token for that whole process may use; one for a single instance
+/// would see others through them.
+const OF_A_PROCESS: &str = "/processes/{process}/releases";
 
 impl Rules {
     /// What the OpenAPI document says of its operations: `security: [{"token": ["read"]}]`, or `[{}]` for
@@ -221,6 +225,13 @@ impl Guard {
         if is_filtered(&parts.method, route) {
             return Ok(());
         }
+        if route.starts_with(OF_A_PROCESS) {
+            let process = process_of(parts).await;
+            return match (&grant.reach, process) {
+                (Reach::Process(own), Some(asked)) if *own == asked => Ok(()),
+                _ => Err(Problem::forbidden_reach().into_response()),
+            };
+        }
         Err(Problem::forbidden_reach().into_response())
     }
 
@@ -244,6 +255,13 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let parts = text.and_then(|text| text.split_once(' '));
     let token = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     token.map(|(_, token)| Some(token.trim())).ok_or_else(Problem::unauthenticated)
+}
+
+/// The process in the path. None for what is no name.
+async fn process_of(parts: &mut Parts) -> Option<ProcessName> {
+    let params = parts.extract::<RawPathParams>().await.ok()?;
+    let process = params.iter().find(|(key, _)| *key == "process")?.1;
+    process.parse().ok()
 }
 
 /// The instance in the path. None for what is no name.

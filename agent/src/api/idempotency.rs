@@ -39,6 +39,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest key.
 pub const KEY_MAX: usize = 255;
 
+/// Where uploads of any length go.
+const UPLOADS: &str = "/processes/{process}/releases";
+
 /// On an answer that must not be kept, because it holds a secret that is shown once: the same request
 /// under the same key is told that it was done.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +92,9 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
     // What is no route has its own answer, whatever the key is.
     let writes = matches!(*request.method(), Method::POST | Method::PATCH | Method::DELETE)
         && path.is_some_and(|path| answers.document.has(request.method(), path.as_str()));
-    let Some(key) = request.headers().get(KEY).filter(|_| writes) else {
+    // An upload is too long to be held, and its name does what a key does.
+    let upload = path.is_some_and(|path| path.as_str().ends_with(UPLOADS));
+    let Some(key) = request.headers().get(KEY).filter(|_| writes && !upload) else {
         return next.run(request).await;
     };
     // A login: its answer is for whoever logged in, and nobody can be told apart yet.

@@ -107,6 +107,13 @@ impl<'de> Deserialize<'de> for Object {
 }
 
 impl Input {
+    /// Of a request whose body is read by somebody else.
+    pub(super) fn of_query(uri: &http::Uri) -> Result<Self, Problem> {
+        let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| Problem::malformed("the query can't be read"))?;
+        Ok(Self { query, body: Map::new(), errors: Vec::new() })
+    }
+
     /// An optional parameter of the query.
     pub fn parameter<T: FromStr<Err: Display>>(&mut self, field: &str) -> Option<T> {
         let at = self.query.iter().position(|(key, _)| key == field)?;

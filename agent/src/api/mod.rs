@@ -31,6 +31,7 @@ mod metrics;
 mod peer;
 mod problem;
 mod refusals;
+mod releases;
 mod remote;
 mod routes;
 mod rows;

@@ -5,6 +5,7 @@
 
 mod access;
 mod domains;
+mod releases;
 
 use std::error::Error;
 use std::time::Duration;

@@ -27,14 +27,15 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, domains, events, health, host, instances, logs, metrics, rows, run, scrape, secrets,
-    session, tls, tokens, totp, verbs,
+    alerts, domains, events, health, host, instances, logs, metrics, releases, rows, run, scrape,
+    secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::domains::Domains;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
 use crate::flows::metrics::{Figures, NoFigures};
+use crate::flows::releases::desk::{NoReleases, ReleaseDesk};
 use crate::flows::sessions::Sessions;
 use crate::flows::tasks::{Commands, NoCommands};
 use crate::flows::tokens::{Clocks, Tokens};
@@ -98,6 +99,8 @@ pub struct Services {
     pub domains: Arc<Domains>,
     /// One-off commands and scheduled jobs.
     pub commands: Arc<dyn Commands>,
+    /// What instances run from.
+    pub releases: Arc<dyn ReleaseDesk>,
 }
 
 impl Services {
@@ -114,14 +117,18 @@ impl Services {
         let figures = Arc::new(NoFigures);
         let domains = Arc::new(Domains::new(None));
         let (events, alerts, tls) = (None, None, None);
-        let commands = Arc::new(NoCommands);
-        Ok(Self { logs, figures, events, alerts, tokens, sessions, tls, domains, commands })
+        let (commands, releases) = (Arc::new(NoCommands), Arc::new(NoReleases));
+        Ok(Self {
+            logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
+        })
     }
 }
 
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
-    let Services { logs, figures, events, alerts, tokens, sessions, tls, domains, commands } =
+    let Services {
+        logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
+    } =
         services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
@@ -132,6 +139,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more = more.merge(domains::routes(domains.clone()));
         let more = more.merge(run::routes(commands.clone()));
+        let more = more.merge(releases::routes(releases.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone())

@@ -73,6 +73,21 @@ impl Places {
         self.state_dir.join("tls")
     }
 
+    /// All releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        match &self.data_home {
+            Some(home) => home.join("releases"),
+            None => crate::plan::RELEASES_DIR.into(),
+        }
+    }
+
+    /// What builds of releases have printed, and uploads on their way.
+    #[must_use]
+    pub fn builds(&self) -> PathBuf {
+        self.state_dir.join("builds")
+    }
+
     /// The log index.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

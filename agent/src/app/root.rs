@@ -11,6 +11,7 @@ use crate::api::{AskedHost, Remote, RequestId, Services};
 use crate::flows::agent::Agent;
 use crate::flows::edge::Edge;
 use crate::flows::metrics::Measured;
+use crate::flows::releases::desk::Shelf;
 use crate::flows::sessions::Sessions;
 use crate::framing::Visitor;
 use crate::proxy::{Root, RootBody, RootFuture, Visit};
@@ -45,7 +46,10 @@ pub(super) async fn services(
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
     let (tls, domains) = (Some(tls.clone()), agent.domains.clone());
     let (logs, commands) = (logs::door(agent), Arc::new(agent.clone()));
-    Ok(Services { logs, figures, events, alerts, tokens, sessions, tls, domains, commands })
+    let releases = Arc::new(Shelf::new(agent.clone(), places.releases()));
+    Ok(Services {
+        logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
+    })
 }
 
 /// The API, as the proxy sees it.

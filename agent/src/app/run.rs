@@ -136,6 +136,8 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     metrics::start(&places, &agent);
     let trail = events::start(&places, &agent);
     let logs = logs::start(&places, &agent);
+    // Nobody else has set it.
+    let _ = agent.releases.workshop.dir.set(places.builds());
     let registered = adopt(&agent).await?;
     let following = tokio::spawn(follow(agent.clone(), reports));
 
@@ -185,6 +187,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(agent.domains.clone().keep_checking());
     let preloading = agent.clone();
     agent.log_unmet();
+    tokio::spawn(agent.clone().settle_releases());
     tokio::spawn(async move { preloading.preload(preloading.all()).await });
 
     let ended = loops::until_one_ends(vec![
@@ -327,6 +330,7 @@ fn user_place(places: &Places) -> Place {
         run_dir: places.run_dir.clone(),
         state_dir: places.state_dir.clone(),
         data_home: places.data_home.clone(),
+        releases_dir: places.releases(),
         ..Place::user(none(), none(), none())
     }
 }

@@ -1,6 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
 mod ended;
+mod releases;
 mod report;
 mod task;
 
@@ -11,7 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tenement_wire::metrics::HostLive;
-use tenement_wire::{InstanceName, SecretView, TaskTag};
+use tenement_wire::{InstanceName, ProcessName, ReleaseName, SecretView, TaskTag};
 
 use ended::ended;
 use report::active;
@@ -24,7 +25,7 @@ use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
 use crate::plan::{self, PARK_STATUS, Particulars, TaskOrder, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitKind};
-use crate::units::{Client, UnitsError, flag};
+use crate::units::{Client, Sealed, UnitsError, flag};
 
 /// Between tries of a call that was cut off. Together they outlast a restart of the bus.
 const PAUSES: [Duration; 4] = [
@@ -177,6 +178,28 @@ impl Host for Edge {
 
     async fn purge(&self, name: &InstanceName) -> Result<(), HostError> {
         steadily(|| self.units.purge(name)).await
+    }
+
+    async fn make_release(
+        &self,
+        process: &ProcessName,
+        name: &ReleaseName,
+        streams: (OwnedFd, OwnedFd),
+        timeout: Duration,
+    ) -> Result<Sealed, HostError> {
+        self.release_make(process, name, streams, timeout).await
+    }
+
+    async fn remove_release(&self, of: &ProcessName, name: &ReleaseName) -> Result<(), HostError> {
+        self.release_remove(of, name).await
+    }
+
+    async fn releases(&self) -> Result<Vec<(ProcessName, ReleaseName)>, HostError> {
+        self.release_list().await
+    }
+
+    async fn loaded_release(&self, name: &InstanceName) -> Result<Option<ReleaseName>, HostError> {
+        self.release_loaded(name).await
     }
 
     async fn secrets(

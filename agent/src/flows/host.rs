@@ -1,16 +1,19 @@
 //! What the flows need of systemd, as a trait, so that races can be tested without one.
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tenement_wire::metrics::HostLive;
 use tenement_wire::status::{ServiceView, Usage};
-use tenement_wire::{InstanceName, SecretView, TaskTag};
+use tenement_wire::{InstanceName, ProcessName, ReleaseName, SecretView, TaskTag};
 
 use super::secrets::SecretOrder;
 use crate::kernel::{Own, Stalled, Used};
 use crate::plan::{Particulars, TaskEnd, TaskOrder};
 pub use crate::systemd::Stdio;
+use crate::units::Sealed;
 
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -218,6 +221,38 @@ pub trait Host: Send + Sync + 'static {
     /// Bytes that a running instance has received and sent over IP; `None` if nobody counts them.
     fn ip_bytes(&self, _name: &InstanceName) -> impl Future<Output = Option<(u64, u64)>> + Send {
         std::future::ready(None)
+    }
+    /// Makes a release of a tar file; what its build prints goes into the second descriptor. The build may take
+    /// `timeout`.
+    fn make_release(
+        &self,
+        _process: &ProcessName,
+        _name: &ReleaseName,
+        _streams: (OwnedFd, OwnedFd),
+        _timeout: Duration,
+    ) -> impl Future<Output = Result<Sealed, HostError>> + Send {
+        std::future::ready(Err(HostError::Failed("no releases are made here".into())))
+    }
+    /// Deletes a release, or ends its build.
+    fn remove_release(
+        &self,
+        _process: &ProcessName,
+        _name: &ReleaseName,
+    ) -> impl Future<Output = Result<(), HostError>> + Send {
+        std::future::ready(Ok(()))
+    }
+    /// Releases that lie on disk.
+    fn releases(
+        &self,
+    ) -> impl Future<Output = Result<Vec<(ProcessName, ReleaseName)>, HostError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+    /// The release that the loaded units of an instance were made from.
+    fn loaded_release(
+        &self,
+        _name: &InstanceName,
+    ) -> impl Future<Output = Result<Option<ReleaseName>, HostError>> + Send {
+        std::future::ready(Ok(None))
     }
     /// Whether systemd answers.
     fn answers(&self) -> impl Future<Output = bool> + Send {

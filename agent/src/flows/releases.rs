@@ -6,11 +6,23 @@
 //! All of it is in memory; the store is written first. Whoever makes releases or moves instances between them
 //! calls what is here.
 
+mod buildlog;
+pub mod desk;
+mod error;
+pub mod keep;
+pub mod make;
+mod settle;
+mod spool;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tenement_wire::{InstanceName, ProcessName, ReleaseName};
+
+pub use buildlog::{BuildLog, LOG_MAX};
+pub use error::ReleaseError;
+pub use spool::Spool;
 
 use super::ManageError;
 use super::agent::Agent;
@@ -25,6 +37,8 @@ pub struct Releases {
     known: RwLock<Known>,
     /// One change at a time, so that store and memory agree.
     changes: tokio::sync::Mutex<()>,
+    /// What is being made.
+    pub workshop: make::Workshop,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +63,14 @@ impl Releases {
     pub fn of_process(&self, process: &ProcessName) -> Vec<StoredRelease> {
         let known = self.read();
         known.releases.values().filter(|one| one.process == *process).cloned().collect()
+    }
+
+    /// Processes that have any.
+    #[must_use]
+    pub fn processes(&self) -> Vec<ProcessName> {
+        let mut names: Vec<_> = self.read().releases.keys().map(|(name, _)| name.clone()).collect();
+        names.dedup();
+        names
     }
 
     /// One of them.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tenement_wire::{ProcessName, ReleaseName};
 
 use super::value::{Property, UnitSpec, Value};
-use super::{ARGV, Mode, argv, directives, hidden, sandbox, text};
+use super::{ARGV, Mode, argv, hidden, sandbox, text};
 use crate::config::Definition;
 use crate::config::template::{self, Vars};
 
@@ -170,7 +170,9 @@ mod tests {
     use crate::config::{self, SourceFile};
 
     fn spec(mode: Mode, deploy: &str) -> UnitSpec {
-        let text = format!("[process.api]\ncommand = [\"{{release}}/app\"]\n[process.api.deploy]\n{deploy}\n");
+        let text = format!(
+            "[process.api]\ncommand = [\"{{release}}/app\"]\n[process.api.deploy]\n{deploy}\n"
+        );
         let config = config::parse(&[SourceFile::new("t", text)]).unwrap();
         let ctx = BuildContext {
             mode,

@@ -6,13 +6,15 @@
 //!
 //! This interface is the boundary between the process that parses internet traffic and root: whoever
 //! may ask systemd for transient units *is* root. So a request is three plain values that are checked
-//! as soon as they are read, and nothing else from the caller reaches systemd.
+//! as soon as they are read, and nothing else from the caller reaches systemd. Releases come from here too: there
+//! the caller hands over a tar file, which is opened by a user of the build's own only.
 //!
 //! It does *not* read the network, know about requests or waking, or keep state of its own.
 
 #[cfg(test)]
 mod hostile;
 mod order;
+mod releases;
 mod request;
 mod service;
 
@@ -24,6 +26,7 @@ use zbus::connection;
 
 use crate::systemd::{Bus, Manager};
 use crate::units::{Builder, OBJECT_PATH, Place, SERVICE_NAME};
+use releases::Releases;
 use service::{Calls, Units};
 
 /// How long verbs that are under way may go on after SIGTERM. Whatever is cut off is repeated by the
@@ -41,9 +44,12 @@ pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let manager = Manager::connect(Bus::System).await?;
     let builder = Builder::new(manager, Place::system()).await?;
     let calls = Calls::new();
-    let units = Units::new(builder, Path::new("/etc"), calls.clone());
+    let etc = Path::new("/etc");
+    let releases = Releases::new(Units::new(builder.clone(), etc, calls.clone()));
+    let units = Units::new(builder, etc, calls.clone());
     let connection = connection::Builder::system()
         .serve_at(OBJECT_PATH, units)
+        .serve_at(OBJECT_PATH, releases)
         .name(SERVICE_NAME)
         .build()
         .await?;

@@ -32,6 +32,13 @@ pub(super) fn particulars(with: &With) -> Result<Particulars, UnitsError> {
     Ok(Particulars { port: *port, overrides, release })
 }
 
+/// The release that two texts from the bus name.
+pub(super) fn release(process: &str, name: &str) -> Result<(ProcessName, ReleaseName), UnitsError> {
+    let process = ProcessName::new(process).map_err(|e| UnitsError::Refused(e.to_string()))?;
+    let name = ReleaseName::new(name).map_err(|e| UnitsError::Refused(e.to_string()))?;
+    Ok((process, name))
+}
+
 /// The name of a secret, from the bus.
 pub(super) fn secret(text: &str) -> Result<SecretName, UnitsError> {
     SecretName::new(text).map_err(|error| UnitsError::Refused(error.to_string()))
@@ -72,6 +79,14 @@ pub(super) fn fuzz(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_is_two_names_and_never_a_path() {
+        assert!(release("api", "v2").is_ok());
+        for bad in ["", ".", "..", "../../etc", "a/b", ".draft-v2", "a\0", "v2\n"] {
+            assert!(release("api", bad).is_err() && release(bad, "v2").is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn only_names_get_through() {

@@ -29,7 +29,7 @@ impl Calls {
         Self(Arc::new(Semaphore::new(CALLS as usize)))
     }
 
-    async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
         self.0.acquire().await.ok()
     }
 
@@ -41,9 +41,9 @@ impl Calls {
 
 /// The object on the bus.
 pub(super) struct Units {
-    builder: Builder,
+    pub(super) builder: Builder,
     etc: PathBuf,
-    calls: Calls,
+    pub(super) calls: Calls,
     /// The last caller that was let in. Unique names are never given twice on one bus.
     known: Mutex<Option<OwnedUniqueName>>,
 }
@@ -54,7 +54,11 @@ impl Units {
     }
 
     /// The D-Bus policy lets nobody else in; this holds even if somebody loosens that.
-    async fn admit(&self, header: &Header<'_>, bus: &Connection) -> Result<(), UnitsError> {
+    pub(super) async fn admit(
+        &self,
+        header: &Header<'_>,
+        bus: &Connection,
+    ) -> Result<(), UnitsError> {
         let refused = || UnitsError::Refused("only root and user tenement may ask".into());
         let sender = header.sender().ok_or_else(refused)?;
         let known =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::limits::Totals;
@@ -50,7 +50,8 @@ struct Inner {
     manager: Manager,
     source: Source,
     kitchen: Kitchen,
-    turns: Turns,
+    turns: Turns<InstanceName>,
+    release_turns: Turns<ProcessName>,
     creates: Semaphore,
     reclaims: Semaphore,
     totals: Totals,
@@ -69,7 +70,9 @@ impl Builder {
         let kitchen = Kitchen { place, uids, systemd };
         let (creates, reclaims) = (Semaphore::new(CREATES), Semaphore::new(RECLAIMS));
         let (turns, totals) = (Turns::default(), Totals::default());
-        let inner = Inner { manager, source, kitchen, turns, creates, reclaims, totals };
+        let release_turns = Turns::default();
+        let inner =
+            Inner { manager, source, kitchen, turns, release_turns, creates, reclaims, totals };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -98,8 +101,13 @@ impl Builder {
         &self.0.totals
     }
 
-    pub(super) async fn turn(&self, name: &InstanceName) -> Turn {
+    pub(super) async fn turn(&self, name: &InstanceName) -> Turn<InstanceName> {
         self.0.turns.take(name).await
+    }
+
+    /// The right to make and delete releases of a process.
+    pub(super) async fn release_turn(&self, process: &ProcessName) -> Turn<ProcessName> {
+        self.0.release_turns.take(process).await
     }
 
     /// Sees to it that the pair is loaded and its socket listens. A pair of the same revision is left

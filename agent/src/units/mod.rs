@@ -26,6 +26,8 @@ mod program;
 mod purge;
 mod recipe;
 mod reclaim;
+mod release;
+mod seal;
 mod secrets;
 mod source;
 mod task;
@@ -38,6 +40,7 @@ pub use client::Client;
 pub use error::UnitsError;
 pub use interface::{OBJECT_PATH, SERVICE_NAME};
 pub use place::Place;
+pub use seal::Sealed;
 pub use source::Source;
 
 /// User id of a user of the host, by `passwd` in `etc`.

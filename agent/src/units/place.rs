@@ -5,6 +5,7 @@ use std::path::PathBuf;
 /// Where the package has it.
 const EXEC_HELPER: &str = "/usr/libexec/tenement/tenement-exec";
 const RELAY: &str = "/usr/libexec/tenement/tenement-relay";
+const UNPACK: &str = "/usr/libexec/tenement/tenement-unpack";
 
 const PARK_HELPER: &str = "/usr/libexec/tenement/tenement-park";
 
@@ -31,6 +32,8 @@ pub struct Place {
     pub park_helper: Option<PathBuf>,
     /// `tenement-relay`.
     pub relay: PathBuf,
+    /// `tenement-unpack`.
+    pub unpack: PathBuf,
     /// `systemd-creds`, which encrypts secrets where it exists; `None` in user mode.
     pub encrypter: Option<PathBuf>,
     /// The user who must own config, and the parents of what we make.
@@ -52,6 +55,7 @@ impl Place {
             exec_helper: Some(EXEC_HELPER.into()),
             park_helper: Some(PARK_HELPER.into()),
             relay: RELAY.into(),
+            unpack: UNPACK.into(),
             encrypter: Some("/usr/bin/systemd-creds".into()),
             owner: 0,
         }
@@ -72,6 +76,7 @@ impl Place {
             exec_helper: Some(EXEC_HELPER.into()),
             park_helper: Some(PARK_HELPER.into()),
             relay: RELAY.into(),
+            unpack: UNPACK.into(),
             encrypter: None,
             owner: rustix::process::geteuid().as_raw(),
         }

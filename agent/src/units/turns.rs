@@ -1,27 +1,34 @@
-//! One instance's verbs run one after another; those of different instances don't wait for each other.
+//! One instance's verbs run one after another; those of different instances don't wait for each other. The same
+//! holds for releases of a process.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tenement_wire::InstanceName;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
-type Map = Mutex<HashMap<InstanceName, Arc<Semaphore>>>;
+type Map<K> = Mutex<HashMap<K, Arc<Semaphore>>>;
 
-#[derive(Debug, Default, Clone)]
-pub(super) struct Turns(Arc<Map>);
+#[derive(Debug, Clone)]
+pub(super) struct Turns<K>(Arc<Map<K>>);
 
-/// The right to act on one instance, until dropped.
-pub(super) struct Turn {
-    map: Arc<Map>,
-    name: InstanceName,
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+/// The right to act on one of them, until dropped.
+pub(super) struct Turn<K: Eq + Hash> {
+    map: Arc<Map<K>>,
+    name: K,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Turns {
+impl<K: Eq + Hash + Clone> Turns<K> {
     /// Waits until nobody else acts on `name`.
-    pub(super) async fn take(&self, name: &InstanceName) -> Turn {
+    pub(super) async fn take(&self, name: &K) -> Turn<K> {
         let queue = {
             let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             map.entry(name.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
@@ -34,7 +41,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn {
+impl<K: Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
         drop(self.permit.take());
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,6 +55,7 @@ impl Drop for Turn {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use tenement_wire::InstanceName;
 
     #[tokio::test]
     async fn verbs_of_one_instance_exclude_each_other_and_leave_nothing() {

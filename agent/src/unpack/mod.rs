@@ -169,7 +169,8 @@ impl Out<'_> {
             EntryType::Link => {
                 let target = link_name(entry)?;
                 let target = parts_of(Path::new(std::ffi::OsStr::from_bytes(&target)))?;
-                let (name, above) = target.split_last().ok_or_else(|| bad("it links to nothing"))?;
+                let (name, above) =
+                    target.split_last().ok_or_else(|| bad("it links to nothing"))?;
                 let from = self.directory(above)?;
                 let stat = statat(&from, *name, AtFlags::SYMLINK_NOFOLLOW);
                 let stat = stat.map_err(|_| bad("it links to what did not come before it"))?;
@@ -185,7 +186,12 @@ impl Out<'_> {
         }
     }
 
-    fn file<R: Read>(&mut self, entry: &mut Entry<'_, R>, parts: &[&[u8]], mode: u32) -> io::Result<()> {
+    fn file<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        parts: &[&[u8]],
+        mode: u32,
+    ) -> io::Result<()> {
         let mtime = entry.header().mtime().ok().and_then(|s| i64::try_from(s).ok());
         let (dir, name) = self.place(parts)?;
         let mut file = File::from(openat(&dir, name, NEW_FILE, Mode::from_raw_mode(0o600))?);
@@ -247,7 +253,8 @@ impl Out<'_> {
 
 fn link_name<R: Read>(entry: &Entry<'_, R>) -> io::Result<Vec<u8>> {
     let name = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
-    name.filter(|name| !name.is_empty() && !name.contains(&0)).ok_or_else(|| bad("it links to nothing"))
+    name.filter(|name| !name.is_empty() && !name.contains(&0))
+        .ok_or_else(|| bad("it links to nothing"))
 }
 
 /// The parts of a path below the directory. `./` before it is fine; whatever leads elsewhere is not.

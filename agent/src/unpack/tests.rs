@@ -70,7 +70,13 @@ fn refusal(items: &[Item]) -> String {
 #[test]
 fn a_tree_comes_out_as_it_was_with_links_within_it() {
     let items = [
-        (EntryType::XGlobalHeader, "pax_global_header", 0o644, "", &b"52 comment=0123456789012345678901234567890123456789\n"[..]),
+        (
+            EntryType::XGlobalHeader,
+            "pax_global_header",
+            0o644,
+            "",
+            &b"52 comment=0123456789012345678901234567890123456789\n"[..],
+        ),
         (EntryType::Directory, "./", 0o2755, "", b""),
         (EntryType::Directory, "bin/", 0o700, "", b""),
         (EntryType::Regular, "./bin/app", 0o750, "", b"#!/bin/sh\n"),

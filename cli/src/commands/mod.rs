@@ -3,6 +3,7 @@
 mod alerts;
 mod busy;
 mod config;
+mod deploy;
 mod doctor;
 mod domain;
 mod events;
@@ -15,6 +16,7 @@ mod logs;
 mod metrics;
 mod processes;
 mod ps;
+mod releases;
 mod run;
 mod secret;
 mod security;
@@ -49,6 +51,8 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Set(args) => set::run(&agent(global)?, out, &args),
         Command::Why(args) => ps::why(&agent(global)?, endpoint(global)?.mode, out, &args.name),
         Command::Secret(args) => secret::run(&agent(global)?, out, &args),
+        Command::Deploy(args) => deploy::run(&agent(global)?, out, &args),
+        Command::Releases(args) => releases::run(&agent(global)?, out, &args),
         Command::Domain(args) => domain::run(&agent(global)?, out, &args),
         Command::Weight(args) => domain::weight(&agent(global)?, out, &args),
         Command::Maintenance(args) => domain::maintenance(&agent(global)?, out, &args),

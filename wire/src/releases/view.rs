@@ -59,7 +59,9 @@ impl FromStr for ReleaseSource {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.chars().count() > SOURCE_MAX || text.chars().any(char::is_control) {
-            return Err(format!("must be up to {SOURCE_MAX} characters and none of them a control character"));
+            return Err(format!(
+                "must be up to {SOURCE_MAX} characters and none of them a control character"
+            ));
         }
         Ok(Self(text.to_owned()))
     }

@@ -18,7 +18,7 @@ const OPEN_BODIES: [(&str, &str); 4] = [
 ];
 
 /// Parameters of queries that say what is changed.
-const OPEN_PARAMETERS: [&str; 3] = ["purge", "force", "wait"];
+const OPEN_PARAMETERS: [&str; 5] = ["purge", "force", "wait", "name", "source"];
 
 /// Instances named in words at most.
 const NAMED: usize = 5;
@@ -77,6 +77,15 @@ impl Asked {
             "POST /domains/{domain}/check" => format!("check domain {}", one("domain")),
             "PATCH /processes/{process}/routing" => {
                 format!("change the routing of {}", one("process"))
+            }
+            "POST /processes/{process}/releases" => {
+                format!("upload a release of {}", one("process"))
+            }
+            "POST /processes/{process}/releases/{release}/use" => {
+                format!("run {} from release {}", one("process"), one("release"))
+            }
+            "DELETE /processes/{process}/releases/{release}" => {
+                format!("remove release {} of {}", one("release"), one("process"))
             }
             "POST /session" => "log in".to_owned(),
             "DELETE /session" => "log out".to_owned(),

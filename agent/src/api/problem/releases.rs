@@ -1,0 +1,65 @@
+//! What is told of releases that could not be had.
+
+use http::StatusCode;
+use tenement_wire::ReleaseNameError;
+
+use super::Problem;
+use crate::flows::releases::ReleaseError;
+
+impl Problem {
+    /// The release in the path is not a name.
+    pub fn bad_release(error: &ReleaseNameError) -> Self {
+        let hint = "ten releases lists them";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_name", error.to_string(), hint)
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(error: ReleaseError) -> Self {
+        use StatusCode as S;
+        let text = error.to_string();
+        let new = |status, code, hint: &str| Self::new(status, code, text.clone(), hint);
+        match error {
+            ReleaseError::Manage(error) => error.into(),
+            ReleaseError::Unknown { process, .. } => {
+                new(S::NOT_FOUND, "unknown_release", &format!("ten releases {process} lists them"))
+            }
+            ReleaseError::Exists { .. } => {
+                new(S::CONFLICT, "release_exists", "give it another name: --release NAME")
+            }
+            ReleaseError::InUse { process, .. } => new(
+                S::CONFLICT,
+                "release_in_use",
+                &format!("ten releases {process} shows what needs it"),
+            ),
+            ReleaseError::Building { process, name } => new(
+                S::CONFLICT,
+                "busy",
+                &format!("wait for it: ten releases log {process} {name} --follow"),
+            ),
+            ReleaseError::NotUsed { process } => {
+                let hint = "mention {release} in its command or directory, then: ten config reload";
+                let mut problem = new(S::UNPROCESSABLE_ENTITY, "invalid_request", hint);
+                let message = format!("{process} uses no releases");
+                problem.api.errors =
+                    vec![tenement_wire::FieldError { field: "process".into(), message }];
+                problem
+            }
+            ReleaseError::NoTarball => new(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "not_a_tarball",
+                "send what tar writes, as it is or compressed with gzip or zstd",
+            ),
+            ReleaseError::TooLarge { .. } => new(
+                S::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "leave out what is not needed, or raise upload_max in [process.NAME.deploy]",
+            ),
+            ReleaseError::NoSpace => new(
+                S::INSUFFICIENT_STORAGE,
+                "no_space",
+                "free space on the disk of /var/lib/tenement, or delete old releases: ten releases rm",
+            ),
+        }
+    }
+}

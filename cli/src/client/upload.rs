@@ -1,0 +1,114 @@
+//! Bodies of any length, sent as they come.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Frame};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::{Method, Request};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::{ANSWER_MAX, Agent, dial, strange};
+use crate::error::{CliError, Kind, Result};
+
+/// Pieces on their way.
+const PIECES: usize = 8;
+
+/// Takes what is to be sent, from a thread of its own; it waits while the agent is slow.
+pub struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+
+impl Pipe {
+    /// Has the upload fail: the agent must not take what came so far for all of it.
+    pub fn fail(&self, error: io::Error) {
+        // Nobody listens when the agent has answered already.
+        let _ = self.0.blocking_send(Err(error));
+    }
+}
+
+impl io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the agent takes no more"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+impl Agent {
+    /// Posts what `write` writes, for as long as that takes.
+    pub fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        write: impl FnOnce(&mut Pipe) -> io::Result<()> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let writing = std::thread::spawn(move || {
+            let mut pipe = Pipe(sender);
+            let written = write(&mut pipe);
+            if let Err(error) = &written {
+                pipe.fail(io::Error::new(error.kind(), error.to_string()));
+            }
+            written
+        });
+        let answer = self.runtime.block_on(self.send_pieces(path, Pieces(receiver)));
+        let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("it broke off")));
+        match (answer, written) {
+            (Ok((status, bytes)), _) if !status.is_success() => Err(self.refused(status, &bytes)),
+            (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failure(
+                format!("the release can't be read: {error}"),
+                "correct that, and try again",
+            )),
+            (Ok((status, bytes)), _) => {
+                serde_json::from_slice(&bytes).map_err(|error| strange(status, &error.to_string()))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn send_pieces(&self, path: &str, body: Pieces) -> Result<(hyper::StatusCode, Bytes)> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("/api/v1{path}"))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/octet-stream");
+        let request = request.body(body).map_err(|e| {
+            CliError::failure(format!("can't form the request: {e}"), "please report this")
+        })?;
+        let answer = dial::send_fresh(&self.endpoint, request).await;
+        let answer = answer.map_err(|error| self.undialled(error))?;
+        let status = answer.status();
+        let bytes = Limited::new(answer.into_body(), ANSWER_MAX).collect();
+        let bytes = tokio::time::timeout(self.timeout.max(Duration::from_secs(30)), bytes).await;
+        let bytes = bytes.map_err(|_| {
+            CliError::new(
+                Kind::TimedOut,
+                "no_answer",
+                "the agent's answer broke off",
+                "see ten releases",
+            )
+        })?;
+        Ok((status, bytes.map_err(|e| strange(status, &e.to_string()))?.to_bytes()))
+    }
+}
