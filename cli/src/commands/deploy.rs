@@ -10,7 +10,7 @@ use crate::client::Agent;
 use crate::error::Result;
 use crate::output::{BOLD, Output};
 
-pub use upload::{Made, finished, make};
+pub use upload::make;
 
 /// Does what the command line says.
 pub fn run(agent: &Agent, out: Output, args: &Deploy) -> Result<()> {

@@ -48,7 +48,7 @@ pub fn make(
 }
 
 /// Follows the build of a release to its end.
-pub fn finished(agent: &Agent, out: Output, view: ReleaseView) -> Result<ReleaseView> {
+fn finished(agent: &Agent, out: Output, view: ReleaseView) -> Result<ReleaseView> {
     let path = format!("/processes/{}/releases/{}", view.process, view.name);
     let quiet = out.quiet || out.json;
     if view.state == ReleaseStatus::Building {
