@@ -83,6 +83,32 @@ impl Manager {
     ) -> Result<Started, SystemdError> {
         let mut properties = encode::properties(unit)?;
         let held = stdio.onto(&mut properties);
+        self.start_with(unit, properties, held).await
+    }
+
+    /// The same with two streams that are handed over; the unit's properties say where its errors go.
+    ///
+    /// # Errors
+    /// As for [`Self::start_oneshot`].
+    pub async fn start_piped(
+        &self,
+        unit: &UnitSpec,
+        input: OwnedFd,
+        output: OwnedFd,
+    ) -> Result<Started, SystemdError> {
+        let mut properties = encode::properties(unit)?;
+        let handed =
+            [("StandardInputFileDescriptor", input), ("StandardOutputFileDescriptor", output)];
+        properties.extend(handed.map(|(name, fd)| (name, Variant::from(Fd::from(fd)))));
+        self.start_with(unit, properties, None).await
+    }
+
+    async fn start_with(
+        &self,
+        unit: &UnitSpec,
+        properties: Properties,
+        held: Option<OwnedFd>,
+    ) -> Result<Started, SystemdError> {
         let link = self.link()?;
         let expected = link.jobs.expect();
         let call = link.manager.start_transient_unit(&unit.name, "fail", &properties, &[]);

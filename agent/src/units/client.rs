@@ -319,6 +319,7 @@ impl Client {
     }
 }
 
+mod releases;
 mod tasks;
 
 fn parts(name: &InstanceName) -> (&str, &str) {

@@ -22,7 +22,6 @@ use crate::config::{Config, Definition};
 use crate::plan::{
     BuildContext, Mode, RELEASE_FILES_MAX, TaskEnd, build, build_unit, release_bytes_max,
 };
-use crate::systemd::Stdio;
 
 /// What drafts begin with: no release is named so.
 const DRAFT: &str = ".draft-";
@@ -168,9 +167,8 @@ impl Builder {
             unpack: &place.unpack,
         };
         let spec = build(def, name, &ctx);
-        let stdio = Stdio::Piped { input: tarball, output };
         let run = async {
-            let started = self.manager().start_oneshot(&spec, stdio).await?;
+            let started = self.manager().start_piped(&spec, tarball, output).await?;
             let bound = def.deploy.build_timeout.saturating_add(BEYOND);
             self.manager().task_end(&spec.name, started.end, bound).await
         };

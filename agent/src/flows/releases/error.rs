@@ -2,7 +2,8 @@
 
 use tenement_wire::{ProcessName, ReleaseName};
 
-use crate::flows::{HostError, ManageError};
+use crate::flows::ManageError;
+use crate::flows::host::HostError;
 
 /// Why a release could not be made, shown or deleted. Display is what the client reads.
 #[derive(Debug, thiserror::Error)]

@@ -148,7 +148,7 @@ impl<H: Host> Agent<H> {
         for process in &processes {
             for mut row in self.releases.of_process(process) {
                 let there = on_disk.contains(&(process.clone(), row.name.clone()));
-                if self.settle(&mut row, there).await
+                if self.settle_row(&mut row, there).await
                     && let Err(error) = self.put_release(row).await
                 {
                     log::warn!("what became of a release of {process} can't be stored: {error}");
@@ -164,7 +164,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Whether a row had to be changed.
-    async fn settle(&self, row: &mut StoredRelease, there: bool) -> bool {
+    async fn settle_row(&self, row: &mut StoredRelease, there: bool) -> bool {
         let mut notes = Notes::of(row);
         let failure = match row.state {
             ReleaseState::Ready if !there => Some(GONE),
