@@ -12,8 +12,8 @@ use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use jiff::Zoned;
 use tenement_wire::{
@@ -30,9 +30,14 @@ use crate::flows::ManageError;
 use crate::flows::events::{request, within};
 use crate::flows::releases::ReleaseError;
 use crate::flows::releases::desk::{Printed, ReleaseDesk};
+use crate::flows::releases::make::Upload;
 
 /// How long nothing may come of an upload.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a refused upload that are read all the same, and for how long.
+const DRAINED: usize = 256 << 20;
+const DRAINING: Duration = Duration::from_secs(10);
 
 type Desk = Arc<dyn ReleaseDesk>;
 
@@ -135,8 +140,28 @@ async fn upload_release(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, mut body) = request.into_parts();
+    let taken = take(&desk, &process, &parts.uri, &mut body).await;
+    let (upload, source) = match taken {
+        Ok(taken) => taken,
+        Err(problem) => {
+            drain(&mut body).await;
+            return Err(problem);
+        }
+    };
+    let by = caller.to_string();
+    let view = whole(async move { desk.make(upload, source, by).await }).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+}
+
+/// Reads a whole upload.
+async fn take(
+    desk: &Desk,
+    process: &ProcessName,
+    uri: &Uri,
+    body: &mut Body,
+) -> Result<(Upload, ReleaseSource), Problem> {
     // Only the query: the body is no JSON.
-    let mut input = Input::of_query(&parts.uri)?;
+    let mut input = Input::of_query(uri)?;
     let name: Option<ReleaseName> = input.parameter("name");
     let source: Option<ReleaseSource> = input.parameter("source");
     input.finish(Some(()))?;
@@ -144,7 +169,7 @@ async fn upload_release(
         Some(name) => name,
         None => time_stamp()?,
     };
-    let mut upload = desk.begin(&process, &name)?;
+    let mut upload = desk.begin(process, &name)?;
     loop {
         let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
             Err(_) => return Err(Problem::body_late()),
@@ -156,10 +181,21 @@ async fn upload_release(
             upload.spool.write(&bytes).await?;
         }
     }
-    let source = source.unwrap_or_else(|| ReleaseSource::lossy(""));
-    let by = caller.to_string();
-    let view = whole(async move { desk.make(upload, source, by).await }).await?;
-    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+    Ok((upload, source.unwrap_or_else(|| ReleaseSource::lossy(""))))
+}
+
+/// Reads what still comes of a refused upload, within bounds: a client that is writing would otherwise see a broken
+/// connection instead of the answer.
+async fn drain(body: &mut Body) {
+    let rest = async {
+        let mut left = DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(read) else { return };
+            left = less;
+        }
+    };
+    let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
 /// Such as `20261121-233015`, in the host's local time.

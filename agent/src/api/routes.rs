@@ -119,7 +119,16 @@ impl Services {
         let (events, alerts, tls) = (None, None, None);
         let (commands, releases) = (Arc::new(NoCommands), Arc::new(NoReleases));
         Ok(Self {
-            logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
+            logs,
+            figures,
+            events,
+            alerts,
+            tokens,
+            sessions,
+            tls,
+            domains,
+            commands,
+            releases,
         })
     }
 }
@@ -127,9 +136,17 @@ impl Services {
 /// The whole API. It needs no more than `serve` to be reachable.
 pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Router {
     let Services {
-        logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
-    } =
-        services;
+        logs,
+        figures,
+        events,
+        alerts,
+        tokens,
+        sessions,
+        tls,
+        domains,
+        commands,
+        releases,
+    } = services;
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let list = rows::Desk::new();

@@ -48,7 +48,16 @@ pub(super) async fn services(
     let (logs, commands) = (logs::door(agent), Arc::new(agent.clone()));
     let releases = Arc::new(Shelf::new(agent.clone(), places.releases()));
     Ok(Services {
-        logs, figures, events, alerts, tokens, sessions, tls, domains, commands, releases,
+        logs,
+        figures,
+        events,
+        alerts,
+        tokens,
+        sessions,
+        tls,
+        domains,
+        commands,
+        releases,
     })
 }
 

@@ -80,6 +80,8 @@ pub fn build(def: &Definition, name: &ReleaseName, ctx: &BuildContext) -> UnitSp
         p("ExecStart", Value::ExecPlain(vec![(unpack.clone(), vec![unpack], false)])),
         p("WorkingDirectory", Value::Str(text(directory))),
         p("Environment", Value::Strs(environment(def, name, directory))),
+        // Not where errors go, or systemd would take the handed descriptor for both (`can_inherit_stderr_from_stdout`).
+        p("StandardOutput", str("null")),
         p("StandardError", str("journal")),
         p("SyslogIdentifier", str(unit.trim_end_matches(".service"))),
         p(

@@ -61,7 +61,8 @@ impl Client {
         let call = proxy.make(process.as_str(), name.as_str(), tarball.into(), output.into());
         // No slot of the others' calls: builds are few, bounded by whoever asks for them, and long.
         let answer = tokio::time::timeout(timeout.saturating_add(BEYOND), call).await;
-        let answer = answer.map_err(|_| UnitsError::Timeout("tenement-unitd does not answer".into()))?;
+        let answer =
+            answer.map_err(|_| UnitsError::Timeout("tenement-unitd does not answer".into()))?;
         let (bytes, files, digest) = answer.map_err(from_zbus)?;
         Ok(Sealed { bytes, files, digest })
     }
