@@ -15,7 +15,7 @@ const REACHES: [(&str, bool); 5] =
     [("", true), ("api", true), (TARGET, true), ("api:other", false), ("web", false)];
 /// Routes without an instance in their path that restricted tokens may use. Whoever adds one writes a test
 /// below that its handler leaves out what the caller does not see.
-const FILTERS: [&str; 27] = [
+const FILTERS: [&str; 28] = [
     "GET /instances",
     "POST /instances",
     "GET /instances/stream",
@@ -30,6 +30,7 @@ const FILTERS: [&str; 27] = [
     "GET /metrics/history",
     "GET /metrics/live",
     "GET /version",
+    "GET /backups",
     "GET /domains",
     "POST /domains",
     "GET /domains/{domain}",

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Help texts are also the man pages and the completions.
 
+mod backup;
 mod deploy;
 mod domain;
 mod events;
@@ -23,6 +24,7 @@ use clap_complete::Shell;
 use tenement_wire::dto::State;
 use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
 
+pub use backup::{Backup, BackupAction, Restore};
 pub use deploy::{Deploy, OneRelease, ReleaseFrom, Releases, ReleasesAction};
 pub use domain::{Domain, DomainAction, Maintenance, Share, Switch, Weight};
 pub use events::{Alerts, AlertsAction, Events};
@@ -113,6 +115,16 @@ pub enum Command {
     Weight(Weight),
     /// Answer all requests of a process with a page of maintenance (503), or serve them again
     Maintenance(Maintenance),
+    /// Back up the data of an instance into a file or to where the config keeps backups, or list those
+    #[command(
+        after_help = "Examples:\n  ten backup api:prod                        (to where [process.api.backup] keeps them)\n  ten backup api:prod -o prod.tar.zst --online\n  ten backup api:prod -o - | ssh other ten restore api:prod - --yes\n  ten backup ls\n  ten backup ls api:prod"
+    )]
+    Backup(Backup),
+    /// Replace the data of an instance by that of a backup: all of it, or nothing
+    #[command(
+        after_help = "Examples:\n  ten restore api:prod prod.tar.zst\n  ten restore api:prod --from latest\n  ten restore api:prod prod.tar.zst --to api:copy"
+    )]
+    Restore(Restore),
     /// Make browser logins need the code of an authenticator app
     Totp(Totp),
     /// Say why an instance is awake or asleep, and what holds it
@@ -124,7 +136,7 @@ pub enum Command {
     Logs(Box<Logs>),
     /// Show who changed what, and what happened by itself
     #[command(
-        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, wake-failed, certificate, config, token,\nlockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
+        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, backup-failed, wake-failed, certificate, config,\ntoken, lockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
     )]
     Events(Box<Events>),
     /// Make a token for the API and print it, this once

@@ -5,6 +5,7 @@ mod dial;
 mod duplex;
 mod path;
 mod stream;
+mod transfer;
 mod upload;
 
 use std::error::Error;

@@ -34,6 +34,8 @@ pub enum EventKind {
     Oom,
     /// The data directory of an instance is nearly as large as it may be, or as large.
     Quota,
+    /// A backup of an instance could not be made, or old ones not be removed.
+    BackupFailed,
     /// A start that somebody waited for did not succeed.
     WakeFailed,
     /// A certificate could not be had or renewed.
@@ -54,7 +56,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Change,
         Self::Refused,
         Self::State,
@@ -62,6 +64,7 @@ impl EventKind {
         Self::RestartLoop,
         Self::Oom,
         Self::Quota,
+        Self::BackupFailed,
         Self::WakeFailed,
         Self::Certificate,
         Self::Config,
@@ -73,11 +76,12 @@ impl EventKind {
     ];
 
     /// Those that alerts are sent for.
-    pub const ALERTING: [Self; 7] = [
+    pub const ALERTING: [Self; 8] = [
         Self::Failed,
         Self::RestartLoop,
         Self::Oom,
         Self::Quota,
+        Self::BackupFailed,
         Self::WakeFailed,
         Self::Certificate,
         Self::Lockout,
@@ -94,6 +98,7 @@ impl EventKind {
             Self::RestartLoop => "restart-loop",
             Self::Oom => "oom",
             Self::Quota => "quota",
+            Self::BackupFailed => "backup-failed",
             Self::WakeFailed => "wake-failed",
             Self::Certificate => "certificate",
             Self::Config => "config",

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows an async runtime.
 
 pub mod alerts;
+pub mod backups;
 pub mod domains;
 pub mod dto;
 pub mod error;

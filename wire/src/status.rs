@@ -86,11 +86,13 @@ pub enum Cause {
     Restart,
     /// It is being removed.
     Removed,
+    /// Its data is backed up or restored.
+    Backup,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Request,
         Self::Operator,
         Self::Idle,
@@ -105,6 +107,7 @@ impl Cause {
         Self::ByHand,
         Self::Restart,
         Self::Removed,
+        Self::Backup,
     ];
 
     /// Its word in the API, in the database and in `ten history`.
@@ -125,6 +128,7 @@ impl Cause {
             Self::ByHand => "by-hand",
             Self::Restart => "restart",
             Self::Removed => "removed",
+            Self::Backup => "backup",
         }
     }
 

@@ -59,7 +59,7 @@ pub struct Rules {
 }
 
 /// Routes without an instance in their path whose handlers leave out what the caller does not see.
-pub const FILTERED: [(&str, &str); 27] = [
+pub const FILTERED: [(&str, &str); 28] = [
     ("GET", "/instances"),
     ("POST", "/instances"),
     ("GET", "/instances/stream"),
@@ -74,6 +74,7 @@ pub const FILTERED: [(&str, &str); 27] = [
     ("GET", "/metrics/history"),
     ("GET", "/metrics/live"),
     ("GET", "/version"),
+    ("GET", "/backups"),
     ("GET", "/domains"),
     ("POST", "/domains"),
     ("GET", "/domains/{domain}"),

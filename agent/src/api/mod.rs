@@ -11,6 +11,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod backups;
 mod bounds;
 mod codes;
 mod dashboard;

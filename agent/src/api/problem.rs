@@ -4,6 +4,7 @@
 //! the request id, logs the whole chain under it and writes the body. So no handler can leak a cause.
 
 mod access;
+mod backups;
 mod domains;
 mod releases;
 

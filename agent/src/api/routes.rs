@@ -27,10 +27,11 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, domains, events, health, host, instances, logs, metrics, releases, rows, run, scrape,
-    secrets, session, tls, tokens, totp, verbs,
+    alerts, backups, domains, events, health, host, instances, logs, metrics, releases, rows, run,
+    scrape, secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
+use crate::flows::backups::{Archives, NoArchives};
 use crate::flows::domains::Domains;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
@@ -101,6 +102,8 @@ pub struct Services {
     pub commands: Arc<dyn Commands>,
     /// What instances run from.
     pub releases: Arc<dyn ReleaseDesk>,
+    /// Backups.
+    pub archives: Arc<dyn Archives>,
 }
 
 impl Services {
@@ -118,6 +121,7 @@ impl Services {
         let domains = Arc::new(Domains::new(None));
         let (events, alerts, tls) = (None, None, None);
         let (commands, releases) = (Arc::new(NoCommands), Arc::new(NoReleases));
+        let archives = Arc::new(NoArchives);
         Ok(Self {
             logs,
             figures,
@@ -129,6 +133,7 @@ impl Services {
             domains,
             commands,
             releases,
+            archives,
         })
     }
 }
@@ -146,7 +151,9 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         domains,
         commands,
         releases,
+        archives,
     } = services;
+    let vaults = backups::Desk::new(archives);
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let list = rows::Desk::new();
@@ -157,6 +164,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = more.merge(domains::routes(domains.clone()));
         let more = more.merge(run::routes(commands.clone()));
         let more = more.merge(releases::routes(releases.clone()));
+        let more = more.merge(backups::routes(vaults.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone())

@@ -5,6 +5,7 @@
 //! ```
 //! Whatever happens here, no instance is touched: units and their sockets belong to systemd.
 
+mod backups;
 mod begin;
 mod check;
 mod checks;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 
 use super::events::Happenings;
-use super::{Places, files, logs, tokens};
+use super::{Places, backups, files, logs, tokens};
 use crate::api::{AskedHost, Remote, RequestId, Services};
 use crate::flows::agent::Agent;
 use crate::flows::edge::Edge;
@@ -47,6 +47,7 @@ pub(super) async fn services(
     let (tls, domains) = (Some(tls.clone()), agent.domains.clone());
     let (logs, commands) = (logs::door(agent), Arc::new(agent.clone()));
     let releases = Arc::new(Shelf::new(agent.clone(), places.releases()));
+    let archives = Arc::new(backups::start(places, agent).await?);
     Ok(Services {
         logs,
         figures,
@@ -58,6 +59,7 @@ pub(super) async fn services(
         domains,
         commands,
         releases,
+        archives,
     })
 }
 

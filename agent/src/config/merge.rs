@@ -9,7 +9,7 @@ use super::node::{Fields, Node};
 use super::problems::{At, Problems, SourceFile, suggest};
 
 /// The tables that a config file may hold.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "settings",
     "process",
     "service",
@@ -22,6 +22,7 @@ const TABLES: [&str; 12] = [
     "tls",
     "acme",
     "tracing",
+    "backup",
 ];
 
 /// The most syntax errors reported of one file: after a few they follow from each other.
@@ -44,6 +45,7 @@ pub(super) struct Merged<'a> {
     pub(super) acme: Fields<'a>,
     pub(super) tracing: Fields<'a>,
     pub(super) routing: Fields<'a>,
+    pub(super) backup: Fields<'a>,
 }
 
 /// Parses each file; one whose syntax is broken gives problems and no document.
@@ -126,6 +128,7 @@ pub(super) fn merge<'a>(
                 "metrics" => top(&mut merged.metrics, "metrics", &node, problems),
                 "tls" => top(&mut merged.tls, "tls", &node, problems),
                 "acme" => top(&mut merged.acme, "acme", &node, problems),
+                "backup" => top(&mut merged.backup, "backup", &node, problems),
                 "tracing" => top(&mut merged.tracing, "tracing", &node, problems),
                 other => unknown_table(other, &node, problems),
             }

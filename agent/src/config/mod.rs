@@ -10,6 +10,7 @@
 mod access;
 mod acme;
 mod api;
+mod backup;
 mod command;
 mod credentials;
 mod deploy;
@@ -43,6 +44,7 @@ pub mod types;
 pub use access::{Access, AccessMode};
 pub use acme::{AcmeSettings, DnsProvider, DnsSettings};
 pub use api::ApiAccess;
+pub use backup::{BackupPlan, BackupSettings, Calendar, Keep, S3Settings, Target, When};
 pub use credentials::{Credential, Credentials};
 pub use deploy::Deploy;
 pub use events::{AlertSettings, EventKeep};

@@ -13,8 +13,8 @@ use super::settings::{Defaults, check_path, path, set};
 use super::template::{self, Piece, mentions};
 use super::types::{Definition, Origin, PathRole, RunAs};
 use super::{
-    access, command, credentials, deploy, limits, logs, network, route, sandbox, supervision, tcp,
-    tiers,
+    access, backup, command, credentials, deploy, limits, logs, network, route, sandbox,
+    supervision, tcp, tiers,
 };
 
 mod env;
@@ -50,7 +50,7 @@ fn keys() -> Vec<&'static str> {
     keys.extend(logs::KEYS);
     keys.extend(access::KEYS);
     keys.extend(tcp::KEYS);
-    keys.extend(["total", "max", "route", "deploy"]);
+    keys.extend(["total", "max", "route", "deploy", "backup"]);
     keys.extend(limits::keys());
     keys
 }
@@ -165,6 +165,7 @@ fn read(
         access: common.access,
         route: Arc::new(route::read(fields, problems)),
         deploy: Arc::new(deploy::read(fields, problems)),
+        backup: Arc::new(backup::read(fields, name.as_str(), problems)),
         logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }

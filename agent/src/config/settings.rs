@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::supervision::{self, Supervision};
 use super::tiers::{self, Tiers};
 use super::types::{Cidr, Limits, Origin, Restart, Settings};
-use super::{access, api, domain, events, logs, metrics, quantity, tls, tracing};
+use super::{access, api, backup, domain, events, logs, metrics, quantity, tls, tracing};
 
 /// Keys of `[settings]` that are not tables.
 pub(super) const KEYS: [&str; 8] = [
@@ -171,6 +171,8 @@ pub(super) fn read(
     s.events = events::keep(&merged.events, problems);
     s.alerts = events::alerts(&merged.alerts, origins, problems);
     s.tracing = tracing::read(&merged.tracing, origins, problems);
+    s.backup = backup::common(&merged.backup, origins, problems);
+    backup::check(&merged.processes, &s.backup, problems);
     if let Some(node) = fields.get("total") {
         s.total = super::limits::totals(node, "[settings.total]", problems);
     }

@@ -10,6 +10,7 @@ use tenement_wire::{InstanceName, Limit, ProcessName, ResourceLimits};
 
 use super::access::Access;
 use super::api::ApiAccess;
+use super::backup::{BackupPlan, BackupSettings};
 use super::credentials::Credentials;
 use super::deploy::Deploy;
 use super::events::{AlertSettings, EventKeep};
@@ -115,6 +116,8 @@ pub struct Settings {
     pub alerts: Option<AlertSettings>,
     /// Where spans of requests go, if anywhere.
     pub tracing: Option<Tracing>,
+    /// What all backups share.
+    pub backup: BackupSettings,
 }
 
 impl Settings {
@@ -148,6 +151,7 @@ impl Default for Settings {
             events: EventKeep::default(),
             alerts: None,
             tracing: None,
+            backup: BackupSettings::default(),
         }
     }
 }
@@ -378,6 +382,8 @@ pub struct Definition {
     pub route: Arc<RoutePolicy>,
     /// How its releases are made and rolled out.
     pub deploy: Arc<Deploy>,
+    /// When and where the data of its instances is backed up.
+    pub backup: Arc<BackupPlan>,
     /// How much of its instances' logs is kept, where that differs from the settings.
     pub logs: LogKeep,
 }

@@ -1,5 +1,6 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
+mod archive;
 mod ended;
 mod releases;
 mod report;
@@ -18,7 +19,10 @@ use ended::ended;
 use report::active;
 pub use report::{freezer, report};
 
-use super::host::{Active, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun, Units};
+use super::host::{
+    Active, ArchiveDone, ArchiveOrder, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun,
+    Units,
+};
 use super::listing;
 use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
@@ -241,6 +245,15 @@ impl Host for Edge {
         signal: i32,
     ) -> Result<(), HostError> {
         self.units.signal_task(name, tag, signal).await.map_err(from_units)
+    }
+
+    async fn archive(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+        order: ArchiveOrder,
+    ) -> Result<ArchiveDone, HostError> {
+        archive::carry_out(&self.units, name, with, order).await
     }
 
     async fn measure(&self, name: &InstanceName) -> Result<u64, HostError> {

@@ -64,6 +64,7 @@ pub type TaskRun = Pin<Box<dyn Future<Output = Result<TaskEnd, HostError>> + Sen
 /// What systemd says of many.
 pub type Listed = Vec<(InstanceName, Result<Units, HostError>)>;
 
+pub use super::backups::{ArchiveDone, ArchiveOrder};
 /// Steps down that this host can't do.
 pub use super::descent::Without as Lacks;
 
@@ -194,6 +195,15 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HostError>> + Send;
     /// Size of the instance's data, in bytes.
     fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
+    /// Does as `order` says with the data of an instance, for its backups.
+    fn archive(
+        &self,
+        _name: &InstanceName,
+        _with: &Particulars,
+        _order: ArchiveOrder,
+    ) -> impl Future<Output = Result<ArchiveDone, HostError>> + Send {
+        std::future::ready(Err(HostError::Failed("this host makes no backups".into())))
+    }
     /// What systemd says now.
     fn units(&self, name: &InstanceName) -> impl Future<Output = Result<Units, HostError>> + Send;
     /// Facts for people.

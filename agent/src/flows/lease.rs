@@ -6,7 +6,7 @@
 //! closed (and waits for the stop to end); there is no moment in between.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{Instance, Turn};
 
@@ -15,9 +15,10 @@ const CLOSED: u32 = 1 << 31;
 const CHECKED: u32 = 1 << 30;
 const FLAGS: u32 = CLOSED | CHECKED;
 
-/// Lease count and gate in one word.
+/// Lease count and gate in one word; and until when requests are asked to wait at it, on the clock of
+/// [`super::instance::mono_ms`].
 #[derive(Debug, Default)]
-pub struct Gate(AtomicU32);
+pub struct Gate(AtomicU32, AtomicU64);
 
 impl Gate {
     /// Counts one more lease, unless the gate is closed.
@@ -72,7 +73,18 @@ impl Gate {
     }
 
     fn open(&self) {
+        self.1.store(0, Ordering::Relaxed);
         self.0.fetch_and(!CLOSED, Ordering::AcqRel);
+    }
+
+    /// Has requests wait until `until_ms` before they give up, because the gate stays closed longer than a stop takes.
+    pub(super) fn hold(&self, until_ms: u64) {
+        self.1.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Until when they are to wait; 0: no longer than a stop may take.
+    pub(super) fn held_until_ms(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// Leases now.

@@ -3,6 +3,7 @@
 mod again;
 pub mod agent;
 pub mod alerts;
+pub mod backups;
 pub mod breaker;
 pub mod care;
 pub mod checks;

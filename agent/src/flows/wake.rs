@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::agent::Agent;
 use super::host::{Active, Host, HostError};
-use super::instance::{Depth, Flight, Instance, Phase};
+use super::instance::{Depth, Flight, Instance, Phase, mono_ms};
 use super::lease::Lease;
 use super::park::may_wait;
 use super::probe::{Open, connect};
@@ -62,6 +62,9 @@ impl<H: Host> Agent<H> {
     async fn lease_after_stop(&self, instance: &Arc<Instance>) -> Result<Lease, WakeError> {
         // Once for the requests that are under way, once for the service itself.
         let bound = instance.setup().definition.stop_timeout * 2 + STOP_MARGIN;
+        // While its data is backed up or restored, requests wait longer.
+        let held = instance.gate.held_until_ms().saturating_sub(mono_ms());
+        let bound = bound.max(Duration::from_millis(held) + STOP_MARGIN);
         let wait = async {
             loop {
                 // Registered before the look, so that an opening in between is not missed.

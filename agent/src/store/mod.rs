@@ -15,6 +15,7 @@
 //!
 //! It does *not* know what runs, and nothing per-request touches it.
 
+pub mod backups;
 mod copy;
 pub mod domains;
 mod error;

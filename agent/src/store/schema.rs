@@ -130,6 +130,22 @@ const STEPS: &[M<'static>] = &[
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX deploys_of_process ON deploys (process, started_ms);",
     ),
+    // How the backups of each instance went. Which there are, the place itself says.
+    M::up(
+        "CREATE TABLE backups (
+         process      TEXT NOT NULL,
+         id           TEXT NOT NULL,
+         last_ms      INTEGER,
+         last_file    TEXT,
+         last_bytes   INTEGER,
+         last_took_ms INTEGER,
+         failed_ms    INTEGER,
+         error        TEXT,
+         failures     INTEGER NOT NULL,
+         PRIMARY KEY (process, id),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::keeper::Keeper;
 use super::{
-    GaveUp, Origin, Registered, StoreError, domains, failures, releases, sessions, tokens,
+    GaveUp, Origin, Registered, StoreError, backups, domains, failures, releases, sessions, tokens,
 };
 
 /// Requests that share one commit at most.
@@ -49,6 +49,7 @@ pub(super) enum Request {
     Session(sessions::Order),
     Domain(domains::Order),
     Release(releases::Order),
+    Backup(backups::Order),
 }
 
 impl Request {
@@ -59,6 +60,7 @@ impl Request {
             Self::Session(order) => order.reads(),
             Self::Domain(order) => order.reads(),
             Self::Release(order) => order.reads(),
+            Self::Backup(order) => order.reads(),
             other => matches!(other, Self::All(_) | Self::Failed(_)),
         }
     }
@@ -188,6 +190,7 @@ fn commit(
                 Request::Session(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::Domain(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::Release(order) => order.carry_out(&mut transaction, &mut reply),
+                Request::Backup(order) => order.carry_out(&mut transaction, &mut reply),
                 Request::SetOverrides { name, overrides, answer } => {
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
@@ -222,6 +225,7 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::Session(order) => order.refuse(error),
             Request::Domain(order) => order.refuse(error),
             Request::Release(order) => order.refuse(error),
+            Request::Backup(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }

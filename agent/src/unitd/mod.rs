@@ -11,6 +11,7 @@
 //!
 //! It does *not* read the network, know about requests or waking, or keep state of its own.
 
+mod archive;
 #[cfg(test)]
 mod hostile;
 mod order;
@@ -26,6 +27,7 @@ use zbus::connection;
 
 use crate::systemd::{Bus, Manager};
 use crate::units::{Builder, OBJECT_PATH, Place, SERVICE_NAME};
+use archive::Archives;
 use releases::Releases;
 use service::{Calls, Units};
 
@@ -46,10 +48,12 @@ pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let calls = Calls::new();
     let etc = Path::new("/etc");
     let releases = Releases::new(Units::new(builder.clone(), etc, calls.clone()));
+    let archives = Archives(Units::new(builder.clone(), etc, calls.clone()));
     let units = Units::new(builder, etc, calls.clone());
     let connection = connection::Builder::system()
         .serve_at(OBJECT_PATH, units)
         .serve_at(OBJECT_PATH, releases)
+        .serve_at(OBJECT_PATH, archives)
         .name(SERVICE_NAME)
         .build()
         .await?;

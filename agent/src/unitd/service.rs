@@ -79,7 +79,7 @@ impl Units {
     }
 
     /// Admits the caller, checks the names, carries out the verb and logs how it went.
-    async fn carry_out<T>(
+    pub(super) async fn carry_out<T>(
         &self,
         verb: &str,
         (process, id): (&str, &str),

@@ -319,6 +319,7 @@ impl Client {
     }
 }
 
+mod archive;
 mod releases;
 mod tasks;
 

@@ -57,3 +57,33 @@ pub(super) trait Units1 {
     fn end_task(&self, process: &str, id: &str, tag: &str) -> zbus::Result<()>;
     fn signal_task(&self, process: &str, id: &str, tag: &str, signal: i32) -> zbus::Result<()>;
 }
+
+/// See `unitd::archive`.
+#[zbus::proxy(
+    interface = "org.tenement.Archive1",
+    default_service = "org.tenement.Units1",
+    default_path = "/org/tenement/Units1"
+)]
+pub(super) trait Archive1 {
+    #[allow(clippy::too_many_arguments, reason = "they are those of the method on the bus")]
+    fn pack(
+        &self,
+        process: &str,
+        id: &str,
+        with: With<'_>,
+        online: bool,
+        timeout_ms: u64,
+        out: Fd<'_>,
+        said: Fd<'_>,
+    ) -> zbus::Result<bool>;
+    fn unpack(
+        &self,
+        process: &str,
+        id: &str,
+        with: With<'_>,
+        input: Fd<'_>,
+        said: Fd<'_>,
+    ) -> zbus::Result<bool>;
+    fn exchange(&self, process: &str, id: &str, keep_old: bool) -> zbus::Result<String>;
+    fn discard(&self, process: &str, id: &str) -> zbus::Result<()>;
+}

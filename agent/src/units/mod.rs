@@ -12,6 +12,7 @@
 //! has: whether a pair is loaded, and of which revision, is asked of systemd each time.
 
 mod accounts;
+mod archive;
 mod builder;
 mod client;
 mod dirs;

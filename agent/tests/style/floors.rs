@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, files};
 
 /// Every module of the agent with its floor. Modules of one floor may know each other in one direction.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 24] = [
     ("access", 2),
     ("otlp", 2),
     ("config", 1),
     ("plan", 1),
     ("framing", 1),
     ("routes", 1),
+    ("sigv4", 1),
     ("token", 1),
     ("dns", 2),
     ("hook", 2),
@@ -24,6 +25,8 @@ const FLOORS: [(&str, u8); 21] = [
     ("unpack", 2),
     ("upstream", 2),
     ("relay", 2),
+    ("archive", 2),
+    ("vault", 2),
     ("tls", 2),
     ("flows", 3),
     ("proxy", 4),

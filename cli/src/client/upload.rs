@@ -77,7 +77,7 @@ impl Agent {
         match (answer, written) {
             (Ok((status, bytes)), _) if !status.is_success() => Err(self.refused(status, &bytes)),
             (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failure(
-                format!("the release can't be read: {error}"),
+                format!("what is sent can't be read: {error}"),
                 "correct that, and try again",
             )),
             (Ok((status, bytes)), _) => {
@@ -106,7 +106,7 @@ impl Agent {
                 Kind::TimedOut,
                 "no_answer",
                 "the agent's answer broke off",
-                "see ten releases",
+                "it goes on with what it was told; see ten events",
             )
         })?;
         Ok((status, bytes.map_err(|e| strange(status, &e.to_string()))?.to_bytes()))

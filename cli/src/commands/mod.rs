@@ -1,6 +1,7 @@
 //! One module for each command, or for a family of them.
 
 mod alerts;
+mod backup;
 mod busy;
 mod config;
 mod deploy;
@@ -56,6 +57,8 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Domain(args) => domain::run(&agent(global)?, out, &args),
         Command::Weight(args) => domain::weight(&agent(global)?, out, &args),
         Command::Maintenance(args) => domain::maintenance(&agent(global)?, out, &args),
+        Command::Backup(args) => backup::run(&agent(global)?, out, &args),
+        Command::Restore(args) => backup::restore(&agent(global)?, out, &args),
         Command::Totp(args) => totp::run(&agent(global)?, out, &args),
         Command::Wake(args) => lifecycle::verb(&agent(global)?, out, &args, "wake"),
         Command::Stop(args) => lifecycle::verb(&agent(global)?, out, &args, "stop"),

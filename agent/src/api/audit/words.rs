@@ -18,7 +18,8 @@ const OPEN_BODIES: [(&str, &str); 4] = [
 ];
 
 /// Parameters of queries that say what is changed.
-const OPEN_PARAMETERS: [&str; 5] = ["purge", "force", "wait", "name", "source"];
+const OPEN_PARAMETERS: [&str; 9] =
+    ["purge", "force", "wait", "name", "source", "method", "from", "of", "keep_old"];
 
 /// Instances named in words at most.
 const NAMED: usize = 5;
@@ -58,6 +59,7 @@ impl Asked {
             "POST /instances" => "spawn".to_owned(),
             "PATCH /instances/{name}" => format!("set limits of {name}"),
             "DELETE /instances/{name}" => format!("remove {name}"),
+            "POST /instances/{name}/backups" => format!("back up {name}"),
             "PUT /instances/{name}/secrets/{secret}" => {
                 format!("set secret {} of {name}", value("secret").map_or("", String::as_str))
             }

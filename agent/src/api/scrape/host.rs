@@ -1,5 +1,7 @@
 //! The families of the agent and its host.
 
+use tenement_wire::InstanceName;
+
 use super::text::{Kind, Text, escaped};
 use crate::flows::metrics::Scrape;
 use crate::flows::metrics::meter::bound;
@@ -14,6 +16,7 @@ pub(super) fn write(text: &mut Text, scrape: &Scrape) {
     traffic(text, scrape);
     host(text, scrape);
     logs_and_tokens(text, scrape);
+    backups(text, scrape);
     own(text, scrape);
 }
 
@@ -171,6 +174,28 @@ fn logs_and_tokens(text: &mut Text, scrape: &Scrape) {
     text.gauge("", u8::from(scrape.store_works));
     text.family("tenement_metrics_rows_dropped", Counter, "Rows of the history that were lost");
     text.counter("", scrape.rows_dropped, since);
+}
+
+fn backups(text: &mut Text, scrape: &Scrape) {
+    let labels =
+        |name: &InstanceName| format!("process=\"{}\",id=\"{}\"", name.process(), name.id());
+    let last = || scrape.backups.iter().filter_map(|one| Some((labels(&one.name), one.last?)));
+    text.family(
+        "tenement_backup_last_success_timestamp_seconds",
+        Gauge,
+        "When the last good backup of an instance was begun",
+    );
+    for (labels, (at_ms, _)) in last() {
+        text.gauge(&labels, at_ms / 1000);
+    }
+    text.family("tenement_backup_size_bytes", Gauge, "Size of the last good backup of an instance");
+    for (labels, (_, bytes)) in last() {
+        text.gauge(&labels, bytes);
+    }
+    text.family("tenement_backup_failures", Counter, "Backups of an instance that failed");
+    for one in &scrape.backups {
+        text.counter(&labels(&one.name), one.failures, scrape.started_ms);
+    }
 }
 
 fn own(text: &mut Text, scrape: &Scrape) {

@@ -12,6 +12,7 @@ use tenement_wire::tokens::TokenChecks;
 use super::meter::{Reading, Spread};
 use super::wakes::{OUTCOMES, TIERS};
 use crate::flows::agent::Agent;
+use crate::flows::backups::BackupFigures;
 use crate::flows::host::Host;
 use crate::flows::instance::{Instance, Phase, mono_ms, now_ms};
 use crate::kernel::{Own, Stalled, Used};
@@ -53,6 +54,8 @@ pub struct Scrape {
     pub logs: Option<(u64, u64)>,
     /// Names of certificates, and when each ends, Unix seconds.
     pub certificates: Vec<(String, i64)>,
+    /// How backups stand.
+    pub backups: Vec<BackupFigures>,
     /// Whether the state database can be written.
     pub store_works: bool,
     /// Rows of the history of metrics that were lost.
@@ -123,6 +126,8 @@ pub struct Sources {
     pub tokens: OnceLock<Box<dyn Fn() -> TokenChecks + Send + Sync>>,
     /// Certificates that are served; whoever serves them sets it.
     pub certificates: OnceLock<Box<Certificates>>,
+    /// How backups stand.
+    pub backups: OnceLock<Box<dyn Fn() -> Vec<BackupFigures> + Send + Sync>>,
 }
 
 impl<H: Host> Agent<H> {
@@ -153,6 +158,7 @@ impl<H: Host> Agent<H> {
             tokens: sources.tokens.get().map(|ask| ask()),
             logs: self.logs.get().map(|logs| logs.progress()),
             certificates: sources.certificates.get().map(|ask| ask()).unwrap_or_default(),
+            backups: sources.backups.get().map(|ask| ask()).unwrap_or_default(),
             store_works: self.store.report().await.is_ok_and(|report| report.trouble.is_none()),
             rows_dropped: self.metrics.dropped(),
             own: self.host.own().await,

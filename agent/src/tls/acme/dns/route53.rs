@@ -1,10 +1,10 @@
 //! Amazon Route 53, whose records change as whole sets: read, changed, written.
 
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Method, Request};
-use sha2::{Digest as _, Sha256};
 
+use crate::sigv4::xml::{escaped, tag, unescaped};
+use crate::sigv4::{Call, Keys, sha256};
 use crate::tls::fetch::Fetch;
 
 const VERSION: &str = "2013-04-01";
@@ -15,20 +15,13 @@ const REGION: &str = "us-east-1";
 pub(super) struct Zones<'a> {
     fetch: &'a Fetch,
     api: &'a str,
-    id: String,
-    secret: String,
+    keys: Keys,
 }
 
 impl<'a> Zones<'a> {
     /// `keys` is the text of the file: the id of the key, and the secret on the next line.
     pub(super) fn new(fetch: &'a Fetch, api: &'a str, keys: &str) -> Result<Self, String> {
-        let mut words = keys.split_whitespace();
-        let (Some(id), Some(secret)) = (words.next(), words.next()) else {
-            return Err(
-                "access_key_file must hold the key's id and, on the next line, its secret".into()
-            );
-        };
-        Ok(Self { fetch, api, id: id.to_owned(), secret: secret.to_owned() })
+        Ok(Self { fetch, api, keys: Keys::read(keys)? })
     }
 
     /// Adds or removes the one text, and keeps the others of the set.
@@ -90,15 +83,23 @@ impl<'a> Zones<'a> {
     ) -> Result<String, String> {
         let host = self.api.trim_start_matches("https://");
         let at = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let call =
-            Call { method: method.as_str(), host, path, query, body, at: &at, service: "route53" };
+        let call = Call {
+            method: method.as_str(),
+            path,
+            query,
+            headers: &[("host", host), ("x-amz-date", &at)],
+            payload: &sha256(body.as_bytes()),
+            at: &at,
+            region: REGION,
+            service: "route53",
+        };
         let mark = if query.is_empty() { "" } else { "?" };
         let request = Request::builder()
             .method(method.clone())
             .uri(format!("{}{path}{mark}{query}", self.api))
             .header("x-amz-date", &at)
             .header("content-type", "application/xml")
-            .header("authorization", call.authorization(&self.id, &self.secret))
+            .header("authorization", call.authorization(&self.keys))
             .body(Bytes::from(body.to_owned()))
             .map_err(|e| e.to_string())?;
         let answer = (self.fetch)(request).await?;
@@ -110,47 +111,6 @@ impl<'a> Zones<'a> {
         let why: String = why.chars().take(300).collect();
         Err(format!("Route 53 answered {}: {why}", answer.status()))
     }
-}
-
-/// One call, as it is signed (AWS Signature Version 4).
-struct Call<'a> {
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    query: &'a str,
-    body: &'a str,
-    /// `YYYYMMDDTHHMMSSZ`.
-    at: &'a str,
-    service: &'a str,
-}
-
-impl Call<'_> {
-    fn authorization(&self, id: &str, secret: &str) -> String {
-        let Self { method, host, path, query, body, at, service } = self;
-        let signed = "host;x-amz-date";
-        let hash = hex(&Sha256::digest(body));
-        let call =
-            format!("{method}\n{path}\n{query}\nhost:{host}\nx-amz-date:{at}\n\n{signed}\n{hash}");
-        let day = at.get(..8).unwrap_or_default();
-        let scope = format!("{day}/{REGION}/{service}/aws4_request");
-        let text = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", hex(&Sha256::digest(call)));
-        let key = mac(format!("AWS4{secret}").as_bytes(), day);
-        let key = mac(&mac(&mac(&key, REGION), service), "aws4_request");
-        let signature = hex(&mac(&key, &text));
-        format!(
-            "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}"
-        )
-    }
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn change_set(verb: &str, name: &str, values: &[String]) -> String {
@@ -167,26 +127,6 @@ fn change_set(verb: &str, name: &str, values: &[String]) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn unescaped(text: &str) -> String {
-    text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-}
-
-/// The texts of all elements `name`; Route 53's have no attributes there.
-fn tag<'x>(xml: &'x str, name: &str) -> impl Iterator<Item = &'x str> + use<'x> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = xml;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(&open)?;
-        let (text, after) = after.split_once(&close)?;
-        rest = after;
-        Some(text)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -194,27 +134,6 @@ mod tests {
     use http::Response;
 
     use super::*;
-
-    /// `get-vanilla` of AWS's own test suite for Signature Version 4.
-    #[test]
-    fn calls_are_signed_as_amazon_says() {
-        let call = Call {
-            method: "GET",
-            host: "example.amazonaws.com",
-            path: "/",
-            query: "",
-            body: "",
-            at: "20150830T123600Z",
-            service: "service",
-        };
-        let signed = call.authorization("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
-        assert!(
-            signed.ends_with(
-                "Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
-            ),
-            "{signed}"
-        );
-    }
 
     #[tokio::test]
     async fn other_texts_of_the_set_are_kept() {
