@@ -2,6 +2,7 @@
 
 mod archive;
 mod ended;
+mod errors;
 mod releases;
 mod report;
 mod task;
@@ -16,6 +17,7 @@ use tenement_wire::metrics::HostLive;
 use tenement_wire::{InstanceName, ProcessName, ReleaseName, SecretView, TaskTag};
 
 use ended::ended;
+use errors::{from_systemd, from_units};
 use report::active;
 pub use report::{freezer, report};
 
@@ -382,25 +384,4 @@ where
 fn says_busy(status: &str) -> bool {
     let word = status.split(|c: char| !c.is_ascii_alphanumeric()).next();
     word.is_some_and(|word| word.eq_ignore_ascii_case("busy"))
-}
-
-fn from_systemd(error: SystemdError) -> HostError {
-    match error {
-        SystemdError::Unreachable(_) | SystemdError::Timeout(_) => {
-            HostError::Unreachable(error.to_string())
-        }
-        _ => HostError::Failed(error.to_string()),
-    }
-}
-
-fn from_units(error: UnitsError) -> HostError {
-    match &error {
-        UnitsError::NotInConfig(_) | UnitsError::BadConfig(_) => {
-            HostError::Config(error.to_string())
-        }
-        UnitsError::Unreachable(_) | UnitsError::Timeout(_) => {
-            HostError::Unreachable(error.to_string())
-        }
-        _ => HostError::Failed(error.to_string()),
-    }
 }
