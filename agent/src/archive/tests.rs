@@ -121,7 +121,7 @@ fn sockets_and_pipes_are_left_out_and_counted_and_holes_stay_holes() {
 fn an_archive_that_was_cut_anywhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for at in 0..40_u32 {
-        let noise: Vec<u8> = (0..997).map(|n: u32| (n * n * (at + 7) >> 3) as u8).collect();
+        let noise: Vec<u8> = (0..997).map(|n: u32| ((n * n * (at + 7)) >> 3) as u8).collect();
         fs::write(dir.path().join(at.to_string()), noise).unwrap();
     }
     let (archive, _) = packed(dir.path(), false).unwrap();
@@ -141,7 +141,7 @@ fn an_archive_that_was_altered_anywhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("file"),
-        (0..20_000_u32).map(|n| (n * n >> 5) as u8).collect::<Vec<_>>(),
+        (0..20_000_u32).map(|n| ((n * n) >> 5) as u8).collect::<Vec<_>>(),
     )
     .unwrap();
     let (archive, _) = packed(dir.path(), false).unwrap();
@@ -197,7 +197,8 @@ fn nothing_is_written_outside_of_the_directory_and_no_privilege_comes_in() {
     let good = one(Plain, "data/file", "", 0o600);
     unpacked(&forged(std::slice::from_ref(&good)), PLENTY).1.unwrap();
     let deep = format!("data/{}x", "a/".repeat(200));
-    let cases: Vec<(Vec<(Header, &[u8])>, &str)> = vec![
+    type Case = (Vec<(Header, &'static [u8])>, &'static str);
+    let cases: Vec<Case> = vec![
         (vec![one(Plain, "/etc/passwd", "", 0o600)], "not below data"),
         (vec![one(Plain, "etc", "", 0o600)], "not below data"),
         (vec![one(Plain, "data/../../etc", "", 0o600)], "climbs"),
@@ -311,7 +312,7 @@ fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("secret"), "x").unwrap();
-    fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0o0)).unwrap();
     let error = packed(dir.path(), false).unwrap_err().to_string();
     assert!(error.starts_with("secret: "), "{error}");
 }

@@ -30,7 +30,7 @@ use super::observe::{Report, Unit};
 use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
 use crate::plan::{self, PARK_STATUS, Particulars, TaskOrder, busy_lock};
-use crate::systemd::{ActiveState, Brief, Manager, SystemdError, UnitKind};
+use crate::systemd::{ActiveState, Brief, Manager, UnitKind};
 use crate::units::{Client, Sealed, UnitsError, flag};
 
 /// Between tries of a call that was cut off. Together they outlast a restart of the bus.

@@ -230,6 +230,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         access: Default::default(),
         route: Default::default(),
         deploy: Default::default(),
+        backup: Arc::default(),
         logs: Default::default(),
     }
 }

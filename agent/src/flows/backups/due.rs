@@ -152,10 +152,10 @@ mod tests {
     fn a_failure_is_tried_again_ever_more_seldom() {
         let zone = TimeZone::UTC;
         let since = "2026-11-21T00:00:00Z";
+        let at = unix("2026-11-22T00:00:00Z");
         let failed = |failures| {
-            let failed_ms = Some(unix("2026-11-22T00:00:00Z"));
-            let past = Past { failed_ms, failures, ..past(since, 0.0) };
-            due(&plan("daily"), past, &zone).unwrap() - failed_ms.unwrap()
+            let past = Past { failed_ms: Some(at), failures, ..past(since, 0.0) };
+            due(&plan("daily"), past, &zone).unwrap() - at
         };
         assert_eq!([failed(1), failed(2), failed(3)].map(|ms| ms / 60_000), [5, 10, 20]);
         assert_eq!(failed(40), 6 * HOUR);
