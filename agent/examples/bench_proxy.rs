@@ -60,6 +60,7 @@ fn definition() -> Definition {
         instances: 1,
         route: Default::default(),
         deploy: Default::default(),
+        backup: Default::default(),
         logs: Default::default(),
         idle_timeout: None,
         startup_timeout: Duration::from_secs(10),
