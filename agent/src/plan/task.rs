@@ -15,7 +15,7 @@ use tenement_wire::{InstanceName, TaskTag};
 use super::error::{self, PlanError};
 use super::value::{Property, UnitSpec, Value};
 use super::{Job, PlanContext, environment, paths, service};
-use crate::config::{Definition, Settings};
+use crate::config::{Definition, Network, Settings};
 
 /// The variable that tells a command the tag of its unit.
 const TASK: &str = "TENEMENT_TASK";
@@ -80,7 +80,7 @@ pub struct Task<'a> {
     pub order: &'a TaskOrder,
     /// Its standard streams.
     pub output: Output,
-    /// The instance's service is up: the command shares its `/tmp` and its network.
+    /// The instance's service is up: the command shares its private network, and `/tmp` with it.
     pub beside: bool,
     /// The command comes from the config, so its placeholders are filled.
     pub fill: bool,
@@ -211,7 +211,9 @@ fn of_a_command(job: &Job, task: &Task) -> Vec<Property> {
             list.push(p("SendSIGHUP", Value::Bool(true)));
         }
     }
-    if task.beside && job.system() {
+    // Only where the instance has a network of its own. systemd keeps the service loaded for as long as this unit
+    // is, so a new revision of it would have to end the command first.
+    if task.beside && job.system() && job.def.network == Network::Private {
         let service = vec![job.name.service_unit()];
         list.push(p("JoinsNamespaceOf", Value::Strs(service)));
     }

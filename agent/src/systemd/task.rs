@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use tenement_wire::{InstanceName, TaskTag};
 use tokio::sync::oneshot;
 use zbus::Fd;
 use zbus::wire::Variant;
@@ -143,14 +144,18 @@ impl Manager {
         bound: Duration,
     ) -> Result<TaskEnd, SystemdError> {
         let end = async {
+            let ended = job.wait().await;
             // Only a oneshot that succeeded has a job that is done, and systemd has collected it by now.
-            if job.wait().await == Some(JobResult::Done) {
+            if ended == Some(JobResult::Done) {
                 return Ok(TaskEnd::success());
             }
             let mut pause = LOOK;
             loop {
                 match self.unit_state(unit).await {
-                    Ok(None) => return Ok(TaskEnd::success()),
+                    // Without the bus nobody heard of its job, and one that failed would still be loaded. If its
+                    // job was cut short, somebody has stopped it and had it forgotten.
+                    Ok(None) if ended.is_none() => return Ok(TaskEnd::success()),
+                    Ok(None) => return Ok(TaskEnd::of("canceled", 0, 0)),
                     Ok(Some(state)) if state.active.is_down() => {
                         let (code, status) = (state.exec_main_code, state.exec_main_status);
                         return Ok(TaskEnd::of(&state.result, code, status));
@@ -182,6 +187,21 @@ impl Manager {
             }
         }
         self.reset_failed(unit).await
+    }
+
+    /// The tags of one-off units of `name` that are loaded.
+    ///
+    /// # Errors
+    /// [`SystemdError::Unreachable`] and the like.
+    pub async fn tasks_of(&self, name: &InstanceName) -> Result<Vec<TaskTag>, SystemdError> {
+        let pattern = format!("ten-{}@{}.*.service", name.process(), name.id());
+        let call = self.link()?;
+        let rows = self.call(call.manager.list_units_by_patterns(&[], &[&pattern])).await?;
+        let tag = |unit: &str| {
+            let (of, tag, _) = InstanceName::from_task_unit(unit)?;
+            (of == *name).then_some(tag)
+        };
+        Ok(rows.iter().filter_map(|(unit, ..)| tag(unit)).collect())
     }
 
     /// Sends a signal to the main process of a unit.

@@ -23,6 +23,8 @@ const RECLAIMS: usize = 2;
 pub(super) const SOCKET_BOUND: Duration = Duration::from_secs(30);
 /// From the end of a stop job until the unit is collected.
 const GONE_BOUND: Duration = Duration::from_secs(10);
+/// Whatever is to be collected without further ado is by then.
+const GONE_SOON: Duration = Duration::from_millis(500);
 const GONE_POLL_MAX: Duration = Duration::from_millis(50);
 /// Rounds of "make it; no, something is there; remove that" before giving up.
 const ROUNDS: usize = 3;
@@ -235,22 +237,28 @@ impl Builder {
             }
             manager.reset_failed(unit).await?;
         }
-        let gone = async {
-            let mut wait = Duration::from_millis(1);
-            loop {
-                // A unit that failed while it stopped is collected only after this.
-                let (service_loaded, socket_loaded) =
-                    tokio::try_join!(manager.is_loaded(&service), manager.is_loaded(&socket))?;
-                if !service_loaded && !socket_loaded {
-                    return Ok(());
-                }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(GONE_POLL_MAX);
-            }
-        };
-        tokio::time::timeout(GONE_BOUND, gone).await.unwrap_or_else(|_| {
+        if tokio::time::timeout(GONE_SOON, self.until_gone(&service, &socket)).await.is_err() {
+            // A command that shares its private network keeps it loaded.
+            self.end_tasks(name).await?;
+        }
+        let gone = tokio::time::timeout(GONE_BOUND, self.until_gone(&service, &socket)).await;
+        gone.unwrap_or_else(|_| {
             Err(UnitsError::Timeout(format!("systemd keeps the units of {name} loaded")))
         })
+    }
+
+    async fn until_gone(&self, service: &str, socket: &str) -> Result<(), UnitsError> {
+        let (manager, mut wait) = (self.manager(), Duration::from_millis(1));
+        loop {
+            // A unit that failed while it stopped is collected only after this.
+            let (service_loaded, socket_loaded) =
+                tokio::try_join!(manager.is_loaded(service), manager.is_loaded(socket))?;
+            if !service_loaded && !socket_loaded {
+                return Ok(());
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(GONE_POLL_MAX);
+        }
     }
 
     /// How long to wait for a service's stop: SIGTERM and SIGKILL have `TimeoutStopSec` each.

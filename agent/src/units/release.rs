@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{RenameFlags, renameat_with};
+use rustix::fs::{RenameFlags, fstatvfs, renameat, renameat_with};
 use tenement_wire::{ProcessName, ReleaseName};
 
 use super::builder::Builder;
@@ -25,6 +25,10 @@ use crate::plan::{
 
 /// What drafts begin with: no release is named so.
 const DRAFT: &str = ".draft-";
+/// What a build must leave of the disk, for the state of the agent and the data of tenants; how often that is looked
+/// at.
+const DISK_SPARE: u64 = 64 << 20;
+const DISK_LOOK: Duration = Duration::from_millis(500);
 /// Beyond a build's own time: its stop, and a busy PID 1.
 const BEYOND: Duration = Duration::from_secs(60);
 
@@ -49,7 +53,8 @@ impl Builder {
         self.manager().end_unit(&unit, BEYOND).await?;
         let draft = format!("{DRAFT}{name}");
         let parent = self.open_releases(process)?;
-        sweep(&parent).map_err(|error| told(process, name, &error))?;
+        let dir = parent.try_clone().map_err(|error| told(process, name, &error))?;
+        blocking(move || Ok(sweep(&dir))).await?;
         if exists(&parent, name.as_str()).map_err(|error| told(process, name, &error))? {
             return Err(UnitsError::Refused(format!("{process} has a release {name} already")));
         }
@@ -58,10 +63,11 @@ impl Builder {
             Ok(()) => self.finish(&def, name, &parent).await,
             Err(error) => Err(error),
         };
-        if sealed.is_err()
-            && let Err(error) = purge::remove_tree(&parent, &draft)
-        {
-            log::warn!("the draft of {process} {name} stays: {error}");
+        if sealed.is_err() {
+            let gone = blocking(move || Ok(purge::remove_tree(&parent, &draft))).await?;
+            if let Err(error) = gone {
+                log::warn!("the draft of {process} {name} stays: {error}");
+            }
         }
         sealed
     }
@@ -88,9 +94,16 @@ impl Builder {
         let _turn = self.release_turn(process).await;
         let (process, name) = (process.clone(), name.clone());
         blocking(move || {
-            purge::remove_tree(&parent, &draft)
-                .and_then(|()| purge::remove_tree(&parent, name.as_str()))
-                .map_err(|error| told(&process, &name, &error))
+            let gone = || -> io::Result<()> {
+                purge::remove_tree(&parent, &draft)?;
+                // Under its own name it is whole or not there at all.
+                match renameat(&parent, name.as_str(), &parent, &*draft) {
+                    Err(rustix::io::Errno::NOENT) => return Ok(()),
+                    other => other?,
+                }
+                purge::remove_tree(&parent, &draft)
+            };
+            gone().map_err(|error| told(&process, &name, &error))
         })
         .await
     }
@@ -172,7 +185,13 @@ impl Builder {
             let bound = def.deploy.build_timeout.saturating_add(BEYOND);
             self.manager().task_end(&spec.name, started.end, bound).await
         };
-        let end = run.await;
+        let (end, full) = tokio::select! {
+            end = run => (end, false),
+            () = until_full(&parent) => (Ok(TaskEnd::of("disk-full", 0, 0)), true),
+        };
+        if full {
+            self.manager().end_unit(&spec.name, BEYOND).await?;
+        }
         if let (Some(userdb), Some(uid)) = (&place.userdb_dir, uid) {
             accounts::withdraw(userdb, uid);
         }
@@ -260,6 +279,18 @@ fn hidden(config: &Config, place: &super::Place) -> Vec<PathBuf> {
     paths
 }
 
+/// Until a build has left so little of the disk that others are next.
+async fn until_full(dir: &OwnedFd) {
+    loop {
+        tokio::time::sleep(DISK_LOOK).await;
+        if let Ok(disk) = fstatvfs(dir)
+            && disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_SPARE
+        {
+            return;
+        }
+    }
+}
+
 fn failure(def: &Definition, end: &TaskEnd) -> String {
     let unit = build_unit(&def.name);
     let how = match end.result.as_str() {
@@ -269,6 +300,7 @@ fn failure(def: &Definition, end: &TaskEnd) -> String {
         "oom-kill" => {
             format!("needed more than build_memory_max ({} bytes)", def.deploy.build_memory_max)
         }
+        "disk-full" => format!("less than {} MiB of the disk were left", DISK_SPARE >> 20),
         other => match (end.status, end.signal) {
             (Some(status), _) => format!("exit status {status}"),
             (None, Some(signal)) => format!("killed by signal {signal}"),
@@ -278,15 +310,19 @@ fn failure(def: &Definition, end: &TaskEnd) -> String {
     format!("the build failed: {how}; see its log, or journalctl -u {unit}")
 }
 
-/// Removes drafts that a crash has left.
-fn sweep(parent: &OwnedFd) -> io::Result<()> {
-    let entries = rustix::fs::Dir::read_from(parent)?;
+/// Removes drafts that a crash has left. One that can't be removed is no reason to make no other.
+fn sweep(parent: &OwnedFd) {
+    let Ok(entries) = rustix::fs::Dir::read_from(parent) else { return };
     let names: Vec<String> = entries
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with(DRAFT) || name.starts_with(".new-"))
         .collect();
-    names.iter().try_for_each(|name| purge::remove_tree(parent, name))
+    for name in names {
+        if let Err(error) = purge::remove_tree(parent, &name) {
+            log::warn!("the old draft {name} of a release stays: {error}");
+        }
+    }
 }
 
 fn exists(parent: &OwnedFd, name: &str) -> io::Result<bool> {
@@ -297,8 +333,8 @@ fn told(process: &ProcessName, name: &ReleaseName, error: &io::Error) -> UnitsEr
     UnitsError::Refused(format!("release {name} of {process}: {error}"))
 }
 
-/// Hashing a large tree takes seconds, and others' verbs must not wait for it.
-async fn blocking<T: Send + 'static>(
+/// Hashing or deleting a large tree takes seconds, and others' verbs must not wait for it.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UnitsError> + Send + 'static,
 ) -> Result<T, UnitsError> {
     let done = tokio::task::spawn_blocking(work).await;

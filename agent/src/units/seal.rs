@@ -51,7 +51,8 @@ pub(super) fn seal(parent: &OwnedFd, name: &str, owner: u32, most: Most) -> Resu
         return Err(refused("the draft is no directory"));
     }
     let device = fstat(parent)?.st_dev;
-    let mut sealer = Sealer { owner, most, device, sum: Sha256::new(), sealed: Sealed::default() };
+    let mut sealer =
+        Sealer { owner, most, device, sum: Sha256::new(), sealed: Sealed::default(), listed: 0 };
     sealer.directory(parent, &name, &stat, 0)?;
     let Sealer { sum, mut sealed, .. } = sealer;
     sealed.digest = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -64,6 +65,8 @@ struct Sealer {
     device: u64,
     sum: Sha256,
     sealed: Sealed,
+    /// Names read so far.
+    listed: u64,
 }
 
 impl Sealer {
@@ -86,10 +89,13 @@ impl Sealer {
         let mut names = Vec::new();
         for entry in Dir::read_from(&dir)? {
             let entry = entry?.file_name().to_owned();
-            if entry != *c"." && entry != *c".." {
-                names.push(entry);
+            if entry == *c"." || entry == *c".." {
+                continue;
             }
-            if names.len() as u64 > self.most.files {
+            names.push(entry);
+            // Of the whole tree, for names are held until their directory is through.
+            self.listed += 1;
+            if self.listed > self.most.files {
                 return Err(self.too_many());
             }
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::fs::MetadataExt as _;
 use std::time::Duration;
 
-use rustix::fs::{FileType, fstat, major, minor};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
 use tenement_wire::{InstanceName, TaskTag};
 
 use super::UnitsError;
@@ -15,6 +15,13 @@ use crate::systemd::{Started, Stdio};
 
 /// From SIGTERM to SIGKILL and the end of a one-off unit, and some more for a busy PID 1.
 const STOP_BOUND: Duration = Duration::from_secs(120);
+
+/// How long a command waits while the instance is being started or stopped: its caller hears of it, and nothing is
+/// started for one who has given up.
+const TURN_BOUND: Duration = Duration::from_secs(10);
+
+/// The user that the agent runs as.
+const AGENT_USER: &str = "tenement";
 
 /// The major number of the devices `/dev/pts/N`, whose minor number is N (devices.txt of Linux; since 2.6 it is
 /// the only one of eight).
@@ -38,12 +45,21 @@ impl Builder {
         let output = match &stdio {
             Stdio::Log => Output::Log,
             Stdio::Handed(_) => Output::Handed,
-            Stdio::Terminal(fd) => Output::Terminal(terminal(fd).map_err(|error| {
-                UnitsError::Refused(format!("the descriptor for a terminal of {name}: {error}"))
-            })?),
+            Stdio::Terminal(fd) => {
+                let place = self.place();
+                let agent = super::user_id(&place.etc_dir, AGENT_USER).unwrap_or(place.owner);
+                let path = terminal(fd, &[agent, place.owner]).map_err(|error| {
+                    UnitsError::Refused(format!("the descriptor for a terminal of {name}: {error}"))
+                })?;
+                Output::Terminal(path)
+            }
         };
         // Its directories and its user must not be taken away while the unit is made.
-        let _turn = self.turn(name).await;
+        let turn = tokio::time::timeout(TURN_BOUND, self.turn(name)).await;
+        let _turn = turn.map_err(|_| {
+            let text = format!("{name} is being started or stopped right now: try again");
+            UnitsError::Timeout(text)
+        })?;
         let (service, _) = self.pair(name).await?;
         let beside = service.is_some_and(|service| !service.active.is_down());
         let task = Task { order, output, beside, fill: false };
@@ -64,6 +80,17 @@ impl Builder {
     /// See [`UnitsError`].
     pub async fn end_task(&self, name: &InstanceName, tag: &TaskTag) -> Result<(), UnitsError> {
         Ok(self.manager().end_unit(&name.task_unit(tag), STOP_BOUND).await?)
+    }
+
+    /// Ends all one-off units of the instance.
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub(super) async fn end_tasks(&self, name: &InstanceName) -> Result<(), UnitsError> {
+        for tag in self.manager().tasks_of(name).await? {
+            self.end_task(name, &tag).await?;
+        }
+        Ok(())
     }
 
     /// Sends a signal to the command of a one-off unit.
@@ -112,9 +139,16 @@ fn hold(started: Started, bound: Duration) {
 
 /// The path of a terminal, for systemd, which opens it as root: nobody can hand over the number of another's.
 /// Whoever holds a descriptor of `/dev/pts/N` could open it, and that the path is the same file is looked up here.
-fn terminal(fd: &OwnedFd) -> io::Result<String> {
+fn terminal(fd: &OwnedFd, owners: &[u32]) -> io::Result<String> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
     let stat = fstat(fd.as_fd())?;
+    // A descriptor with `O_PATH` needs no right on the terminal, and does not keep its number.
+    if !fcntl_getfl(fd)?.contains(OFlags::RDWR) || fcntl_getfl(fd)?.contains(OFlags::PATH) {
+        return refuse("it can't be read and written");
+    }
+    if !owners.contains(&stat.st_uid) {
+        return refuse("it is another user's terminal");
+    }
     let (kind, device) = (FileType::from_raw_mode(stat.st_mode), stat.st_rdev);
     if kind != FileType::CharacterDevice || major(device) != PTS_MAJOR {
         return refuse("it is no pseudo-terminal");

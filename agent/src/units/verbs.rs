@@ -201,9 +201,14 @@ impl Builder {
     pub async fn purge(&self, name: &InstanceName) -> Result<(), UnitsError> {
         let config = self.source().load()?;
         let _turn = self.turn(name).await;
+        // They could write into what is being deleted.
+        self.end_tasks(name).await?;
         self.unload_in_turn(name).await?;
         let data = config.settings.data_dir.join(name.process().as_str());
-        self.delete_data(&data, name).map_err(|error| io_error(name, &error))?;
+        let (builder, whose) = (self.clone(), name.clone());
+        let delete =
+            move || builder.delete_data(&data, &whose).map_err(|error| io_error(&whose, &error));
+        super::release::blocking(delete).await?;
         secrets::forget(self.place(), name).map_err(|error| io_error(name, &error))?;
         let place = self.place();
         if let Some(def) = config.processes.get(name.process())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tenement_wire::frames::WINDOW;
 use tenement_wire::tasks::RunEnd;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::streams::{self, Ends, PIECE, Reader, Terminal, Writer};
@@ -24,7 +24,8 @@ use crate::plan::TaskOrder;
 
 /// Pieces of output that wait for the caller.
 const QUEUE: usize = 8;
-/// What was printed before the end is read for so long: systemd has killed all who could still print.
+/// How long nothing more may come after the end until that is believed: systemd has killed all who could still
+/// print. A caller who reads slowly gets all of it.
 const REST: Duration = Duration::from_secs(2);
 
 /// Starts it.
@@ -65,9 +66,10 @@ async fn attend<H: Host>(
     let Ends { input, output, errors, terminal } = ends;
     // Dropped with this, which ends them.
     let mut readers = JoinSet::new();
-    readers.spawn(read(output, to_caller.clone(), Output::Stdout));
+    let (over, ended) = watch::channel(false);
+    readers.spawn(read(output, to_caller.clone(), Output::Stdout, ended.clone()));
     if let Some(errors) = errors {
-        readers.spawn(read(errors, to_caller.clone(), Output::Stderr));
+        readers.spawn(read(errors, to_caller.clone(), Output::Stderr, ended));
     }
     let mut others = JoinSet::new();
     let held = Arc::new(AtomicUsize::new(0));
@@ -81,8 +83,12 @@ async fn attend<H: Host>(
     };
     // Nobody holds our side of the terminal but the readers, so that they see its end.
     drop(others);
+    let _ = over.send(true);
     let rest = async { while readers.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(REST, rest).await;
+    tokio::select! {
+        () = rest => {}
+        () = to_caller.closed() => {}
+    }
     leash.ended = end.is_ok();
     let _ = to_caller.send(Output::End(told(end))).await;
 }
@@ -98,9 +104,25 @@ fn told(end: Result<crate::plan::TaskEnd, HostError>) -> RunEnd {
 }
 
 /// Hands on what the command prints, until it can print no more.
-async fn read(mut from: Reader, to: mpsc::Sender<Output>, as_what: fn(Bytes) -> Output) {
+async fn read(
+    mut from: Reader,
+    to: mpsc::Sender<Output>,
+    as_what: fn(Bytes) -> Output,
+    mut ended: watch::Receiver<bool>,
+) {
     let mut buffer = vec![0; PIECE];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+    loop {
+        let silent = async {
+            let _ = ended.wait_for(|ended| *ended).await;
+            tokio::time::sleep(REST).await;
+        };
+        let count = tokio::select! {
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = silent => 0,
+        };
+        if count == 0 {
+            return;
+        }
         let piece = Bytes::copy_from_slice(&buffer[..count]);
         if to.send(as_what(piece)).await.is_err() {
             return;
@@ -137,8 +159,10 @@ async fn listen<H: Host>(
     terminal: Option<Terminal>,
 ) {
     let mut signals: Option<JoinHandle<()>> = None;
+    let mut over = false;
     while let Some(input) = from.recv().await {
         match input {
+            Input::Stdin(piece) if piece.is_empty() || over => {}
             Input::Stdin(piece) => {
                 if held.fetch_add(piece.len(), Ordering::AcqRel) + piece.len() > WINDOW {
                     log::warn!("{}: a caller sent more input than it may", leash.name);
@@ -146,7 +170,11 @@ async fn listen<H: Host>(
                 }
                 let _ = bytes.send(Some(piece));
             }
-            Input::StdinEnd => drop(bytes.send(None)),
+            Input::StdinEnd if over => {}
+            Input::StdinEnd => {
+                over = true;
+                let _ = bytes.send(None);
+            }
             Input::Resize(size) => {
                 if let Some(terminal) = &terminal
                     && let Err(error) = terminal.resize(size)
