@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct BuildLog {
     text: Mutex<Text>,
     /// Bytes so far, and whether it has ended.
     grown: watch::Sender<(u64, bool)>,
+    /// Whether somebody has deleted what is being built.
+    unwanted: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +35,8 @@ struct Text {
 
 impl Default for BuildLog {
     fn default() -> Self {
-        Self { text: Mutex::default(), grown: watch::Sender::new((0, false)) }
+        let grown = watch::Sender::new((0, false));
+        Self { text: Mutex::default(), grown, unwanted: AtomicBool::new(false) }
     }
 }
 
@@ -51,6 +55,17 @@ impl BuildLog {
         let so_far = text.dropped + text.last.len() as u64;
         drop(text);
         self.grown.send_modify(|grown| grown.0 = so_far);
+    }
+
+    /// Notes that nobody wants it any more: whatever comes of the build is deleted.
+    pub fn call_off(&self) {
+        self.unwanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that was noted.
+    #[must_use]
+    pub fn is_called_off(&self) -> bool {
+        self.unwanted.load(Ordering::SeqCst)
     }
 
     /// There will be no more.

@@ -220,10 +220,14 @@ impl<H: Host> Agent<H> {
             doc: String::new(),
         };
         notes.onto(&mut release);
-        self.put_release(release.clone()).await?;
         let log = Arc::new(BuildLog::default());
         let key = (release.process.clone(), release.name.clone());
-        locked(&self.releases.workshop.logs).insert(key, log.clone());
+        // Before its row, which would look like one that an earlier agent has left.
+        locked(&self.releases.workshop.logs).insert(key.clone(), log.clone());
+        if let Err(error) = self.put_release(release.clone()).await {
+            locked(&self.releases.workshop.logs).remove(&key);
+            return Err(error.into());
+        }
         let work = self.clone().work(release.clone(), notes, definition, tarball, log, reserved);
         tokio::spawn(work);
         Ok(release)
@@ -247,7 +251,7 @@ impl<H: Host> Agent<H> {
                 self.releases.workshop.slots.acquire().await
             }
         };
-        let made = self.build(&release, &definition, tarball, &log).await;
+        let made = self.build_wanted(&release, &definition, tarball, &log).await;
         drop(slot);
         notes.took_ms = Some(mono_ms().saturating_sub(begun));
         let message = match made {
@@ -278,6 +282,26 @@ impl<H: Host> Agent<H> {
         event.process = Some(release.process.clone());
         self.record(event.with("release", release.name.as_str()));
         self.collect_releases(&release.process).await;
+    }
+
+    /// Builds it, unless it is deleted before or meanwhile.
+    async fn build_wanted(
+        &self,
+        release: &StoredRelease,
+        definition: &Definition,
+        tarball: OwnedFd,
+        log: &Arc<BuildLog>,
+    ) -> Result<Sealed, HostError> {
+        let deleted = || Err(HostError::Failed("it was deleted while it was being made".into()));
+        if log.is_called_off() {
+            return deleted();
+        }
+        let made = self.build(release, definition, tarball, log).await;
+        if made.is_ok() && log.is_called_off() {
+            self.host.remove_release(&release.process, &release.name).await?;
+            return deleted();
+        }
+        made
     }
 
     async fn build(
