@@ -24,7 +24,6 @@ use tokio::runtime::Runtime;
 
 pub use duplex::Duplex;
 pub use path::{encoded, path_with};
-pub use upload::Pipe;
 
 use crate::endpoint::{Endpoint, Mode};
 use crate::error::{CliError, Kind, Result};

@@ -13,7 +13,7 @@ use tenement_wire::dto::{InstanceView, State};
 use crate::human;
 use crate::output::{BAD, BOLD, DIM, GOOD, WARN, clean};
 
-pub use releases::{releases, role};
+pub use releases::{release, releases, role};
 
 /// A table whose rows have one style each.
 pub struct Listing {
@@ -97,8 +97,17 @@ pub fn next_step(view: &InstanceView, now: u64) -> String {
 pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
     const NARROW: [&str; 9] =
         ["NAME", "STATE", "TIER", "HEALTH", "SINCE", "LAST USED", "OPEN", "MEMORY", "CPU"];
-    const WIDE: [&str; 8] =
-        ["NEXT STEP", "PID", "TASKS", "RESTARTS", "WAKES", "LAST WAKE", "DISK R/W", "NET IN/OUT"];
+    const WIDE: [&str; 9] = [
+        "RELEASE",
+        "NEXT STEP",
+        "PID",
+        "TASKS",
+        "RESTARTS",
+        "WAKES",
+        "LAST WAKE",
+        "DISK R/W",
+        "NET IN/OUT",
+    ];
     let mut headings = NARROW.to_vec();
     if wide {
         headings.extend(WIDE);
@@ -118,6 +127,7 @@ pub fn instances(instances: &[InstanceView], now: u64, wide: bool) -> String {
             view.usage.cpu_us.map_or_else(dash, |us| human::millis(us as f64 / 1000.0)),
         ];
         if wide {
+            cells.push(release(view).unwrap_or_else(dash));
             cells.push(next_step(view, now));
             cells.extend(more(view));
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tenement_tests::{Host, Ran, until};
+use tenement_tests::host::Ran;
+use tenement_tests::{Host, until};
 
 const CONFIG: &str = r#"
 [process.rel]
@@ -121,8 +122,13 @@ fn a2_an_app_runs_from_its_release_and_moves_at_its_next_start() {
     app(host, "true", "second");
     deployed(host, "rel", "v2");
     assert_eq!(host.get("a.rel.localhost", "/").text(), "first v1", "it still runs");
+    assert!(host.run("ten why rel:a").out.contains("v1, then v2"));
     host.run("ten restart rel:a");
     assert_eq!(host.get("a.rel.localhost", "/").text(), "second v2");
+    let shown = host.ten_json("show rel:a");
+    assert_eq!((&shown["release"], &shown["service"]["release"]), (&"v2".into(), &"v2".into()));
+    assert!(host.run("ten why rel:a").out.contains("v2"));
+    assert!(host.run("ten ps rel --wide").out.contains(" v2 "));
     let v2 = release(host, "rel", "v2");
     assert_eq!((&v2["current"], &v2["running"][0]), (&true.into(), &"rel:a".into()));
     assert_eq!(release(host, "rel", "v1")["previous"], true);
@@ -193,7 +199,7 @@ fn b2_a_name_that_is_taken_and_a_wrong_upload_are_refused() {
     // An upload that breaks off leaves nothing, and the name is free.
     let cut = "(printf 'POST /api/v1/processes/rel/releases?name=w4 HTTP/1.1\\r\\nHost: localhost\\r\\n\
                Content-Length: 100000\\r\\n\\r\\n'; tar -C /srv/rel -c . | head -c 5000) | \
-               timeout 2 python3 -c 'import socket,sys; s=socket.socket(socket.AF_UNIX); \
+               timeout 20 python3 -c 'import socket,sys; s=socket.socket(socket.AF_UNIX); \
                s.connect(\"/run/tenement/admin.sock\"); s.sendall(sys.stdin.buffer.read()); s.close()'";
     host.run(cut);
     until("the upload is over", Duration::from_secs(10), || {

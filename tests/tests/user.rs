@@ -27,6 +27,12 @@ idle_timeout = 0
 command = "/srv/apps/hello-static"
 idle_timeout = "300ms"
 park = 5
+
+[process.rel]
+command = "{release}/hello"
+
+[process.rel.deploy]
+build = ["sh", "-c", "cp /srv/apps/hello-static hello && id -un"]
 "#;
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -122,6 +128,20 @@ fn a_user_s_instance_is_frozen_or_parked_when_idle_and_answers_again() {
     }
     assert_eq!(show("cool:a")["health"], "healthy");
     user("ten --user rm cool:a parks:a; systemctl --user stop tenement.service");
+}
+
+#[test]
+fn a_user_s_instance_runs_from_a_release_that_is_built_as_that_user() {
+    let host = host();
+    user("mkdir -p ~/app && echo one > ~/app/version");
+    let ran = user("ten --user deploy rel ~/app --release v1");
+    assert!(ran.err.contains("rootless") && ran.err.contains("v1 of rel is ready"), "{ran:?}");
+    user("ten --user spawn rel:a");
+    assert_eq!(get(host, "a.rel.localhost", "/").status, 200);
+    let dir = "/home/rootless/.local/share/tenement/releases/rel";
+    assert_eq!(host.run(&format!("ls -A {dir}; stat -c %U:%a {dir}/v1")).out, "v1\nrootless:755\n");
+    assert_eq!(show("rel:a")["service"]["release"], "v1");
+    user("ten --user rm rel:a --purge --yes; systemctl --user stop tenement.service");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{ServiceView, Usage};
-use crate::{InstanceName, Limit, ResourceLimits};
+use crate::{InstanceName, Limit, ReleaseName, ResourceLimits};
 
 pub use config::{
     CheckRequest, ConfigCheck, ConfigFile, ConfigProblem, ConfigView, ProcessList, ProcessView,
@@ -163,6 +163,10 @@ pub struct InstanceView {
     /// Size of its data in bytes when it was last measured: only with a `disk_max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
+    /// The release that it runs from at its next start, if its process uses releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
+    pub release: Option<ReleaseName>,
     /// The limits in force, by name; `cpu` is in thousandths of a core, times are in seconds.
     #[serde(default, skip_serializing_if = "ResourceLimits::is_empty")]
     pub limits: ResourceLimits,

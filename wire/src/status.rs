@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceName;
+use crate::{InstanceName, ReleaseName};
 
 /// An instance's service as systemd has it (org.freedesktop.systemd1(5)). What it never had, or what
 /// this host or version does not know, is `null`.
@@ -28,6 +28,10 @@ pub struct ServiceView {
     pub exit_code: Option<i32>,
     /// The signal that ended the main process, if one did.
     pub exit_signal: Option<i32>,
+    /// The release that its unit was made from, if its process uses releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
+    pub release: Option<ReleaseName>,
 }
 
 /// What a service uses, as its cgroup counts it. `null`: this host does not count it, or it is down.

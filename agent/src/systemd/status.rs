@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use tenement_wire::ReleaseName;
 use tenement_wire::status::{ServiceView, Usage};
 use zbus::wire::Variant;
 
@@ -17,6 +18,9 @@ use super::{Manager, SystemdError};
 const EXITED: i32 = 1;
 const KILLED: i32 = 2;
 const DUMPED: i32 = 3;
+
+/// The variable that says what a unit was made from.
+const RELEASE: &str = "TENEMENT_RELEASE=";
 
 /// What [`Manager::service_status`] tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,9 +83,16 @@ impl Manager {
             restarts: take(&mut all, "NRestarts"),
             exit_code: (code == EXITED).then_some(status),
             exit_signal: (code == KILLED || code == DUMPED).then_some(status),
+            release: release(take(&mut all, "Environment")),
         };
         Ok(ServiceStatus { service, usage: usage(&mut all) })
     }
+}
+
+/// The release that a unit was made from.
+fn release(environment: Vec<String>) -> Option<ReleaseName> {
+    let text = environment.iter().find_map(|variable| variable.strip_prefix(RELEASE));
+    text.and_then(|text| text.parse().ok())
 }
 
 /// What it uses. systemd says `u64::MAX` for what it does not count; and before 256 it has no

@@ -69,6 +69,7 @@ pub fn view(name: &str, state: State) -> InstanceView {
         last_used_ms: None,
         idle_timeout_s: 0,
         disk_bytes: None,
+        release: None,
         limits: Default::default(),
         memory_bytes: None,
         wakes: 0,

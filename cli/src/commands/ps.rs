@@ -154,6 +154,9 @@ fn facts(view: &InstanceView, now: u64) -> Vec<(&'static str, String)> {
             facts.insert(at + 1, ("invocation", id.clone()));
         }
     }
+    if let Some(release) = table::release(view) {
+        facts.insert(2, ("release", release));
+    }
     if let Some(failure) = &view.failure {
         facts.insert(2, ("failure", failure.clone()));
     }
@@ -225,6 +228,7 @@ pub fn why(agent: &Agent, mode: Mode, out: Output, name: &InstanceName) -> Resul
     let holds = if why.holds.is_empty() { "nothing".to_owned() } else { why.holds.join(", ") };
     let mut facts = vec![("held by", holds)];
     facts.push(("tier", why.instance.tier.as_str().to_owned()));
+    facts.extend(table::release(&why.instance).map(|release| ("release", release)));
     facts.push(("next step", table::next_step(&why.instance, human::now_ms())));
     facts.push(("next request", why.next_request.clone()));
     text.push_str(&table::pairs(&facts));

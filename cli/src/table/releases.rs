@@ -2,6 +2,7 @@
 
 use clap::builder::styling::Style;
 use tenement_wire::ReleaseView;
+use tenement_wire::dto::InstanceView;
 use tenement_wire::releases::ReleaseStatus;
 
 use super::{Listing, dash};
@@ -47,5 +48,15 @@ pub fn role(view: &ReleaseView) -> String {
         (true, _) => "current".to_owned(),
         (false, true) => "previous".to_owned(),
         (false, false) => dash(),
+    }
+}
+
+/// What an instance was started from, and what it goes on with: `v1, then v2`.
+pub fn release(view: &InstanceView) -> Option<String> {
+    let now = view.service.as_ref().and_then(|service| service.release.as_ref());
+    match (now, &view.release) {
+        (Some(now), Some(next)) if now != next => Some(format!("{now}, then {next}")),
+        (Some(now), _) => Some(now.to_string()),
+        (None, next) => next.as_ref().map(ToString::to_string),
     }
 }

@@ -142,10 +142,7 @@ impl<H: Host> Agent<H> {
             Ok(found) => found.into_iter().collect(),
             Err(error) => return log::warn!("releases are not looked through: {error}"),
         };
-        let mut processes: Vec<ProcessName> =
-            self.config.load().processes.keys().cloned().collect();
-        processes.retain(|process| !self.releases.of_process(process).is_empty());
-        for process in &processes {
+        for process in &self.releases.processes() {
             for mut row in self.releases.of_process(process) {
                 let there = on_disk.contains(&(process.clone(), row.name.clone()));
                 if self.settle_row(&mut row, there).await

@@ -10,7 +10,7 @@ use tenement_wire::{ProcessName, ReleaseName, ReleaseSource, ReleaseView};
 
 use super::ignore::Ignore;
 use crate::args::ReleaseFrom;
-use crate::client::{Agent, Pipe, path_with};
+use crate::client::{Agent, path_with};
 use crate::error::{CliError, Result};
 use crate::output::Output;
 
@@ -135,7 +135,7 @@ fn git(repository: &Path, words: &[&str]) -> Result<String> {
     Err(CliError::failure(format!("git says: {}", text(&output.stderr)), "check --git and --ref"))
 }
 
-fn write(content: Content, pipe: &mut Pipe) -> io::Result<()> {
+fn write(content: Content, pipe: &mut impl Write) -> io::Result<()> {
     match content {
         Content::Stream(mut reader) => copy(&mut reader, pipe),
         Content::Git { repository, commit } => {
@@ -160,7 +160,7 @@ fn write(content: Content, pipe: &mut Pipe) -> io::Result<()> {
     }
 }
 
-fn copy(reader: &mut dyn Read, pipe: &mut Pipe) -> io::Result<()> {
+fn copy(reader: &mut dyn Read, pipe: &mut impl Write) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match reader.read(&mut chunk)? {
@@ -209,6 +209,46 @@ fn pack<W: Write>(
 mod tests {
     use super::*;
 
+    /// What is sent of it: paths.
+    fn paths(bytes: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(bytes);
+        let path = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
+            entry.unwrap().path().unwrap().display().to_string()
+        };
+        archive.entries().unwrap().map(path).collect()
+    }
+
+    #[test]
+    fn of_a_repository_the_commit_is_sent_and_a_tag_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("app"), b"one").unwrap();
+        for words in [
+            &["init", "-q"][..],
+            &["add", "app"],
+            &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "one"],
+            &["tag", "v1.0"],
+            &["branch", "next"],
+        ] {
+            git(dir.path(), words).unwrap();
+        }
+        std::fs::write(dir.path().join("not-committed"), b"").unwrap();
+        let commit = git(dir.path(), &["rev-parse", "HEAD"]).unwrap();
+        let tagged = of_git(dir.path(), "v1.0", None).unwrap();
+        assert_eq!(tagged.name.unwrap().as_str(), "v1.0");
+        assert_eq!(tagged.source, format!("git v1.0 {commit}"));
+        let branch = of_git(dir.path(), "next", None).unwrap();
+        assert_eq!(branch.name.unwrap().as_str(), &commit[..12], "a branch moves");
+        let named = of_git(dir.path(), "next", Some("mine".parse().unwrap())).unwrap();
+        assert_eq!(named.name.unwrap().as_str(), "mine");
+        let mut sent = Vec::new();
+        write(branch.content, &mut sent).unwrap();
+        assert_eq!(paths(&sent), ["pax_global_header", "app"]);
+        for reference in ["none", "--help", "-n"] {
+            let error = of_git(dir.path(), reference, None).err().unwrap();
+            assert!(error.detail.contains("git says"), "{error}");
+        }
+    }
+
     #[test]
     fn a_directory_is_packed_whole_but_for_git_and_what_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
@@ -226,12 +266,6 @@ mod tests {
         let ignore = Ignore::of(dir.path()).unwrap();
         pack(&mut builder, dir.path(), Path::new(""), &ignore).unwrap();
         let bytes = builder.into_inner().unwrap();
-        let mut archive = tar::Archive::new(&bytes[..]);
-        let paths: Vec<String> = archive
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
-        assert_eq!(paths, [".env", "link", "src", "src/main"]);
+        assert_eq!(paths(&bytes), [".env", "link", "src", "src/main"]);
     }
 }
