@@ -38,6 +38,8 @@ pub enum EventKind {
     BackupFailed,
     /// A start that somebody waited for did not succeed.
     WakeFailed,
+    /// A release was taken back by itself.
+    Rollback,
     /// A certificate could not be had or renewed.
     Certificate,
     /// The config was read again, whatever came of it.
@@ -66,6 +68,7 @@ impl EventKind {
         Self::Quota,
         Self::BackupFailed,
         Self::WakeFailed,
+        Self::Rollback,
         Self::Certificate,
         Self::Config,
         Self::Token,
@@ -83,6 +86,7 @@ impl EventKind {
         Self::Quota,
         Self::BackupFailed,
         Self::WakeFailed,
+        Self::Rollback,
         Self::Certificate,
         Self::Lockout,
     ];
@@ -100,6 +104,7 @@ impl EventKind {
             Self::Quota => "quota",
             Self::BackupFailed => "backup-failed",
             Self::WakeFailed => "wake-failed",
+            Self::Rollback => "rollback",
             Self::Certificate => "certificate",
             Self::Config => "config",
             Self::Token => "token",

@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod backups;
+pub mod deploys;
 pub mod domains;
 pub mod dto;
 pub mod error;

@@ -49,7 +49,7 @@ pub(super) async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
         }
     }
     let count = registered.len();
-    agent.load_releases().await.map_err(|e| e.to_string())?;
+    let deploys = agent.load_releases().await.map_err(|e| e.to_string())?;
     agent.admit(registered);
     // Before anything can start one of them.
     agent.recall_failed().await.map_err(|e| e.to_string())?;
@@ -59,5 +59,6 @@ pub(super) async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
         Ok(running) => log::info!("{running} instances are running already"),
         Err(error) => return Err(format!("asking systemd what runs: {error}")),
     }
+    agent.resume_deploys(deploys);
     Ok(count)
 }

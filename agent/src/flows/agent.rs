@@ -12,6 +12,7 @@ use tenement_wire::{InstanceName, ProcessName};
 use tokio::sync::Semaphore;
 
 use super::checks::Checks;
+use super::deploys::Deploys;
 use super::domains::Domains;
 use super::events::Events;
 use super::home::Around;
@@ -69,6 +70,8 @@ pub struct Agent<H> {
     pub domains: Arc<Domains>,
     /// What instances run from.
     pub releases: Releases,
+    /// How they come to other releases.
+    pub deploys: Deploys,
     started_ms: u64,
     /// Instances that are being parked at once.
     pub(super) parkings: Semaphore,
@@ -110,6 +113,7 @@ impl<H: Host> Agent<H> {
             logs: OnceLock::new(),
             domains,
             releases: Releases::default(),
+            deploys: Deploys::default(),
             started_ms: now_ms(),
             parkings: Semaphore::new(super::park::AT_ONCE),
             seats: tokio::sync::Mutex::default(),
@@ -250,6 +254,7 @@ impl<H: Host> Agent<H> {
         self.failed_orphans().remove(name);
         self.domains.forget(name);
         self.releases.forget(name);
+        self.deploys.forget(name);
         for instance in gone.into_iter().chain(self.parked().remove(name)) {
             instance.removed.store(true, Ordering::Release);
             instance.changed.notify_waiters();

@@ -146,7 +146,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn is_well(self: &Arc<Self>, instance: &Arc<Instance>) {
+    pub(super) fn is_well(self: &Arc<Self>, instance: &Arc<Instance>) {
         if instance.gate.is_closed() {
             // A stop has begun meanwhile, and knows better.
             return;
@@ -168,7 +168,10 @@ impl<H: Host> Agent<H> {
         let failure = instance.fail(format!("it was not healthy within {after:?}: {last}"));
         let (agent, one) = (self.clone(), instance.clone());
         let pause = failure.back_off();
-        tokio::spawn(async move { agent.start_anew(&one, failure.reason, pause).await });
+        // Who moves it to another release knows better, and so does who takes that back.
+        if !self.is_minded(instance) {
+            tokio::spawn(async move { agent.start_anew(&one, failure.reason, pause).await });
+        }
         WakeError::TimedOut { name: instance.name.clone(), after, last: Some(last) }
     }
 

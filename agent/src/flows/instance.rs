@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
-use tenement_wire::{InstanceName, ReleaseName, ResourceLimits};
+use tenement_wire::{InstanceName, ResourceLimits};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use super::host::{Active, Units};
 use super::lease::Gate;
 use super::metrics::{Awake, IpBytes, Meter, Waking};
 pub use super::phase::{Depth, Failure, Phase, Setup};
+use super::releases::Source;
 use super::story::Story;
 use super::throttle::{RequestLimits, Throttle};
 use crate::config::Definition;
@@ -44,8 +45,8 @@ pub struct Instance {
     created_ms: u64,
     origin: Origin,
     overrides: Mutex<Option<Box<ResourceLimits>>>,
-    /// What it runs from at its next start.
-    pub(super) release: Mutex<Option<ReleaseName>>,
+    /// What it runs from.
+    pub(super) source: Source,
     /// The size of its data, and the limit of that.
     pub disk: Disk,
     depth: AtomicU8,
@@ -129,7 +130,7 @@ impl Instance {
             created_ms,
             origin,
             overrides: Mutex::new(overrides),
-            release: Mutex::new(None),
+            source: Source::default(),
             disk: Disk::default(),
             depth: AtomicU8::new(Depth::None as u8),
             setup: ArcSwap::from_pointee(setup),

@@ -13,7 +13,10 @@ use super::{Instance, Turn};
 const CLOSED: u32 = 1 << 31;
 /// A health check is under way. It is no lease, and yet no idle stop begins meanwhile.
 const CHECKED: u32 = 1 << 30;
-const FLAGS: u32 = CLOSED | CHECKED;
+/// It is being moved to another release: only who moves it gets a lease. Its service may be stopped and started
+/// meanwhile.
+const MOVING: u32 = 1 << 29;
+const FLAGS: u32 = CLOSED | CHECKED | MOVING;
 
 /// Lease count and gate in one word; and until when requests are asked to wait at it, on the clock of
 /// [`super::instance::mono_ms`].
@@ -21,11 +24,15 @@ const FLAGS: u32 = CLOSED | CHECKED;
 pub struct Gate(AtomicU32, AtomicU64);
 
 impl Gate {
-    /// Counts one more lease, unless the gate is closed.
+    /// Counts one more lease, unless the gate is closed or it is being moved.
     pub fn enter(&self) -> bool {
+        self.enter_unless(CLOSED | MOVING)
+    }
+
+    fn enter_unless(&self, flags: u32) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            if word & CLOSED != 0 {
+            if word & flags != 0 {
                 return false;
             }
             match self.0.compare_exchange_weak(word, word + 1, Ordering::AcqRel, Ordering::Relaxed)
@@ -43,7 +50,7 @@ impl Gate {
 
     /// Begins a health check, unless the gate is closed or another check is under way.
     pub(super) fn enter_check(&self) -> bool {
-        let enter = |word| (word & FLAGS == 0).then_some(word | CHECKED);
+        let enter = |word| (word & (CLOSED | CHECKED) == 0).then_some(word | CHECKED);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
     }
 
@@ -59,7 +66,7 @@ impl Gate {
 
     /// Whether a health check is all that goes on.
     pub(super) fn is_only_checked(&self) -> bool {
-        self.0.load(Ordering::Acquire) == CHECKED
+        self.0.load(Ordering::Acquire) & !MOVING == CHECKED
     }
 
     /// Closes the gate if there is no lease and no check, and it is open.
@@ -87,6 +94,25 @@ impl Gate {
         self.1.load(Ordering::Relaxed)
     }
 
+    /// Begins a move; `false` if one is under way.
+    fn begin_move(&self) -> bool {
+        self.0.fetch_or(MOVING, Ordering::AcqRel) & MOVING == 0
+    }
+
+    fn end_move(&self) {
+        self.0.fetch_and(!MOVING, Ordering::AcqRel);
+    }
+
+    /// Whether it is being moved to another release.
+    pub fn is_moving(&self) -> bool {
+        self.0.load(Ordering::Acquire) & MOVING != 0
+    }
+
+    /// Whether a request that comes now has to wait.
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (CLOSED | MOVING) != 0
+    }
+
     /// Leases now.
     pub fn leases(&self) -> u32 {
         self.0.load(Ordering::Acquire) & !FLAGS
@@ -108,6 +134,12 @@ impl Lease {
     #[must_use]
     pub fn take(instance: &Arc<Instance>) -> Option<Self> {
         instance.gate.enter().then(|| Self(instance.clone(), None))
+    }
+
+    /// Takes a lease for who moves it.
+    pub(super) fn of_move(moving: &Moving) -> Option<Self> {
+        let instance = &moving.0;
+        instance.gate.enter_unless(CLOSED).then(|| Self(instance.clone(), None))
     }
 
     /// The same lease with the request's turn, which then ends with it.
@@ -163,6 +195,31 @@ impl Drop for Closed {
     }
 }
 
+/// A move to another release, until this is dropped: requests wait, whether its service runs or not.
+#[derive(Debug)]
+pub struct Moving(Arc<Instance>);
+
+impl Moving {
+    /// Begins one; `None` if one is under way.
+    #[must_use]
+    pub fn begin(instance: &Arc<Instance>) -> Option<Self> {
+        instance.gate.begin_move().then(|| Self(instance.clone()))
+    }
+
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.0
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.gate.end_move();
+        self.0.changed.notify_waiters();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +247,22 @@ mod tests {
         gate.leave_check();
         assert!(gate.close_if_idle());
         assert!(!gate.enter_check(), "checked during a stop");
+    }
+
+    #[test]
+    fn a_move_keeps_requests_out_and_lets_stops_and_checks_in() {
+        let gate = Gate::default();
+        assert!(gate.begin_move() && !gate.begin_move());
+        assert!(!gate.enter() && gate.holds(), "a request got in");
+        assert!(gate.enter_unless(CLOSED), "who moves it is kept out");
+        assert!(gate.enter_check());
+        gate.leave_check();
+        assert!(gate.close() && !gate.enter_unless(CLOSED));
+        gate.open();
+        assert_eq!(gate.leave(), 0);
+        assert!(!gate.close_if_idle(), "an idle stop in the middle of a move");
+        gate.end_move();
+        assert!(gate.enter() && !gate.holds());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod checkup;
 mod clock;
 mod cool;
 mod count;
+pub mod deploys;
 pub mod descent;
 pub mod disk;
 pub mod domains;

@@ -218,6 +218,9 @@ impl<H: Host> Agent<H> {
         futures_util::stream::iter(&active)
             .for_each_concurrent(FREEZER_LOOKS, |instance| self.learn_freezer(instance))
             .await;
+        for instance in active.iter().filter(|one| one.setup().definition.uses_releases()) {
+            instance.note_loaded(self.host.loaded_release(&instance.name).await);
+        }
         active.iter().for_each(|instance| self.came_up(instance));
         Ok(running)
     }
@@ -252,7 +255,7 @@ impl<H: Host> Agent<H> {
     /// to a socket just being replaced would lose its connection.
     pub(super) async fn preload_one(self: &Arc<Self>, instance: &Arc<Instance>) {
         let due = match instance.phase() {
-            _ if instance.care.has_failed() => false,
+            _ if instance.care.has_failed() || self.is_unprepared(instance) => false,
             Phase::Dormant => true,
             Phase::Asleep => instance.staleness() > 0,
             _ => false,

@@ -110,6 +110,7 @@ impl<H: Host> Agent<H> {
             && instance.failure().is_none()
             && !instance.care.has_failed()
             && !instance.unparkable.load(Ordering::Relaxed)
+            && !self.is_unprepared(instance)
             && !instance.removed.load(Ordering::Acquire)
             && self.deserves_seat(instance)
     }
@@ -240,8 +241,14 @@ impl<H: Host> Agent<H> {
         if self.host.fits(&instance.name, &instance.particulars()).await? {
             self.refresh(instance);
             instance.freshen(changes);
+            instance.note_loaded(instance.release());
             return Ok(());
         }
+        self.stop_in_flight(instance).await
+    }
+
+    /// Stops what has not become the app, or is frozen, for a start that is under way.
+    pub(super) async fn stop_in_flight(&self, instance: &Instance) -> Result<(), HostError> {
         self.host.stop(&instance.name).await?;
         instance.set_units(self.host.units(&instance.name).await?);
         Ok(())

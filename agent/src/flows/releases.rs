@@ -15,8 +15,8 @@ mod settle;
 mod spool;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 
@@ -113,16 +113,45 @@ impl Releases {
     }
 }
 
+/// What one instance runs from.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    /// At its next start.
+    next: Mutex<Option<ReleaseName>>,
+    /// As its units were loaded, as far as that is known.
+    loaded: Mutex<Option<ReleaseName>>,
+    /// Whether its last start failed because the unit helper or systemd could not be reached.
+    pub(super) unreached: AtomicBool,
+}
+
 impl Instance {
     /// The release that its next start is from, if its process uses releases.
     #[must_use]
     pub fn release(&self) -> Option<ReleaseName> {
-        self.release.lock().expect("no panic while held").clone()
+        self.source.next.lock().expect("no panic while held").clone()
     }
 
-    /// Notes what its units were made from; says whether that is news.
+    /// The release that its loaded units were made from, as far as that is known.
+    #[must_use]
+    pub fn loaded_release(&self) -> Option<ReleaseName> {
+        self.source.loaded.lock().expect("no panic while held").clone()
+    }
+
+    /// Notes that its loaded units were made from `release`.
+    pub(super) fn note_loaded(&self, release: Option<ReleaseName>) {
+        *self.source.loaded.lock().expect("no panic while held") = release;
+    }
+
+    /// Whether its units are known to be of another release than its next start.
+    #[must_use]
+    pub fn is_of_another_release(&self) -> bool {
+        let loaded = self.loaded_release();
+        loaded.is_some() && loaded != self.release()
+    }
+
+    /// Notes what its next start is from; says whether that is news.
     pub(super) fn assume_release(&self, release: Option<ReleaseName>) -> bool {
-        let mut slot = self.release.lock().expect("no panic while held");
+        let mut slot = self.source.next.lock().expect("no panic while held");
         let news = *slot != release;
         *slot = release;
         news
@@ -149,6 +178,7 @@ impl<H: Host> Agent<H> {
         known.releases = stored.releases.into_iter().map(by_name).collect();
         known.current = stored.current.into_iter().collect();
         known.pins = stored.pins.into_iter().collect();
+        self.deploys.recall_prepared(stored.prepared);
         Ok(stored.deploys)
     }
 
@@ -231,6 +261,65 @@ impl<H: Host> Agent<H> {
         if let Some(instance) = self.known(name) {
             instance.set_release(self.releases.of(name));
         }
+        Ok(())
+    }
+
+    /// Puts a process back to what it ran from, with the release before that: as if it had never been moved.
+    ///
+    /// # Errors
+    /// If that is gone, or the store can't be written.
+    pub(super) async fn restore_release(
+        &self,
+        process: &ProcessName,
+        before: Option<Current>,
+    ) -> Result<(), ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        if let Some(before) = &before {
+            self.must_be_ready(process, &before.name)?;
+        }
+        self.store.set_current_release(process.clone(), before.clone()).await?;
+        {
+            let mut known = self.releases.write();
+            match before {
+                Some(before) => drop(known.current.insert(process.clone(), before)),
+                None => drop(known.current.remove(process)),
+            }
+        }
+        self.assign(process);
+        Ok(())
+    }
+
+    /// Registers an instance that stays at a release and gets no requests by weight.
+    ///
+    /// # Errors
+    /// If there is no such release, the name does not fit, or the store can't be written.
+    pub(super) async fn register_at(
+        &self,
+        name: &InstanceName,
+        release: &ReleaseName,
+    ) -> Result<(), ManageError> {
+        let _registering = self.changes.lock().await;
+        let _turn = self.releases.changes.lock().await;
+        self.must_be_ready(name.process(), release)?;
+        let config = self.config.load_full();
+        let Some(definition) = config.processes.get(name.process()) else {
+            let known = config.processes.keys().cloned().collect();
+            return Err(ManageError::UnknownProcess { process: name.process().clone(), known });
+        };
+        let fits = crate::plan::paths(name, definition, &config.settings, &self.run_dir);
+        fits.map_err(|error| ManageError::Invalid {
+            field: "instance",
+            message: error.to_string(),
+        })?;
+        let (ports, release) = (config.settings.port_range, release.clone());
+        let one = self.store.register_pinned(name.clone(), release.clone(), ports).await?;
+        self.releases.write().pins.insert(name.clone(), release);
+        self.domains.note_weights(vec![(name.clone(), Some(0))]);
+        self.admit([one]);
+        if let Some(instance) = self.known(name) {
+            instance.set_release(self.releases.of(name));
+        }
+        self.publish();
         Ok(())
     }
 

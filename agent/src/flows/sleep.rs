@@ -170,8 +170,13 @@ impl<H: Host> Agent<H> {
 
     /// Gives requests that are under way `stop_timeout` to end; the gate is closed.
     pub(super) async fn drain(&self, instance: &Instance) {
-        instance.care.hush.notify_waiters();
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
+        self.drain_for(instance, drain).await;
+    }
+
+    /// Gives them so long.
+    pub(super) async fn drain_for(&self, instance: &Instance, drain: Duration) {
+        instance.care.hush.notify_waiters();
         let _ = tokio::time::timeout(drain, async {
             loop {
                 let idle = instance.idle.notified();

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::agent::Agent;
+use super::deploys::held_at_most;
 use super::host::{Active, Host, HostError};
 use super::instance::{Depth, Flight, Instance, Phase, mono_ms};
 use super::lease::Lease;
@@ -61,10 +62,14 @@ impl<H: Host> Agent<H> {
     /// Waits until a stop of ours has ended and takes a lease then.
     async fn lease_after_stop(&self, instance: &Arc<Instance>) -> Result<Lease, WakeError> {
         // Once for the requests that are under way, once for the service itself.
-        let bound = instance.setup().definition.stop_timeout * 2 + STOP_MARGIN;
-        // While its data is backed up or restored, requests wait longer.
         let held = instance.gate.held_until_ms().saturating_sub(mono_ms());
-        let bound = bound.max(Duration::from_millis(held) + STOP_MARGIN);
+        let bound = {
+            let definition = &instance.setup().definition;
+            let moved = definition.uses_releases().then(|| held_at_most(definition));
+            let moved = (definition.stop_timeout * 2).max(moved.unwrap_or_default());
+            // While its data is backed up or restored, requests wait longer.
+            moved.max(Duration::from_millis(held)) + STOP_MARGIN
+        };
         let wait = async {
             loop {
                 // Registered before the look, so that an opening in between is not missed.
@@ -102,7 +107,7 @@ impl<H: Host> Agent<H> {
             Phase::Asleep | Phase::Parked => fresh,
             _ => false,
         };
-        if !(by_systemd && at_once) {
+        if !(by_systemd && at_once && !self.is_to_be_proven(instance)) {
             self.join_flight(instance, true).await?;
         }
         if instance.take() {
@@ -129,7 +134,10 @@ impl<H: Host> Agent<H> {
                     let landing = Landing { instance: instance.clone(), flight: flight.clone() };
                     let agent = self.clone();
                     tokio::spawn(async move {
+                        let (began, release) = (Instant::now(), landing.instance.release());
                         let result = agent.fly(&landing.instance, asked).await;
+                        let result =
+                            agent.after_start(&landing.instance, began, release, result).await;
                         if let Err(error) = &result
                             && landing.instance.gate.leases() > 0
                         {
@@ -149,7 +157,11 @@ impl<H: Host> Agent<H> {
     }
 
     /// One whole wake.
-    async fn fly(self: &Arc<Self>, instance: &Arc<Instance>, asked: bool) -> Result<(), WakeError> {
+    pub(super) async fn fly(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        asked: bool,
+    ) -> Result<(), WakeError> {
         if !asked {
             self.until_gate_opens(instance).await;
         }
@@ -162,6 +174,9 @@ impl<H: Host> Agent<H> {
         }
         self.refit(instance).await.map_err(|e| self.failed(instance, &e))?;
         let started = Instant::now();
+        if instance.phase() == Phase::Frozen && instance.is_of_another_release() {
+            self.stop_in_flight(instance).await.map_err(|e| self.failed(instance, &e))?;
+        }
         if instance.phase() == Phase::Frozen {
             self.thaw(instance).await.map_err(|e| self.failed(instance, &e))?;
             if instance.phase() == Phase::Running {
@@ -173,6 +188,7 @@ impl<H: Host> Agent<H> {
             return Err(given_up(instance));
         }
         if idle && (instance.staleness() > 0 || instance.phase() != Phase::Asleep) {
+            self.prepare_or_stay(instance).await?;
             self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
         let mut asked = asked;
@@ -181,6 +197,9 @@ impl<H: Host> Agent<H> {
                 self.until_listening(instance, started, &mut asked).await?;
             }
             if self.until_healthy(instance, started, &mut asked).await? {
+                if !instance.setup().is_awaited() && self.is_to_be_proven(instance) {
+                    self.prove(instance, started, &mut asked).await?;
+                }
                 return Ok(());
             }
         }
@@ -347,8 +366,10 @@ impl<H: Host> Agent<H> {
         }
         // Only then: until the pair is the new one, requests join the flight and do not connect. One that is
         // up in an older revision is looked at again when it sleeps.
-        if self.host.load(&instance.name, &instance.particulars()).await? {
+        let with = instance.particulars();
+        if self.host.load(&instance.name, &with).await? {
             instance.freshen(changes);
+            instance.note_loaded(with.release);
         }
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {
             instance.set_socket(Active::Active);
@@ -361,6 +382,8 @@ impl<H: Host> Agent<H> {
         if instance.removed.load(Ordering::Acquire) {
             return WakeError::Gone { name: instance.name.clone() };
         }
+        let lost = matches!(error, HostError::Unreachable(_));
+        instance.source.unreached.store(lost, Ordering::Relaxed);
         refusal(instance, &instance.fail(error.to_string()))
     }
 }

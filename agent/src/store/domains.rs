@@ -44,7 +44,7 @@ pub(super) enum Order {
     All(Answer<StoredRouting>),
     Put(Box<StoredDomain>, Answer<()>),
     Remove(DomainName, Answer<bool>),
-    Weigh(InstanceName, Option<u32>, Answer<()>),
+    Weigh(Vec<(InstanceName, Option<u32>)>, Answer<()>),
     Maintain(ProcessName, Option<u64>, Answer<()>),
 }
 
@@ -63,8 +63,11 @@ impl Order {
             Self::Remove(name, answer) => {
                 reply.add(answer, alone(transaction, |point| remove(point, &name)));
             }
-            Self::Weigh(name, weight, answer) => {
-                reply.add(answer, alone(transaction, |point| weigh(point, &name, weight)));
+            Self::Weigh(weights, answer) => {
+                let all = |point: &Connection| {
+                    weights.iter().try_for_each(|(name, weight)| weigh(point, name, *weight))
+                };
+                reply.add(answer, alone(transaction, all));
             }
             Self::Maintain(process, since, answer) => {
                 reply.add(answer, alone(transaction, |point| maintain(point, &process, since)));
@@ -77,7 +80,7 @@ impl Order {
             Self::All(answer) => drop(answer.send(Err(error))),
             Self::Put(_, answer) => drop(answer.send(Err(error))),
             Self::Remove(_, answer) => drop(answer.send(Err(error))),
-            Self::Weigh(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Weigh(_, answer) => drop(answer.send(Err(error))),
             Self::Maintain(_, _, answer) => drop(answer.send(Err(error))),
         }
     }
@@ -109,12 +112,12 @@ impl Store {
         self.ask(|answer| Request::Domain(Order::Remove(name, answer))).await
     }
 
-    /// Sets the weight of a registered instance, or forgets it.
+    /// Sets the weights of registered instances, or forgets them: all or none.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn weigh(&self, name: InstanceName, weight: Option<u32>) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Domain(Order::Weigh(name, weight, answer))).await
+    pub async fn weigh(&self, weights: Vec<(InstanceName, Option<u32>)>) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Domain(Order::Weigh(weights, answer))).await
     }
 
     /// Notes since when a process is in maintenance, or that it is not.
@@ -181,7 +184,7 @@ fn remove(connection: &Connection, name: &DomainName) -> Result<bool, StoreError
     Ok(statement.execute([name.as_str()])? > 0)
 }
 
-fn weigh(
+pub(super) fn weigh(
     connection: &Connection,
     name: &InstanceName,
     weight: Option<u32>,

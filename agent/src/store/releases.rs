@@ -5,7 +5,11 @@ use rusqlite::{Connection, Row, Transaction, params};
 use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 
 use super::worker::{Answer, Replier, Request, alone};
-use super::{Store, StoreError};
+use super::{Registered, Store, StoreError};
+
+mod moves;
+
+use moves::{prepared, register_pinned};
 
 /// How far a release is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct StoredReleases {
     pub pins: Vec<(InstanceName, ReleaseName)>,
     /// Deployments, the newest of all processes first.
     pub deploys: Vec<StoredDeploy>,
+    /// Instances whose data is ready for a release: its command was run for them.
+    pub prepared: Vec<(InstanceName, ReleaseName)>,
 }
 
 /// Deployments that are kept of each process.
@@ -93,6 +99,8 @@ pub(super) enum Order {
     SetCurrent(ProcessName, Option<Current>, Answer<()>),
     Pin(InstanceName, Option<ReleaseName>, Answer<()>),
     PutDeploy(Box<StoredDeploy>, Answer<()>),
+    Register(InstanceName, ReleaseName, (u16, u16), Answer<Registered>),
+    Prepared(InstanceName, ReleaseName, Answer<()>),
 }
 
 impl Order {
@@ -120,6 +128,13 @@ impl Order {
             Self::PutDeploy(deploy, answer) => {
                 reply.add(answer, alone(transaction, |point| put_deploy(point, &deploy)));
             }
+            Self::Register(name, release, ports, answer) => {
+                let act = |point: &Connection| register_pinned(point, &name, &release, ports);
+                reply.add(answer, alone(transaction, act));
+            }
+            Self::Prepared(name, release, answer) => {
+                reply.add(answer, alone(transaction, |point| prepared(point, &name, &release)));
+            }
         }
     }
 
@@ -127,7 +142,9 @@ impl Order {
         match self {
             Self::All(answer) => drop(answer.send(Err(error))),
             Self::Remove(_, _, answer) => drop(answer.send(Err(error))),
-            Self::Put(_, answer)
+            Self::Register(.., answer) => drop(answer.send(Err(error))),
+            Self::Prepared(.., answer)
+            | Self::Put(_, answer)
             | Self::SetCurrent(_, _, answer)
             | Self::Pin(_, _, answer)
             | Self::PutDeploy(_, answer) => drop(answer.send(Err(error))),
@@ -229,7 +246,12 @@ fn all(connection: &Connection) -> Result<StoredReleases, StoreError> {
             })
         })?
         .collect::<Result<_, _>>()?;
-    Ok(StoredReleases { releases, current, pins, deploys })
+    let mut statement =
+        connection.prepare_cached("SELECT process || ':' || id, name FROM prepared")?;
+    let prepared = statement
+        .query_map((), |row| Ok((column(row, 0)?, column(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(StoredReleases { releases, current, pins, deploys, prepared })
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRelease> {

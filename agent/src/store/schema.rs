@@ -146,6 +146,16 @@ const STEPS: &[M<'static>] = &[
          FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
      ) STRICT, WITHOUT ROWID;",
     ),
+    // For which release the command of releases was last run, by instance.
+    M::up(
+        "CREATE TABLE prepared (
+         process TEXT NOT NULL,
+         id      TEXT NOT NULL,
+         name    TEXT NOT NULL,
+         PRIMARY KEY (process, id),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

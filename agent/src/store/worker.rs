@@ -272,7 +272,7 @@ fn all(connection: &Connection) -> Result<Vec<Registered>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn register(
+pub(super) fn register(
     connection: &Connection,
     names: &[InstanceName],
     origin: Origin,

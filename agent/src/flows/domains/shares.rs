@@ -54,7 +54,7 @@ impl Domains {
                 return Err(ManageError::NotFound { name, similar: Vec::new() });
             }
             if let Some(store) = &self.store {
-                store.weigh(name.clone(), change.weight).await?;
+                store.weigh(vec![(name.clone(), change.weight)]).await?;
             }
             match change.weight {
                 Some(weight) => drop(write(&self.weights).insert(name, weight)),
@@ -74,6 +74,35 @@ impl Domains {
         }
         self.publish();
         self.routing(process)
+    }
+
+    /// Sets several weights at once, or gives back the default of the process: one step in the store, and the next
+    /// request is shared by all of them.
+    ///
+    /// # Errors
+    /// If the store can't be written; nothing is changed then.
+    pub(in crate::flows) async fn weigh(
+        &self,
+        weights: Vec<(InstanceName, Option<u32>)>,
+    ) -> Result<(), ManageError> {
+        let _turn = self.changes.lock().await;
+        if let Some(store) = &self.store {
+            store.weigh(weights.clone()).await?;
+        }
+        self.note_weights(weights);
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes in weights that are stored.
+    pub(in crate::flows) fn note_weights(&self, weights: Vec<(InstanceName, Option<u32>)>) {
+        let mut known = write(&self.weights);
+        for (name, weight) in weights {
+            match weight {
+                Some(weight) => drop(known.insert(name, weight)),
+                None => drop(known.remove(&name)),
+            }
+        }
     }
 
     fn instances_of(&self, process: &ProcessName) -> Result<(u32, Vec<InstanceName>), ManageError> {
