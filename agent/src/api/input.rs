@@ -176,6 +176,20 @@ impl Input {
         }
     }
 
+    /// An optional list of whole numbers of the body; null is as good as none.
+    pub fn numbers(&mut self, field: &str, range: RangeInclusive<u64>, most: usize) -> Option<Vec<u32>> {
+        let items = match self.body.remove(field)? {
+            Value::Null => return None,
+            Value::Array(items) if (1..=most).contains(&items.len()) => items,
+            _ => return self.wrong(field, &format!("must be a list of 1 to {most} numbers")),
+        };
+        let number = |item: &Value| whole(item).filter(|number| range.contains(number));
+        let numbers: Option<Vec<u32>> =
+            items.iter().map(|item| u32::try_from(number(item)?).ok()).collect();
+        let (low, high) = (range.start(), range.end());
+        numbers.or_else(|| self.wrong(field, &format!("must hold whole numbers from {low} to {high}")))
+    }
+
     /// An optional list of texts of the body, each once.
     pub fn list<T: FromStr<Err: Display> + PartialEq>(&mut self, field: &str) -> Vec<T> {
         let mut list = Vec::new();

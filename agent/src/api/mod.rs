@@ -16,6 +16,7 @@ mod bounds;
 mod codes;
 mod dashboard;
 mod document;
+mod deploys;
 mod domains;
 mod etag;
 mod events;

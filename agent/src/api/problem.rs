@@ -5,6 +5,7 @@
 
 mod access;
 mod backups;
+mod deploys;
 mod domains;
 mod releases;
 

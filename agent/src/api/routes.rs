@@ -27,11 +27,12 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, backups, domains, events, health, host, instances, logs, metrics, releases, rows, run,
+    alerts, backups, deploys, domains, events, health, host, instances, logs, metrics, releases, rows, run,
     scrape, secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::backups::{Archives, NoArchives};
+use crate::flows::deploys::desk::{NoRollouts, Rollouts};
 use crate::flows::domains::Domains;
 use crate::flows::events::{Events, request, within};
 use crate::flows::logbook::{Logs, NoLogs};
@@ -104,6 +105,8 @@ pub struct Services {
     pub releases: Arc<dyn ReleaseDesk>,
     /// Backups.
     pub archives: Arc<dyn Archives>,
+    /// Deployments.
+    pub rollouts: Arc<dyn Rollouts>,
 }
 
 impl Services {
@@ -121,6 +124,7 @@ impl Services {
         let domains = Arc::new(Domains::new(None));
         let (events, alerts, tls) = (None, None, None);
         let (commands, releases) = (Arc::new(NoCommands), Arc::new(NoReleases));
+        let rollouts = Arc::new(NoRollouts);
         let archives = Arc::new(NoArchives);
         Ok(Self {
             logs,
@@ -134,6 +138,7 @@ impl Services {
             commands,
             releases,
             archives,
+            rollouts,
         })
     }
 }
@@ -152,6 +157,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         commands,
         releases,
         archives,
+        rollouts,
     } = services;
     let vaults = backups::Desk::new(archives);
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
@@ -165,6 +171,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = more.merge(run::routes(commands.clone()));
         let more = more.merge(releases::routes(releases.clone()));
         let more = more.merge(backups::routes(vaults.clone()));
+        let more = more.merge(deploys::routes(rollouts.clone()));
         let more =
             more.merge(session::routes(counter.clone())).merge(totp::routes(counter.clone()));
         routes::<M>(logs.clone(), figures.clone())

@@ -48,6 +48,7 @@ pub(super) async fn services(
     let (logs, commands) = (logs::door(agent), Arc::new(agent.clone()));
     let releases = Arc::new(Shelf::new(agent.clone(), places.releases()));
     let archives = Arc::new(backups::start(places, agent).await?);
+    let rollouts = Arc::new(agent.clone());
     Ok(Services {
         logs,
         figures,
@@ -60,6 +61,7 @@ pub(super) async fn services(
         commands,
         releases,
         archives,
+        rollouts,
     })
 }
 

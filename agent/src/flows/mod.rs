@@ -21,6 +21,7 @@ mod failures;
 pub mod fate;
 mod few;
 mod giveup;
+mod held;
 pub mod health;
 mod home;
 pub mod host;

@@ -16,9 +16,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::agent::Agent;
-use super::deploys::held_at_most;
 use super::host::{Active, Host, HostError};
-use super::instance::{Depth, Flight, Instance, Phase, mono_ms};
+use super::instance::{Depth, Flight, Instance, Phase};
 use super::lease::Lease;
 use super::park::may_wait;
 use super::probe::{Open, connect};
@@ -30,7 +29,7 @@ use crate::upstream::Target;
 const TRY_MIN: Duration = Duration::from_micros(500);
 const TRY_MAX: Duration = Duration::from_millis(20);
 /// Room beyond `stop_timeout` for systemd to kill and report, and for the call itself.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 impl<H: Host> Agent<H> {
     /// Takes a lease and makes the instance reachable. See [`super::Tenants::ensure`].
@@ -57,37 +56,6 @@ impl<H: Host> Agent<H> {
         let reached = self.reach(instance).await;
         reached.inspect_err(|error| instance.wake_failed(error))?;
         Ok((lease, Served::Cold))
-    }
-
-    /// Waits until a stop of ours has ended and takes a lease then.
-    async fn lease_after_stop(&self, instance: &Arc<Instance>) -> Result<Lease, WakeError> {
-        // Once for the requests that are under way, once for the service itself.
-        let held = instance.gate.held_until_ms().saturating_sub(mono_ms());
-        let bound = {
-            let definition = &instance.setup().definition;
-            let moved = definition.uses_releases().then(|| held_at_most(definition));
-            let moved = (definition.stop_timeout * 2).max(moved.unwrap_or_default());
-            // While its data is backed up or restored, requests wait longer.
-            moved.max(Duration::from_millis(held)) + STOP_MARGIN
-        };
-        let wait = async {
-            loop {
-                // Registered before the look, so that an opening in between is not missed.
-                let changed = instance.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if instance.removed.load(Ordering::Acquire) {
-                    return Err(WakeError::Gone { name: instance.name.clone() });
-                }
-                if let Some(lease) = Lease::take(instance) {
-                    return Ok(lease);
-                }
-                changed.await;
-            }
-        };
-        let name = || instance.name.clone();
-        let timed_out = || WakeError::TimedOut { name: name(), after: bound, last: None };
-        tokio::time::timeout(bound, wait).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Makes an instance that is not known to run reachable.

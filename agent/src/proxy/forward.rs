@@ -173,7 +173,8 @@ async fn attempt<T: Tenants>(
         proxy,
         instance,
         id,
-        started,
+        // Of a start that was waited for, that was the time: its release may have been taken back meanwhile.
+        started: if served == Served::Cold { Instant::now() } else { started },
         startup: instance.setup().definition.startup_timeout,
         answer_timeout,
         served,

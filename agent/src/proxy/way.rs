@@ -68,7 +68,7 @@ impl Picked {
             let token = cookie(headers, &cookie_name(rules))?;
             group.stuck_to(token.as_bytes())
         });
-        let at = known.unwrap_or_else(|| group.pick());
+        let at = known.unwrap_or_else(|| pick_open(group));
         let instance = group.members()[at].value.clone();
         let tell = sticky.is_some() && known.is_none();
         (Self { group: group.clone(), tried: vec![at], tell }, instance)
@@ -86,6 +86,17 @@ impl Picked {
         self.tell = true;
         Some(members[at].value.clone())
     }
+}
+
+/// The next one by weight that does not have its requests wait just now, if there is such.
+fn pick_open(group: &Group<Arc<Instance>>) -> usize {
+    let first = group.pick();
+    let members = group.members();
+    if !members[first].value.gate.holds() {
+        return first;
+    }
+    let open = |at: &usize| !members[*at].value.gate.holds();
+    (0..members.len().min(8)).map(|_| group.pick()).find(open).unwrap_or(first)
 }
 
 fn cookie_name(rules: &Rules) -> String {

@@ -10,11 +10,15 @@ use tenement_wire::{InstanceId, InstanceName, ProcessName};
 const READS: [(&str, &str); 2] = [("POST", "/config/check"), ("POST", "/logs/sql")];
 
 /// Requests whose bodies hold no secret and say what is changed.
-const OPEN_BODIES: [(&str, &str); 4] = [
+const OPEN_BODIES: [(&str, &str); 8] = [
     ("POST", "/instances"),
     ("PATCH", "/instances/{name}"),
     ("POST", "/domains"),
     ("PATCH", "/processes/{process}/routing"),
+    ("POST", "/processes/{process}/deploys"),
+    ("POST", "/processes/{process}/rollback"),
+    ("POST", "/processes/{process}/route"),
+    ("PUT", "/instances/{name}/pin"),
 ];
 
 /// Parameters of queries that say what is changed.
@@ -89,6 +93,14 @@ impl Asked {
             "DELETE /processes/{process}/releases/{release}" => {
                 format!("remove release {} of {}", one("release"), one("process"))
             }
+            "POST /processes/{process}/deploys" => format!("deploy {}", one("process")),
+            "POST /processes/{process}/deploys/{id}/abort" => {
+                format!("end deployment {} of {}", one("id"), one("process"))
+            }
+            "POST /processes/{process}/rollback" => format!("roll {} back", one("process")),
+            "POST /processes/{process}/route" => format!("move requests of {}", one("process")),
+            "PUT /instances/{name}/pin" => format!("pin {name}"),
+            "DELETE /instances/{name}/pin" => format!("unpin {name}"),
             "POST /session" => "log in".to_owned(),
             "DELETE /session" => "log out".to_owned(),
             "DELETE /sessions" => "log out everywhere".to_owned(),

@@ -13,17 +13,20 @@
 
 mod canary;
 mod colour;
+pub mod desk;
 mod in_place;
 pub mod judge;
 mod mover;
+mod order;
 mod prepare;
 mod record;
 mod trial;
 mod weights;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tenement_wire::deploys::{DeployState, DeployView, Strategy};
@@ -32,6 +35,8 @@ use tenement_wire::{InstanceId, InstanceName, ProcessName, ReleaseName};
 use uuid::Uuid;
 
 pub(super) use mover::held_at_most;
+use order::invalid;
+pub use order::{DeployError, DeployOrder};
 pub use record::Deploy;
 use record::{Broken, Rest};
 use trial::Trial;
@@ -46,77 +51,6 @@ use crate::store::releases::{ReleaseState, StoredDeploy};
 
 /// Deployments of each process that are kept.
 const KEPT: usize = 100;
-
-/// What somebody wants deployed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeployOrder {
-    /// The process.
-    pub process: ProcessName,
-    /// The release.
-    pub release: ReleaseName,
-    /// How instances come to it.
-    pub strategy: Strategy,
-    /// Restart those that run now.
-    pub now: bool,
-    /// Side by side; `None`: as the config says.
-    pub batch: Option<u32>,
-    /// Id of the instance for the release; `None`: the release's name.
-    pub instance: Option<InstanceId>,
-    /// Shares of a canary; `None`: as the config says.
-    pub steps: Option<Vec<u32>>,
-    /// How long each step lasts; `None`: as the config says.
-    pub step: Option<Duration>,
-    /// It leads back to an earlier release.
-    pub rollback: bool,
-}
-
-/// Why nothing was done. Display is what the client reads.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// One at a time.
-    #[error("deployment {id} of {process} to {release} is under way")]
-    Running {
-        /// The process.
-        process: ProcessName,
-        /// The one that is under way.
-        id: String,
-        /// Where that leads.
-        release: ReleaseName,
-    },
-    /// There is none of this id.
-    #[error("{process} has no deployment {id}")]
-    Unknown {
-        /// The process.
-        process: ProcessName,
-        /// What was asked for.
-        id: String,
-    },
-    /// It is over.
-    #[error("deployment {id} is over: it has {}", .state.as_str())]
-    Over {
-        /// Which.
-        id: String,
-        /// How.
-        state: DeployState,
-    },
-    /// An instance that requests are to go to is not healthy.
-    #[error("{name} is not healthy: {why}")]
-    NotHealthy {
-        /// Which.
-        name: InstanceName,
-        /// What it is instead.
-        why: String,
-    },
-    /// Something else.
-    #[error(transparent)]
-    Failed(#[from] ManageError),
-}
-
-impl From<StoreError> for DeployError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
-    }
-}
 
 /// How many deployments ended how.
 pub type Counts = BTreeMap<(ProcessName, Strategy, DeployState), u64>;
@@ -134,6 +68,8 @@ pub struct Deploys {
     /// Held while a release is taken back.
     taking_back: tokio::sync::Mutex<()>,
     prepared: Mutex<HashMap<InstanceName, ReleaseName>>,
+    /// Where releases lie, if not where the host's own agent has them.
+    pub releases_dir: OnceLock<PathBuf>,
     counts: Mutex<Counts>,
 }
 
@@ -146,10 +82,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn of(process: &ProcessName, mut event: Event) -> Event {
     event.process = Some(process.clone());
     event
-}
-
-fn invalid(field: &'static str, message: impl Into<String>) -> DeployError {
-    ManageError::Invalid { field, message: message.into() }.into()
 }
 
 impl Deploys {

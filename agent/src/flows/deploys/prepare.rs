@@ -3,17 +3,24 @@
 //! For which release it was last run is stored by instance. While it is due, nothing loads the instance's units: a
 //! connection to a socket of systemd's would start the app before it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tenement_wire::events::EventKind;
 use tenement_wire::{InstanceName, ReleaseName};
 
 use super::{Deploys, lock};
+use crate::config::template::{Vars, fill};
 use crate::flows::WakeError;
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
 use crate::flows::instance::Instance;
 use crate::flows::refuse::refusal;
+use crate::flows::tasks::run_command;
+use crate::plan::RELEASES_DIR;
+
+/// Characters of what the command printed that a report shows.
+const SAID_MAX: usize = 500;
 
 impl Deploys {
     /// The release that its command was last run for.
@@ -47,15 +54,38 @@ impl<H: Host> Agent<H> {
         let name = &instance.name;
         let rules = instance.setup().definition.deploy.clone();
         log::info!(TENEMENT_INSTANCE = name.to_string(); "{name}: the command of release {release} runs");
-        let (argv, with) = (rules.release_command.clone(), instance.particulars());
-        let run = self.host.release_command(name, &with, argv, rules.release_timeout);
-        run.await.map_err(|error| format!("its release_command failed: {error}"))?;
+        let (argv, with) = (self.filled(instance, &release), instance.particulars());
+        let run = run_command(self, instance, &with, "release", argv, rules.release_timeout);
+        let ended = run.await.map_err(|error| format!("its release_command did not run: {error}"))?;
+        if !ended.end.is_success() {
+            let said = last_of(&ended.output);
+            let how = ended.end.result;
+            return Err(format!("its release_command failed ({how}){said}"));
+        }
         let noted = self.store.note_prepared(name.clone(), release.clone()).await;
         noted.map_err(|error| {
             format!("that its release_command was run can't be stored: {error}")
         })?;
         lock(&self.deploys.prepared).insert(name.clone(), release);
         Ok(())
+    }
+
+    /// The command, with its placeholders filled.
+    fn filled(&self, instance: &Instance, release: &ReleaseName) -> Vec<String> {
+        let (setup, name) = (instance.setup().clone(), &instance.name);
+        let root = self.deploys.releases_dir.get().map_or(Path::new(RELEASES_DIR), |dir| dir);
+        let release = root.join(name.process().as_str()).join(release.as_str());
+        let vars: Vars = [
+            ("process", name.process().to_string()),
+            ("name", name.process().to_string()),
+            ("id", name.id().to_string()),
+            ("data_dir", setup.data_dir.display().to_string()),
+            ("release", release.display().to_string()),
+        ]
+        .into_iter()
+        .collect();
+        let words = setup.definition.deploy.release_command.iter();
+        words.map(|word| fill(word, &vars)).collect()
     }
 
     /// The same for a start that requests wait for. Where others have moved well and only this one's command fails,
@@ -81,4 +111,14 @@ impl<H: Host> Agent<H> {
         }
         Err(refusal(instance, &instance.fail(why)))
     }
+}
+
+/// The end of what a command printed, on one line.
+fn last_of(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let text: Vec<&str> = lines.into_iter().rev().map(str::trim).collect();
+    format!(": {}", text.join(" / ").chars().take(SAID_MAX).collect::<String>())
 }

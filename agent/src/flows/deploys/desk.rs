@@ -1,0 +1,131 @@
+//! What the API needs of deployments.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tenement_wire::deploys::{DeployView, MoveRoute, PinView};
+use tenement_wire::domains::ProcessRouting;
+use tenement_wire::{InstanceName, ProcessName, ReleaseName};
+
+use super::record::Deploy;
+use super::{DeployError, DeployOrder};
+use crate::flows::ManageError;
+use crate::flows::agent::Agent;
+use crate::flows::host::Host;
+
+/// An answer in the making.
+pub type Answer<T> = BoxFuture<'static, Result<T, DeployError>>;
+
+/// Deployments, as the API asks for them.
+pub trait Rollouts: Send + Sync + 'static {
+    /// Begins one.
+    fn begin(&self, order: DeployOrder) -> Answer<Arc<Deploy>>;
+    /// Begins to go back to a release; without one, to that before.
+    fn back(&self, order: DeployOrder, to: Option<ReleaseName>) -> Answer<Arc<Deploy>>;
+    /// Those of a process, the newest first.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    fn list(&self, process: &ProcessName) -> Result<Vec<DeployView>, DeployError>;
+    /// One of them.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn get(&self, process: &ProcessName, id: &str) -> Result<Arc<Deploy>, DeployError>;
+    /// Ends one that is under way.
+    ///
+    /// # Errors
+    /// If there is none, or it is over.
+    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError>;
+    /// Moves requests from one instance to another.
+    fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting>;
+    /// Has an instance stay at a release, or go with its process again.
+    fn pin(&self, name: InstanceName, release: Option<ReleaseName>) -> Answer<PinView>;
+}
+
+impl<H: Host> Rollouts for Arc<Agent<H>> {
+    fn begin(&self, order: DeployOrder) -> Answer<Arc<Deploy>> {
+        let agent = self.clone();
+        Box::pin(async move { agent.deploy(order).await })
+    }
+
+    fn back(&self, order: DeployOrder, to: Option<ReleaseName>) -> Answer<Arc<Deploy>> {
+        let agent = self.clone();
+        Box::pin(async move { agent.roll_back(order, to).await })
+    }
+
+    fn list(&self, process: &ProcessName) -> Result<Vec<DeployView>, DeployError> {
+        let found = self.deploys.of(process);
+        let config = self.config.load();
+        if found.is_empty() && !config.processes.contains_key(process) {
+            let known = config.processes.keys().cloned().collect();
+            return Err(ManageError::UnknownProcess { process: process.clone(), known }.into());
+        }
+        Ok(found.iter().map(|one| one.view()).collect())
+    }
+
+    fn get(&self, process: &ProcessName, id: &str) -> Result<Arc<Deploy>, DeployError> {
+        self.deploys.get(process, id)
+    }
+
+    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError> {
+        self.abort_deploy(process, id, by)
+    }
+
+    fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting> {
+        let agent = self.clone();
+        Box::pin(async move { agent.move_route(&process, change).await })
+    }
+
+    fn pin(&self, name: InstanceName, release: Option<ReleaseName>) -> Answer<PinView> {
+        let agent = self.clone();
+        Box::pin(async move {
+            let Some(instance) = agent.get(&name) else {
+                return Err(ManageError::NotFound { name, similar: Vec::new() }.into());
+            };
+            agent.definition_for(name.process())?;
+            Agent::pin(&agent, &name, release.as_ref()).await?;
+            let (pinned, release) = (agent.releases.pin_of(&name), instance.release());
+            Ok(PinView { name, pinned, release })
+        })
+    }
+}
+
+/// For an API without an agent behind it.
+#[derive(Debug)]
+pub struct NoRollouts;
+
+fn nothing(process: &ProcessName) -> DeployError {
+    ManageError::UnknownProcess { process: process.clone(), known: Vec::new() }.into()
+}
+
+impl Rollouts for NoRollouts {
+    fn begin(&self, order: DeployOrder) -> Answer<Arc<Deploy>> {
+        Box::pin(std::future::ready(Err(nothing(&order.process))))
+    }
+
+    fn back(&self, order: DeployOrder, _: Option<ReleaseName>) -> Answer<Arc<Deploy>> {
+        self.begin(order)
+    }
+
+    fn list(&self, process: &ProcessName) -> Result<Vec<DeployView>, DeployError> {
+        Err(nothing(process))
+    }
+
+    fn get(&self, process: &ProcessName, _: &str) -> Result<Arc<Deploy>, DeployError> {
+        Err(nothing(process))
+    }
+
+    fn abort(&self, process: &ProcessName, _: &str, _: &str) -> Result<Arc<Deploy>, DeployError> {
+        Err(nothing(process))
+    }
+
+    fn route(&self, process: ProcessName, _: MoveRoute) -> Answer<ProcessRouting> {
+        Box::pin(std::future::ready(Err(nothing(&process))))
+    }
+
+    fn pin(&self, name: InstanceName, _: Option<ReleaseName>) -> Answer<PinView> {
+        let error = ManageError::NotFound { name, similar: Vec::new() };
+        Box::pin(std::future::ready(Err(error.into())))
+    }
+}
