@@ -177,7 +177,12 @@ impl Input {
     }
 
     /// An optional list of whole numbers of the body; null is as good as none.
-    pub fn numbers(&mut self, field: &str, range: RangeInclusive<u64>, most: usize) -> Option<Vec<u32>> {
+    pub fn numbers(
+        &mut self,
+        field: &str,
+        range: RangeInclusive<u64>,
+        most: usize,
+    ) -> Option<Vec<u32>> {
         let items = match self.body.remove(field)? {
             Value::Null => return None,
             Value::Array(items) if (1..=most).contains(&items.len()) => items,
@@ -187,7 +192,8 @@ impl Input {
         let numbers: Option<Vec<u32>> =
             items.iter().map(|item| u32::try_from(number(item)?).ok()).collect();
         let (low, high) = (range.start(), range.end());
-        numbers.or_else(|| self.wrong(field, &format!("must hold whole numbers from {low} to {high}")))
+        numbers
+            .or_else(|| self.wrong(field, &format!("must hold whole numbers from {low} to {high}")))
     }
 
     /// An optional list of texts of the body, each once.

@@ -131,6 +131,9 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     let edge = Edge { systemd, units, run_dir, kernel, groups, slice_root, switches, oom };
     let agent = Agent::new(edge, store, config, places.run_dir.clone());
     let _checks = checks::Thread::start(&agent.checks).map_err(|e| format!("no thread: {e}"))?;
+    if places.user {
+        let _ = agent.deploys.releases_dir.set(places.state_dir.join("releases"));
+    }
     // Nobody else has set it.
     let _ = agent.history.set(History::open(&places.history()));
     metrics::start(&places, &agent);

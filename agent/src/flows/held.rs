@@ -14,7 +14,10 @@ use super::wake::STOP_MARGIN;
 
 impl<H: Host> Agent<H> {
     /// Waits until a stop of ours has ended and takes a lease then.
-    pub(super) async fn lease_after_stop(&self, instance: &Arc<Instance>) -> Result<Lease, WakeError> {
+    pub(super) async fn lease_after_stop(
+        &self,
+        instance: &Arc<Instance>,
+    ) -> Result<Lease, WakeError> {
         // Once for the requests that are under way, once for the service itself.
         let held = instance.gate.held_until_ms().saturating_sub(mono_ms());
         let bound = {

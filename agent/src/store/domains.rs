@@ -276,8 +276,14 @@ mod tests {
         store.put_domain(domain.clone()).await.unwrap();
         domain.verified = Some((DomainProof::Txt, 7));
         store.put_domain(domain.clone()).await.unwrap();
-        store.weigh(api.clone(), Some(10)).await.unwrap();
-        assert!(store.weigh("api:none".parse().unwrap(), Some(1)).await.is_err());
+        store.weigh(vec![(api.clone(), Some(10))]).await.unwrap();
+        assert!(
+            store
+                .weigh(vec![(api.clone(), Some(20)), ("api:none".parse().unwrap(), Some(1))])
+                .await
+                .is_err(),
+            "all or none"
+        );
         store.maintain("api".parse().unwrap(), Some(5)).await.unwrap();
         store.maintain("api".parse().unwrap(), Some(9)).await.unwrap();
         store.close().await;

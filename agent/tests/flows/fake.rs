@@ -12,7 +12,7 @@ use tenement_agent::flows::host::{
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::secrets::SecretOrder;
 use tenement_agent::plan::{Particulars, TaskEnd, TaskOrder};
-use tenement_wire::{InstanceName, ResourceLimits, SecretView, TaskTag};
+use tenement_wire::{InstanceName, ReleaseName, ResourceLimits, SecretView, TaskTag};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 mod script;
@@ -58,6 +58,8 @@ struct Script {
     applied: Option<ResourceLimits>,
     data_bytes: u64,
     task: Option<TaskEnd>,
+    made_from: HashMap<InstanceName, Option<ReleaseName>>,
+    broken: Option<(ReleaseName, App)>,
 }
 
 /// systemd and the helper; clones share everything.
@@ -98,6 +100,29 @@ impl FakeHost {
     /// What apps do from their next start on.
     pub fn runs(&self, app: App) {
         self.script(|s| s.app = Some(app));
+    }
+
+    /// What apps of one release do.
+    pub fn breaks(&self, release: &ReleaseName, app: App) {
+        self.script(|s| s.broken = Some((release.clone(), app)));
+    }
+
+    /// What the app of an instance does.
+    pub fn app_of(&self, name: &InstanceName) -> App {
+        let broken = self.script(|s| {
+            let made_from = s.made_from.get(name).cloned().flatten();
+            s.broken.clone().filter(|(release, _)| made_from.as_ref() == Some(release))
+        });
+        broken.map_or_else(|| self.app(), |(_, app)| app)
+    }
+
+    /// The release that the service of an instance was made from.
+    pub fn made_from(&self, name: &InstanceName) -> Option<ReleaseName> {
+        self.script(|s| s.made_from.get(name).cloned().flatten())
+    }
+
+    fn up(&self, name: &InstanceName) -> bool {
+        !matches!(self.truth(name).service, Active::Absent | Active::Inactive | Active::Failed)
     }
 
     pub fn app(&self) -> App {
@@ -198,8 +223,13 @@ async fn ask(
 }
 
 impl Host for FakeHost {
-    async fn load(&self, name: &InstanceName, _: &Particulars) -> Result<bool, HostError> {
+    async fn load(&self, name: &InstanceName, with: &Particulars) -> Result<bool, HostError> {
         self.begin("load").await?;
+        if !self.up(name) {
+            self.script(|s| s.made_from.insert(name.clone(), with.release.clone()));
+        } else if self.script(|s| s.made_from.get(name) != Some(&with.release)) {
+            return Ok(false);
+        }
         let instance = self.0.agent.get().and_then(Weak::upgrade).and_then(|a| a.get(name));
         let instance = instance.ok_or_else(|| HostError::Config(format!("{name}: no config")))?;
         let mut loaded = self.0.loaded.lock().unwrap();
@@ -345,6 +375,10 @@ impl Host for FakeHost {
 
     async fn signal_task(&self, _: &InstanceName, _: &TaskTag, _: i32) -> Result<(), HostError> {
         self.begin("signal_task").await
+    }
+
+    async fn loaded_release(&self, name: &InstanceName) -> Option<ReleaseName> {
+        self.made_from(name)
     }
 
     async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {

@@ -1,6 +1,7 @@
 //! The flows against a systemd that is played by a task: wake, sleep, crashes, reloads, races.
 
 mod crash;
+mod deploys;
 mod fake;
 mod health;
 mod history;

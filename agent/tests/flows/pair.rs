@@ -150,7 +150,7 @@ impl Pair {
         }
         self.host.counted("unparked");
         self.set(Active::Active, false);
-        match self.host.app() {
+        match self.host.app_of(&self.name) {
             App::Serves(after) => {
                 takes(after).await;
                 self.serve().await;
@@ -175,7 +175,7 @@ impl Pair {
         }
         self.host.counted("up");
         self.set(Active::Activating, false);
-        match self.host.app() {
+        match self.host.app_of(&self.name) {
             App::Serves(after) => {
                 takes(after).await;
                 self.serve().await;
@@ -235,7 +235,7 @@ impl Pair {
         }
         self.units.lock().unwrap().parked = false;
         self.set(Active::Deactivating, false);
-        if self.host.app() == App::DiesBadly {
+        if self.host.app_of(&self.name) == App::DiesBadly {
             self.set(Active::Failed, false);
         }
         self.ended().await;

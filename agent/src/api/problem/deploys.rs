@@ -11,7 +11,9 @@ impl From<DeployError> for Problem {
         match error {
             DeployError::Failed(error) => error.into(),
             DeployError::Running { process, id, .. } => {
-                let hint = format!("wait for it: ten deploys {process} {id}; or end it: ten deploys {process} {id} --abort");
+                let hint = format!(
+                    "wait for it: ten deploys {process} {id}; or end it: ten deploys {process} {id} --abort"
+                );
                 Self::new(S::CONFLICT, "deploy_running", text, &hint)
             }
             DeployError::Unknown { process, .. } => {
@@ -22,7 +24,8 @@ impl From<DeployError> for Problem {
                 Self::new(S::CONFLICT, "deploy_over", text, "go back with ten rollback")
             }
             DeployError::NotHealthy { name, .. } => {
-                let hint = format!("see why: ten why {name}; or move requests all the same: --force");
+                let hint =
+                    format!("see why: ten why {name}; or move requests all the same: --force");
                 Self::new(S::CONFLICT, "not_healthy", text, &hint)
             }
         }

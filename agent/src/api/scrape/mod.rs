@@ -30,7 +30,6 @@ use super::metrics::problem;
 use super::problem::Problem;
 use super::routes::collect;
 use crate::flows::metrics::{Figures, Scrape};
-use crate::kernel;
 use text::{Format, Text};
 
 /// Room for the families of the host and of one instance, in bytes.

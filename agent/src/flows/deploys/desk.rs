@@ -80,7 +80,7 @@ impl<H: Host> Rollouts for Arc<Agent<H>> {
     fn pin(&self, name: InstanceName, release: Option<ReleaseName>) -> Answer<PinView> {
         let agent = self.clone();
         Box::pin(async move {
-            let Some(instance) = agent.get(&name) else {
+            let Some(instance) = Agent::get(&agent, &name) else {
                 return Err(ManageError::NotFound { name, similar: Vec::new() }.into());
             };
             agent.definition_for(name.process())?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use tenement_wire::deploys::{DeployState, MoveState};
 use tokio::time::Instant;
 
@@ -183,7 +183,7 @@ impl<H: Host> Agent<H> {
     pub async fn roll_back(
         self: &Arc<Self>,
         mut order: DeployOrder,
-        to: Option<tenement_wire::ReleaseName>,
+        to: Option<ReleaseName>,
     ) -> Result<Arc<Deploy>, DeployError> {
         let process = &order.process;
         let previous = self.releases.current(process).and_then(|current| current.previous);
@@ -205,10 +205,12 @@ impl<H: Host> Agent<H> {
 }
 
 impl super::Deploys {
-    fn is_tried(
+    /// Whether a release of a process is on trial.
+    #[must_use]
+    pub fn is_tried(
         &self,
-        process: &tenement_wire::ProcessName,
-        release: &tenement_wire::ReleaseName,
+        process: &ProcessName,
+        release: &ReleaseName,
     ) -> bool {
         let trials = super::lock(&self.trials);
         trials.iter().any(|one| one.is_of(process, release))

@@ -27,11 +27,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tenement_wire::deploys::{DeployState, DeployView, Strategy};
 use tenement_wire::events::{Actor, Event, EventKind};
-use tenement_wire::{InstanceId, InstanceName, ProcessName, ReleaseName};
+use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use uuid::Uuid;
 
 pub(super) use mover::held_at_most;
@@ -46,7 +45,6 @@ use super::agent::Agent;
 use super::clock::now_ms;
 use super::host::Host;
 use crate::config::Definition;
-use crate::store::StoreError;
 use crate::store::releases::{ReleaseState, StoredDeploy};
 
 /// Deployments of each process that are kept.
@@ -244,7 +242,9 @@ impl<H: Host> Agent<H> {
             let work = tokio::spawn(async move {
                 match one.strategy() {
                     Strategy::InPlace => doer.move_in_place(&one).await,
-                    Strategy::BlueGreen => doer.raise_colour(&one).await.map(|()| DeployState::Succeeded),
+                    Strategy::BlueGreen => {
+                        doer.raise_colour(&one).await.map(|()| DeployState::Succeeded)
+                    }
                     Strategy::Canary => doer.lead_canary(&one).await,
                 }
             });

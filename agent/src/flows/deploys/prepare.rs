@@ -56,7 +56,8 @@ impl<H: Host> Agent<H> {
         log::info!(TENEMENT_INSTANCE = name.to_string(); "{name}: the command of release {release} runs");
         let (argv, with) = (self.filled(instance, &release), instance.particulars());
         let run = run_command(self, instance, &with, "release", argv, rules.release_timeout);
-        let ended = run.await.map_err(|error| format!("its release_command did not run: {error}"))?;
+        let ended =
+            run.await.map_err(|error| format!("its release_command did not run: {error}"))?;
         if !ended.end.is_success() {
             let said = last_of(&ended.output);
             let how = ended.end.result;
@@ -75,15 +76,10 @@ impl<H: Host> Agent<H> {
         let (setup, name) = (instance.setup().clone(), &instance.name);
         let root = self.deploys.releases_dir.get().map_or(Path::new(RELEASES_DIR), |dir| dir);
         let release = root.join(name.process().as_str()).join(release.as_str());
-        let vars: Vars = [
-            ("process", name.process().to_string()),
-            ("name", name.process().to_string()),
-            ("id", name.id().to_string()),
-            ("data_dir", setup.data_dir.display().to_string()),
-            ("release", release.display().to_string()),
-        ]
-        .into_iter()
-        .collect();
+        let (release, config) = (release.display().to_string(), self.config.load());
+        let data_dir = config.settings.data_dir.display().to_string();
+        let (process, id) = (name.process().as_str(), name.id().as_str());
+        let vars = Vars { process, id, data_dir: &data_dir, release: &release, ..Vars::default() };
         let words = setup.definition.deploy.release_command.iter();
         words.map(|word| fill(word, &vars)).collect()
     }
@@ -115,7 +111,8 @@ impl<H: Host> Agent<H> {
 
 /// The end of what a command printed, on one line.
 fn last_of(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    let lines: Vec<&str> =
+        output.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
     if lines.is_empty() {
         return String::new();
     }

@@ -9,7 +9,6 @@ use tenement_wire::deploys::{
 use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use tokio::sync::watch;
 
-use super::judge::Rules;
 use crate::flows::clock::now_ms;
 use crate::store::releases::{Current, StoredDeploy};
 
@@ -241,9 +240,5 @@ impl Deploy {
         let view = self.view.borrow();
         let at = view.moves.iter().position(|one| one.name == *name).map_or(0, |at| at + 1);
         (at, view.moves.len())
-    }
-
-    pub(super) fn rules(deploy: &crate::config::Deploy) -> Rules {
-        Rules::from(deploy)
     }
 }
