@@ -139,7 +139,12 @@ async fn an_instance_that_is_not_ready_takes_everybody_back() {
         let before = world.agent.releases.current(&process()).unwrap().previous;
         assert_eq!(before, Some(release("v1")), "as if it had never been moved");
         for one in all {
-            assert_eq!(made_from(&world, one), Some(release("v2")), "{app:?} {one}");
+            assert_eq!(
+                made_from(&world, one),
+                Some(release("v2")),
+                "{app:?} {one}: {:?}",
+                view.log
+            );
             let (_, served) = world.request(one).await.unwrap();
             assert_eq!(served, Served::Hot, "{one}");
         }

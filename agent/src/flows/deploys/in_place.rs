@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use tenement_wire::deploys::{DeployState, MoveState};
+use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use tokio::time::Instant;
 
 use super::record::{Broken, Deploy};
@@ -34,6 +34,7 @@ impl<H: Host> Agent<H> {
             self.deploys.end_trial(&process, &release);
             return Err(Broken::other(error));
         }
+        self.forgive(&process).await;
         if !deploy.view().now {
             self.move_sleepers(&process);
             return Ok(if trial { DeployState::Unproven } else { DeployState::Succeeded });
@@ -145,6 +146,7 @@ impl<H: Host> Agent<H> {
             };
         }
         self.deploys.end_trial(&process, &release);
+        self.forgive(&process).await;
         self.move_sleepers(&process);
         let size = deploy.view().batch.max(1) as usize;
         loop {
@@ -207,11 +209,7 @@ impl<H: Host> Agent<H> {
 impl super::Deploys {
     /// Whether a release of a process is on trial.
     #[must_use]
-    pub fn is_tried(
-        &self,
-        process: &ProcessName,
-        release: &ReleaseName,
-    ) -> bool {
+    pub fn is_tried(&self, process: &ProcessName, release: &ReleaseName) -> bool {
         let trials = super::lock(&self.trials);
         trials.iter().any(|one| one.is_of(process, release))
     }

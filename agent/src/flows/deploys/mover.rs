@@ -90,6 +90,7 @@ impl<H: Host> Agent<H> {
         loop {
             tries += 1;
             let Err(why) = self.replace_once(moving).await else { return Ok(()) };
+            self.clear_away(instance).await;
             // What the release can't be blamed for.
             let unreached = instance.source.unreached.swap(false, Ordering::Relaxed);
             if !unreached || tries >= TRIES {
@@ -144,6 +145,29 @@ impl<H: Host> Agent<H> {
             instance.source.unreached.store(lost, Ordering::Relaxed);
             format!("it could not be stopped: {error}")
         })
+    }
+
+    /// Stops and unloads what did not start. A connection that waits in a socket of systemd's would start it again.
+    pub(super) async fn clear_away(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let closed = self.shut(instance).await;
+        if let Err(error) = self.stop_behind(&closed, instance).await {
+            log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "stopping {}: {error}", instance.name);
+        }
+        self.unload_behind(&closed, instance).await;
+    }
+
+    /// Forgets failures of the instances that go with a process: they were of another release.
+    pub(super) async fn forgive(&self, process: &ProcessName) {
+        let mut all = self.all();
+        all.retain(|one| {
+            let failed = one.failure().is_some() || one.care.has_failed();
+            one.name.process() == process && failed && self.releases.pin_of(&one.name).is_none()
+        });
+        for instance in all {
+            if let Err(error) = self.absolve(&instance).await {
+                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{} stays failed: {error}", instance.name);
+            }
+        }
     }
 
     /// Proves that an instance whose readiness nothing else shows can answer: any answer over HTTP will do.

@@ -136,10 +136,7 @@ impl<H: Host> Agent<H> {
                 return result;
             }
             release = instance.release();
-            if let Err(why) = self.rest(instance).await {
-                log::warn!(TENEMENT_INSTANCE = instance.name.to_string(); "{}: {why}", instance.name);
-                return result;
-            }
+            self.clear_away(instance).await;
             if self.absolve(instance).await.is_err() {
                 return result;
             }
