@@ -7,6 +7,7 @@ mod events;
 mod global;
 mod logs;
 mod patience;
+mod rollout;
 mod run;
 mod secret;
 mod tls;
@@ -31,6 +32,7 @@ pub use events::{Alerts, AlertsAction, Events};
 pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use patience::Patience;
+pub use rollout::{Deploys, Pace, Pin, Rollback, Rollout, Route, Unpin};
 pub use run::{How, Run, Shell as InstanceShell};
 pub use secret::{Secret, SecretAction};
 pub use tls::{Tls, TlsAction};
@@ -106,6 +108,16 @@ pub enum Command {
         after_help = "Examples:\n  ten releases api\n  ten releases show api v2\n  ten releases log api v2 --follow\n  ten releases rm api v1"
     )]
     Releases(Releases),
+    /// List deployments, follow one, or end it
+    Deploys(Deploys),
+    /// Go back to the release before
+    Rollback(Rollback),
+    /// Move the requests of a process from one instance to another, in one step
+    Route(Route),
+    /// Have an instance stay at a release
+    Pin(Pin),
+    /// Have an instance go with its process again
+    Unpin(Unpin),
     /// Add, list, check or remove custom domains
     Domain(Domain),
     /// Show or set by which weights instances share the requests of their process
@@ -136,7 +148,7 @@ pub enum Command {
     Logs(Box<Logs>),
     /// Show who changed what, and what happened by itself
     #[command(
-        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, backup-failed, wake-failed, certificate, config,\ntoken, lockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
+        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, backup-failed, wake-failed, rollback,\ncertificate, config, token, lockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
     )]
     Events(Box<Events>),
     /// Make a token for the API and print it, this once

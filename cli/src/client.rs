@@ -83,6 +83,14 @@ impl Agent {
         self.call(Method::PUT, path, body.into())
     }
 
+    /// Puts the JSON `body`.
+    pub fn put_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|e| {
+            CliError::failure(format!("can't write the request: {e}"), "please report this")
+        })?;
+        self.call(Method::PUT, path, body.into())
+    }
+
     /// Changes what is at `path` by the JSON `body`.
     pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|e| {
@@ -169,8 +177,8 @@ impl Agent {
             .uri(format!("/api/v1{path}"))
             .header(ACCEPT, "application/json");
         if !body.is_empty() {
-            // What is put is a value, what is posted a JSON object.
-            let put = request.method_ref() == Some(&Method::PUT);
+            // A secret is a value, all else a JSON object.
+            let put = request.method_ref() == Some(&Method::PUT) && path.contains("/secrets/");
             let kind = if put { "application/octet-stream" } else { "application/json" };
             request = request.header(CONTENT_TYPE, kind);
         }

@@ -193,13 +193,6 @@ pub trait Host: Send + Sync + 'static {
         tag: &TaskTag,
         signal: i32,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// The release that the service of a loaded instance was made from, as systemd has it.
-    fn loaded_release(
-        &self,
-        _name: &InstanceName,
-    ) -> impl Future<Output = Option<tenement_wire::ReleaseName>> + Send {
-        std::future::ready(None)
-    }
     /// Size of the instance's data, in bytes.
     fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
     /// Does as `order` says with the data of an instance, for its backups.

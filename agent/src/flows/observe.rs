@@ -219,7 +219,8 @@ impl<H: Host> Agent<H> {
             .for_each_concurrent(FREEZER_LOOKS, |instance| self.learn_freezer(instance))
             .await;
         for instance in active.iter().filter(|one| one.setup().definition.uses_releases()) {
-            instance.note_loaded(self.host.loaded_release(&instance.name).await);
+            let loaded = self.host.loaded_release(&instance.name).await;
+            instance.note_loaded(loaded.unwrap_or_default());
         }
         active.iter().for_each(|instance| self.came_up(instance));
         Ok(running)

@@ -134,7 +134,7 @@ async fn an_instance_that_is_not_ready_takes_everybody_back() {
         let view = deployed(&world, now("v3", 1)).await;
         assert_eq!(view.state, DeployState::RolledBack, "{app:?}");
         assert_eq!(view.failed, Some(name("app:a")));
-        assert!(view.reason.is_some_and(|why| !why.is_empty()), "{app:?}");
+        assert!(view.reason.as_ref().is_some_and(|why| !why.is_empty()), "{app:?}");
         assert_eq!(current(&world), "v2");
         let before = world.agent.releases.current(&process()).unwrap().previous;
         assert_eq!(before, Some(release("v1")), "as if it had never been moved");

@@ -15,6 +15,7 @@ use tenement_agent::plan::{Particulars, TaskEnd, TaskOrder};
 use tenement_wire::{InstanceName, ReleaseName, ResourceLimits, SecretView, TaskTag};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+mod releases;
 mod script;
 
 use super::pair::{Command, Pair};
@@ -100,29 +101,6 @@ impl FakeHost {
     /// What apps do from their next start on.
     pub fn runs(&self, app: App) {
         self.script(|s| s.app = Some(app));
-    }
-
-    /// What apps of one release do.
-    pub fn breaks(&self, release: &ReleaseName, app: App) {
-        self.script(|s| s.broken = Some((release.clone(), app)));
-    }
-
-    /// What the app of an instance does.
-    pub fn app_of(&self, name: &InstanceName) -> App {
-        let broken = self.script(|s| {
-            let made_from = s.made_from.get(name).cloned().flatten();
-            s.broken.clone().filter(|(release, _)| made_from.as_ref() == Some(release))
-        });
-        broken.map_or_else(|| self.app(), |(_, app)| app)
-    }
-
-    /// The release that the service of an instance was made from.
-    pub fn made_from(&self, name: &InstanceName) -> Option<ReleaseName> {
-        self.script(|s| s.made_from.get(name).cloned().flatten())
-    }
-
-    fn up(&self, name: &InstanceName) -> bool {
-        !matches!(self.truth(name).service, Active::Absent | Active::Inactive | Active::Failed)
     }
 
     pub fn app(&self) -> App {
@@ -377,8 +355,8 @@ impl Host for FakeHost {
         self.begin("signal_task").await
     }
 
-    async fn loaded_release(&self, name: &InstanceName) -> Option<ReleaseName> {
-        self.made_from(name)
+    async fn loaded_release(&self, name: &InstanceName) -> Result<Option<ReleaseName>, HostError> {
+        Ok(self.made_from(name))
     }
 
     async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {

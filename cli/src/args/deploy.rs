@@ -15,12 +15,15 @@ pub struct Deploy {
     #[command(flatten)]
     pub from: ReleaseFrom,
     /// Only make the release; nothing runs from it yet
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["now", "version"])]
     pub upload_only: bool,
+    /// How instances come to it.
+    #[command(flatten)]
+    pub how: super::Rollout,
 }
 
 /// What a release is made from, and what it is called.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ReleaseFrom {
     /// A directory, a tar file (.tar, .tar.gz, .tar.zst), or - for standard input
     #[arg(value_name = "DIR|FILE|-", value_hint = ValueHint::AnyPath, required_unless_present = "git",

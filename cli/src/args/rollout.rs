@@ -8,7 +8,7 @@ use tenement_wire::{InstanceId, InstanceName, ProcessName, ReleaseName};
 
 /// How instances come to a release.
 #[derive(Debug, Args)]
-pub struct How {
+pub struct Rollout {
     /// Make an instance of its own for the release, without requests (blue-green); then see ten route
     #[arg(long, value_name = "ID", conflicts_with = "now")]
     pub version: Option<InstanceId>,

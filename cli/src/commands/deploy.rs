@@ -3,7 +3,7 @@
 mod ignore;
 mod upload;
 
-use tenement_wire::ReleaseView;
+use tenement_wire::ReleaseName;
 
 use crate::args::Deploy;
 use crate::client::Agent;
@@ -14,22 +14,19 @@ pub use upload::make;
 
 /// Does what the command line says.
 pub fn run(agent: &Agent, out: Output, args: &Deploy) -> Result<()> {
-    let view = make(agent, out, &args.process, &args.from)?;
-    let view = if args.upload_only { view } else { adopt(agent, &view)? };
+    let mut from = args.from.clone();
+    if let (None, Some(version)) = (&from.release, &args.how.version) {
+        // Its instance is named after it; an id is a name of a release, too.
+        from.release = ReleaseName::new(version.as_str()).ok();
+    }
+    let view = make(agent, out, &args.process, &from)?;
+    if !args.upload_only {
+        return super::rollout::deploy(agent, out, &view.process, view.name, &args.how);
+    }
     if out.json {
         return out.json(&view);
     }
     let (process, name) = (&view.process, &view.name);
-    if args.upload_only {
-        out.say(&format!("release {BOLD}{name}{BOLD:#} of {process} is ready"));
-    } else {
-        out.say(&format!(
-            "{process} runs from {BOLD}{name}{BOLD:#}, each instance from its next start on"
-        ));
-    }
+    out.say(&format!("release {BOLD}{name}{BOLD:#} of {process} is ready"));
     Ok(())
-}
-
-fn adopt(agent: &Agent, view: &ReleaseView) -> Result<ReleaseView> {
-    agent.post(&format!("/processes/{}/releases/{}/use", view.process, view.name))
 }

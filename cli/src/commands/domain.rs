@@ -1,6 +1,7 @@
 //! `ten domain`, `ten weight` and `ten maintenance`.
 
 use clap::builder::styling::Style;
+use tenement_wire::InstanceName;
 use tenement_wire::domains::{
     AddDomain, DomainList, DomainRemoved, DomainState, DomainView, ProcessRouting, RoutingChange,
 };
@@ -167,11 +168,15 @@ pub fn weight(agent: &Agent, out: Output, args: &Weight) -> Result<()> {
             agent.patch(&path, &change)?
         }
     };
+    weights(out, &routing, args.target.instance_name().filter(|_| args.weight.is_none()))
+}
+
+/// Shows weights, or that of one instance.
+pub fn weights(out: Output, routing: &ProcessRouting, only: Option<InstanceName>) -> Result<()> {
     if out.json {
-        return out.json(&routing);
+        return out.json(routing);
     }
     let mut listing = Listing::new(&["INSTANCE", "WEIGHT", "SHARE"]);
-    let only = args.target.instance_name().filter(|_| args.weight.is_none());
     for one in routing.weights.iter().filter(|one| only.as_ref().is_none_or(|n| one.name == *n)) {
         let set = if one.set { "" } else { " (default)" };
         let cells =

@@ -18,6 +18,7 @@ mod metrics;
 mod processes;
 mod ps;
 mod releases;
+mod rollout;
 mod run;
 mod secret;
 mod security;
@@ -54,6 +55,11 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Secret(args) => secret::run(&agent(global)?, out, &args),
         Command::Deploy(args) => deploy::run(&agent(global)?, out, &args),
         Command::Releases(args) => releases::run(&agent(global)?, out, &args),
+        Command::Deploys(args) => rollout::deploys(&agent(global)?, out, &args),
+        Command::Rollback(args) => rollout::rollback(&agent(global)?, out, &args),
+        Command::Route(args) => rollout::route(&agent(global)?, out, &args),
+        Command::Pin(args) => rollout::pin(&agent(global)?, out, &args),
+        Command::Unpin(args) => rollout::unpin(&agent(global)?, out, &args),
         Command::Domain(args) => domain::run(&agent(global)?, out, &args),
         Command::Weight(args) => domain::weight(&agent(global)?, out, &args),
         Command::Maintenance(args) => domain::maintenance(&agent(global)?, out, &args),

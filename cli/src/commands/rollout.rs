@@ -12,7 +12,7 @@ use tenement_wire::domains::ProcessRouting;
 use tenement_wire::dto::ProcessList;
 use tenement_wire::{ProcessName, ReleaseName};
 
-use crate::args::{Deploys, How, Pace, Pin, Rollback, Route, Unpin};
+use crate::args::{Deploys, Pace, Pin, Rollback, Rollout, Route, Unpin};
 use crate::client::Agent;
 use crate::error::{CliError, Kind, Result};
 use crate::human;
@@ -30,7 +30,7 @@ pub fn deploy(
     out: Output,
     process: &ProcessName,
     release: ReleaseName,
-    how: &How,
+    how: &Rollout,
 ) -> Result<()> {
     let strategy = match (&how.version, &how.canary) {
         (None, _) => Strategy::InPlace,
@@ -188,7 +188,8 @@ fn list(_: &Agent, out: Output, found: &DeployList) -> Result<()> {
         return Ok(());
     }
     let now = human::now_ms();
-    let mut listing = Listing::new(&["ID", "PROCESS", "RELEASE", "FROM", "HOW", "STATE", "BEGUN", "WHY"]);
+    let mut listing =
+        Listing::new(&["ID", "PROCESS", "RELEASE", "FROM", "HOW", "STATE", "BEGUN", "WHY"]);
     for one in &found.deploys {
         let cells = [
             one.id.clone(),
@@ -262,7 +263,9 @@ fn pinned(out: Output, view: &PinView) -> Result<()> {
     }
     out.say(&match (&view.pinned, &view.release) {
         (Some(release), _) => format!("{} stays at {release}, from its next start on", view.name),
-        (None, Some(release)) => format!("{} runs from {release} from its next start on", view.name),
+        (None, Some(release)) => {
+            format!("{} runs from {release} from its next start on", view.name)
+        }
         (None, None) => format!("{} goes with its process", view.name),
     });
     Ok(())
