@@ -46,6 +46,14 @@ const FILTERS: [&str; 28] = [
     "DELETE /sessions",
 ];
 
+/// Those of a token's own process.
+const OF_A_PROCESS: [&str; 4] = [
+    " /processes/{process}/releases",
+    " /processes/{process}/deploys",
+    " /processes/{process}/rollback",
+    " /processes/{process}/route",
+];
+
 /// A route of the document.
 struct Route {
     /// `GET /instances/{name}`.
@@ -155,8 +163,9 @@ async fn every_route_asks_for_its_scope_and_shows_nothing_of_others() {
                     } else if restricted_to.is_empty()
                         || route.name.contains(" /instances/{name}")
                         || FILTERS.contains(&route.name.as_str())
-                        || (route.name.contains(" /processes/{process}/releases")
-                            && restricted_to == "api")
+                        || (OF_A_PROCESS.iter().any(|own| {
+                            route.name.ends_with(own) || route.name.contains(&format!("{own}/"))
+                        }) && restricted_to == "api")
                     {
                         admitted(&answer, &what);
                         outside.fake.told.lock().unwrap().clear();

@@ -92,7 +92,12 @@ pub const FILTERED: [(&str, &str); 28] = [
 
 /// Routes with a process in their path that a token for that whole process may use; one for a single instance
 /// would see others through them.
-const OF_A_PROCESS: &str = "/processes/{process}/releases";
+const OF_A_PROCESS: [&str; 4] = [
+    "/processes/{process}/releases",
+    "/processes/{process}/deploys",
+    "/processes/{process}/rollback",
+    "/processes/{process}/route",
+];
 
 impl Rules {
     /// What the OpenAPI document says of its operations: `security: [{"token": ["read"]}]`, or `[{}]` for
@@ -226,7 +231,7 @@ impl Guard {
         if is_filtered(&parts.method, route) {
             return Ok(());
         }
-        if route.starts_with(OF_A_PROCESS) {
+        if OF_A_PROCESS.iter().any(|own| below(route, own)) {
             let process = process_of(parts).await;
             return match (&grant.reach, process) {
                 (Reach::Process(own), Some(asked)) if *own == asked => Ok(()),
@@ -256,6 +261,11 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let parts = text.and_then(|text| text.split_once(' '));
     let token = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     token.map(|(_, token)| Some(token.trim())).ok_or_else(Problem::unauthenticated)
+}
+
+/// Whether `route` is `root`, or below it.
+fn below(route: &str, root: &str) -> bool {
+    route.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The process in the path. None for what is no name.

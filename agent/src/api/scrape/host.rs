@@ -12,6 +12,7 @@ use Kind::{Counter, Gauge, Histogram};
 /// Writes them.
 pub(super) fn write(text: &mut Text, scrape: &Scrape) {
     instances(text, scrape);
+    deploys(text, scrape);
     wakes(text, scrape);
     traffic(text, scrape);
     host(text, scrape);
@@ -41,6 +42,22 @@ fn instances(text: &mut Text, scrape: &Scrape) {
         "Instances without series because there are more than max_instances of [metrics]",
     );
     text.gauge("", scrape.omitted);
+}
+
+fn deploys(text: &mut Text, scrape: &Scrape) {
+    text.family(
+        "tenement_deploys",
+        Counter,
+        "Deployments by how they moved instances and how they ended",
+    );
+    for ((process, strategy, state), count) in &scrape.deploys {
+        let labels = format!(
+            "process=\"{process}\",strategy=\"{}\",outcome=\"{}\"",
+            strategy.as_str(),
+            state.as_str()
+        );
+        text.counter(&labels, count, scrape.started_ms);
+    }
 }
 
 fn wakes(text: &mut Text, scrape: &Scrape) {

@@ -10,7 +10,7 @@ use crate::flows::metrics::{InstanceScrape, Scrape};
 type Family = (&'static str, Kind, &'static str, fn(&mut Text, &InstanceScrape, &str));
 
 /// Instances that systemd has no unit of have none of the later ones.
-const FAMILIES: [Family; 20] = [
+const FAMILIES: [Family; 21] = [
     (
         "tenement_instance_up",
         Kind::Gauge,
@@ -22,6 +22,17 @@ const FAMILIES: [Family; 20] = [
         Kind::Gauge,
         "Whether its last start failed, or it has failed for good",
         |t, i, l| t.gauge(l, u8::from(i.failed)),
+    ),
+    (
+        "tenement_instance_release_info",
+        Kind::Gauge,
+        "The release that its next start is from: always 1",
+        |t, i, l| {
+            if let Some(release) = &i.release {
+                // Nothing in the name of a release has to be escaped.
+                t.gauge(&format!("{l},release=\"{release}\""), 1)
+            }
+        },
     ),
     (
         "tenement_instance_requests_in_flight",

@@ -17,6 +17,7 @@ fn instance(name: &str) -> InstanceScrape {
         since_ms: 1_000,
         up: true,
         failed: false,
+        release: "v2".parse().ok(),
         reading: meter.read(),
         in_flight: 1,
         wakes: 2,

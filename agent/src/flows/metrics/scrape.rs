@@ -42,6 +42,8 @@ pub struct Scrape {
     pub wakes: [[u64; OUTCOMES.len()]; TIERS.len()],
     /// How long the good ones took.
     pub wakes_took: [Spread; TIERS.len()],
+    /// How deployments ended.
+    pub deploys: crate::flows::deploys::Counts,
     /// What came through the proxy.
     pub traffic: Traffic,
     /// The host.
@@ -90,6 +92,8 @@ pub struct InstanceScrape {
     pub up: bool,
     /// Whether it has failed.
     pub failed: bool,
+    /// The release that its next start is from, if its process uses releases.
+    pub release: Option<tenement_wire::ReleaseName>,
     /// What was counted of its requests.
     pub reading: Reading,
     /// Requests and streams open.
@@ -152,6 +156,7 @@ impl<H: Host> Agent<H> {
             processes: self.config.load().processes.len() as u64,
             wakes: self.metrics.wakes.counts(),
             wakes_took: self.metrics.wakes.took(),
+            deploys: self.deploys.counts(),
             traffic: sources.traffic.get().map(|ask| ask()).unwrap_or_default(),
             host: self.host.host_load().await,
             stalled: self.host.stalled().await,
@@ -192,6 +197,7 @@ impl<H: Host> Agent<H> {
             since_ms: instance.registered_ms().max(self.started_ms()),
             up,
             failed: state == tenement_wire::dto::State::Failed,
+            release: instance.release(),
             reading: instance.meter.get().map(|meter| meter.read()).unwrap_or_default(),
             in_flight: instance.gate.leases(),
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
