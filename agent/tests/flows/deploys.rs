@@ -3,37 +3,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::deploys::{Deploy, DeployError, DeployOrder};
-use tenement_agent::flows::host::HostError;
 use tenement_agent::flows::{Phase, Served};
 use tenement_agent::plan::TaskEnd;
 use tenement_agent::store::releases::{ReleaseState, StoredRelease};
 use tenement_wire::deploys::{DeployState, DeployView, MoveRoute, MoveState, Strategy};
 use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 
-use super::fake::{App, FakeHost};
+use super::fake::App;
 use super::poll::until;
 use super::world::{World, request};
 
-const APP: &str = "[process.app]\ncommand = \"{release}/app {socket}\"\nstop_timeout = \"100ms\"\nstartup_timeout = 2\n";
-const FD: &str =
+pub const APP: &str = "[process.app]\ncommand = \"{release}/app {socket}\"\nstop_timeout = \"100ms\"\nstartup_timeout = 2\n";
+pub const FD: &str =
     "[process.app]\ncommand = \"{release}/app\"\nstop_timeout = \"100ms\"\nstartup_timeout = 2\n";
 
-fn name(text: &str) -> InstanceName {
+pub fn name(text: &str) -> InstanceName {
     text.parse().unwrap()
 }
 
-fn release(text: &str) -> ReleaseName {
+pub fn release(text: &str) -> ReleaseName {
     text.parse().unwrap()
 }
 
-fn process() -> ProcessName {
+pub fn process() -> ProcessName {
     "app".parse().unwrap()
 }
 
 /// A world whose process runs from v1, and could run from v2 and v3.
-async fn world(config: &str, names: &[&str]) -> World {
+pub async fn world(config: &str, names: &[&str]) -> World {
     let world = World::with(config, names).await;
     for name in ["v1", "v2", "v3"] {
         let (process, name, state) = (process(), release(name), ReleaseState::Ready);
@@ -44,31 +42,31 @@ async fn world(config: &str, names: &[&str]) -> World {
     world
 }
 
-fn order(to: &str, strategy: Strategy) -> DeployOrder {
+pub fn order(to: &str, strategy: Strategy) -> DeployOrder {
     let (process, release) = (process(), release(to));
     let (now, batch, instance, steps, step) = (false, None, None, None, None);
     DeployOrder { process, release, strategy, now, batch, instance, steps, step, rollback: false }
 }
 
-fn now(to: &str, batch: u32) -> DeployOrder {
+pub fn now(to: &str, batch: u32) -> DeployOrder {
     DeployOrder { now: true, batch: Some(batch), ..order(to, Strategy::InPlace) }
 }
 
-async fn over(deploy: &Deploy) -> DeployView {
+pub async fn over(deploy: &Deploy) -> DeployView {
     let mut watch = deploy.watch();
     let over = watch.wait_for(|view| view.state.is_over());
     tokio::time::timeout(Duration::from_secs(30), over).await.expect("it hangs").unwrap().clone()
 }
 
-async fn deployed(world: &World, order: DeployOrder) -> DeployView {
+pub async fn deployed(world: &World, order: DeployOrder) -> DeployView {
     over(&world.agent.deploy(order).await.unwrap()).await
 }
 
-fn current(world: &World) -> String {
+pub fn current(world: &World) -> String {
     world.agent.releases.current(&process()).unwrap().name.to_string()
 }
 
-async fn serve(world: &World, names: &[&str]) {
+pub async fn serve(world: &World, names: &[&str]) {
     for name in names {
         drop(world.request(name).await.unwrap());
     }
@@ -285,7 +283,7 @@ async fn blue_and_green_swap_their_weights_in_one_step_and_never_to_one_that_is_
     assert!(no_id.to_string().contains("can't be the id of an instance"), "{no_id}");
 }
 
-fn canary(to: &str, step: Duration) -> DeployOrder {
+pub fn canary(to: &str, step: Duration) -> DeployOrder {
     let steps = Some(vec![10, 50, 100]);
     DeployOrder { steps, step: Some(step), ..order(to, Strategy::Canary) }
 }
@@ -333,74 +331,4 @@ async fn a_canary_with_half_its_requests_failing_gets_none_a_second_later() {
     assert_eq!(view.steps[0].canary.error_percent, 50.0);
     let weight = |of: &str| world.agent.domains.weight(&name(of));
     assert_eq!((weight("app:v1"), weight("app:v2")), (None, Some(0)), "as before");
-}
-
-/// Another agent on the same state and host, as after a kill.
-async fn another(world: &World) -> Arc<Agent<FakeHost>> {
-    let (config, dir) = ((**world.agent.config.load()).clone(), world.agent.run_dir.clone());
-    let agent = Agent::new(world.host.clone(), world.agent.store.clone(), config, dir);
-    let registered = agent.store.all().await.unwrap();
-    let stored = agent.load_releases().await.unwrap();
-    agent.admit(registered);
-    agent.domains.load().await.unwrap();
-    agent.publish();
-    agent.resync().await.unwrap();
-    agent.resume_deploys(stored);
-    agent
-}
-
-#[tokio::test]
-async fn a_new_agent_goes_on_with_the_rest_of_a_rolling_deployment() {
-    let all = ["app:a", "app:b", "app:c"];
-    let world = world(FD, &all).await;
-    serve(&world, &all).await;
-    let gate = world.host.hold("unload");
-    let deploy = world.agent.deploy(now("v2", 1)).await.unwrap();
-    until("one has moved", || deploy.view().moves.iter().any(|m| m.state == MoveState::Moved))
-        .await;
-    gate.close();
-    // The old one is not told: whatever it does beside, both lead to the same.
-    let agent = another(&world).await;
-    let resumed = agent.deploys.get(&process(), &deploy.view().id).unwrap();
-    let view = over(&resumed).await;
-    assert_eq!(view.state, DeployState::Succeeded, "{view:?}");
-    assert!(view.moves.iter().all(|one| one.state == MoveState::Moved), "{view:?}");
-    assert_eq!(agent.releases.current(&process()).unwrap().name, release("v2"));
-}
-
-#[tokio::test]
-async fn a_new_agent_leads_a_canary_on_from_its_step_and_knows_what_is_on_trial() {
-    let world = world(APP, &["app:v1"]).await;
-    let deploy = world.agent.deploy(canary("v2", Duration::from_secs(600))).await.unwrap();
-    until("its first step is watched", || !deploy.view().steps.is_empty()).await;
-    let id = deploy.view().id;
-    let agent = another(&world).await;
-    let resumed = agent.deploys.get(&process(), &id).unwrap();
-    assert_eq!((resumed.view().state, resumed.view().steps.len()), (DeployState::Running, 1));
-    assert!(agent.deploy(now("v3", 1)).await.is_err(), "it was forgotten");
-    agent.abort_deploy(&process(), &id, "uid 0").unwrap();
-    assert_eq!(over(&resumed).await.state, DeployState::Aborted);
-    assert_eq!(agent.domains.weight(&name("app:v2")), Some(0));
-    let fresh = agent.deploy(order("v3", Strategy::InPlace)).await.unwrap();
-    assert_eq!(over(&fresh).await.state, DeployState::Unproven);
-    let agent = another(&world).await;
-    let again = agent.deploys.get(&process(), &fresh.view().id).unwrap();
-    assert_eq!(again.view().state, DeployState::Unproven);
-    assert!(agent.deploys.is_tried(&process(), &release("v3")), "the trial was forgotten");
-}
-
-#[tokio::test]
-async fn a_helper_that_is_away_is_not_held_against_a_release() {
-    let world = world(APP, &["app:a"]).await;
-    let deploy = world.agent.deploy(order("v2", Strategy::InPlace)).await.unwrap();
-    assert_eq!(over(&deploy).await.state, DeployState::Unproven);
-    world.host.fail("load", Some(HostError::Unreachable("gone".into())));
-    assert!(world.request("app:a").await.is_err());
-    assert_eq!(current(&world), "v2");
-    world.host.fail("load", None);
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(2)).await;
-    tokio::time::resume();
-    drop(world.request("app:a").await.unwrap());
-    assert_eq!(current(&world), "v2");
 }

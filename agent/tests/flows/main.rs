@@ -14,6 +14,7 @@ mod park;
 mod poll;
 mod releases;
 mod reload;
+mod resumed;
 mod stress;
 mod tasks;
 mod tiers;
