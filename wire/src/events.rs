@@ -58,7 +58,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Change,
         Self::Refused,
         Self::State,
@@ -79,7 +79,7 @@ impl EventKind {
     ];
 
     /// Those that alerts are sent for.
-    pub const ALERTING: [Self; 8] = [
+    pub const ALERTING: [Self; 9] = [
         Self::Failed,
         Self::RestartLoop,
         Self::Oom,

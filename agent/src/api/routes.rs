@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, backups, deploys, domains, events, health, host, instances, logs, metrics, releases, rows, run,
-    scrape, secrets, session, tls, tokens, totp, verbs,
+    alerts, backups, deploys, domains, events, health, host, instances, logs, metrics, releases,
+    rows, run, scrape, secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::backups::{Archives, NoArchives};
