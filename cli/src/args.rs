@@ -10,6 +10,7 @@ mod patience;
 mod rollout;
 mod run;
 mod secret;
+mod target;
 mod tls;
 mod token;
 mod top;
@@ -18,12 +19,11 @@ mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tenement_wire::dto::State;
-use tenement_wire::{InstanceId, InstanceName, NameError, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, ProcessName};
 
 pub use backup::{Backup, BackupAction, Restore};
 pub use deploy::{Deploy, OneRelease, ReleaseFrom, Releases, ReleasesAction};
@@ -35,6 +35,7 @@ pub use patience::Patience;
 pub use rollout::{Deploys, Pace, Pin, Rollback, Rollout, Route, Unpin};
 pub use run::{How, Run, Shell as InstanceShell};
 pub use secret::{Secret, SecretAction};
+pub use target::Target;
 pub use tls::{Tls, TlsAction};
 pub use token::{Life, Token, TokenAction, TokenGen};
 pub use top::{Top, TopSort};
@@ -276,25 +277,6 @@ pub struct Spawn {
     /// What to wait for.
     #[command(flatten)]
     pub wait: Wait,
-}
-
-/// What `ten spawn` takes: a process, or one instance of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The process.
-    pub process: ProcessName,
-    /// The instance, if one was named.
-    pub id: Option<InstanceId>,
-}
-
-impl FromStr for Target {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        Ok(match text.split_once(':') {
-            Some((process, id)) => Self { process: process.parse()?, id: Some(id.parse()?) },
-            None => Self { process: text.parse()?, id: None },
-        })
-    }
 }
 
 /// `ten set`.
