@@ -11,8 +11,9 @@ use tokio::io::AsyncWriteExt as _;
 use super::ReleaseError;
 use crate::unpack::{SNIFFED, sniff};
 
-/// What is left free on the disk, beside a twentieth of it.
-const SPARE: u64 = 64 << 20;
+/// What is left free on the disk: a twentieth of it, but no more and no less than these.
+const SPARE_MIN: u64 = 64 << 20;
+const SPARE_MAX: u64 = 512 << 20;
 /// Bytes between two looks at the disk.
 const LOOK: u64 = 8 << 20;
 
@@ -94,7 +95,8 @@ impl Spool {
 
     fn room(&self, more: u64) -> Result<(), ReleaseError> {
         let disk = rustix::fs::fstatvfs(&self.reader).map_err(|e| ReleaseError::spool(e.into()))?;
-        let spare = SPARE + disk.f_blocks.saturating_mul(disk.f_frsize) / 20;
+        let twentieth = disk.f_blocks.saturating_mul(disk.f_frsize) / 20;
+        let spare = twentieth.clamp(SPARE_MIN, SPARE_MAX);
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < spare.saturating_add(more) { Err(ReleaseError::NoSpace) } else { Ok(()) }
     }
