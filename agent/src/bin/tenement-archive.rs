@@ -20,8 +20,8 @@ use tenement_agent::archive::{FORMAT, Limits, Manifest, Message, Source, pack, u
 
 /// Where databases are copied to: on disk, and private to the unit where it has a /tmp of its own.
 const SCRATCH: &str = "/var/tmp";
-/// What is left free on the disk, beside a twentieth of it.
-const SPARE: u64 = 64 << 20;
+/// What is left free on the disk: a twentieth of it, and of a large one this.
+const SPARE_MAX: u64 = 1 << 30;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -76,7 +76,7 @@ fn packed(
 fn unpacked(bytes: u64) -> io::Result<Message> {
     let root: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
     let disk = rustix::fs::fstatvfs(&root)?;
-    let spare = SPARE + disk.f_blocks.saturating_mul(disk.f_frsize) / 20;
+    let spare = (disk.f_blocks.saturating_mul(disk.f_frsize) / 20).min(SPARE_MAX);
     let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(spare);
     let limits = match bytes {
         0 => Limits { bytes: free, why: "what its disk has free" },
