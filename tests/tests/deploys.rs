@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tenement_tests::host::PORT;
+use tenement_tests::Host;
+use tenement_tests::host::{PORT, Ran};
 use tenement_tests::http::Client;
 use tenement_tests::load::{Load, Outcome};
 use tenement_tests::results::Figure;
-use tenement_tests::{Host, Ran};
 
 const CONFIG: &str = r#"
 [process.roll]
