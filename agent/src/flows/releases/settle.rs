@@ -10,6 +10,7 @@ use super::ReleaseError;
 use super::keep::{Candidate, superfluous};
 use super::make::{Notes, locked};
 use crate::flows::agent::Agent;
+use crate::flows::clock::now_ms;
 use crate::flows::host::{Host, HostError};
 use crate::flows::instance::{Instance, Phase};
 use crate::store::releases::{ReleaseState, StoredRelease};
@@ -109,7 +110,8 @@ impl<H: Host> Agent<H> {
         if let Some(why) = needed.remove(name) {
             return Err(ReleaseError::InUse { process: process.clone(), name: name.clone(), why });
         }
-        if self.releases.workshop.log(process, name).is_some() {
+        if let Some(log) = self.releases.workshop.log(process, name) {
+            log.call_off();
             // Its maker notes how it ended, and the row stays for that.
             return self.host.remove_release(process, name).await.map_err(ReleaseError::host);
         }
@@ -138,12 +140,17 @@ impl<H: Host> Agent<H> {
 
     /// Brings rows and directories together after a start of the agent, and deletes what is not needed.
     pub async fn settle_releases(self: Arc<Self>) {
+        let looked_ms = now_ms();
         let on_disk: HashSet<_> = match self.host.releases().await {
             Ok(found) => found.into_iter().collect(),
             Err(error) => return log::warn!("releases are not looked through: {error}"),
         };
         for process in &self.releases.processes() {
             for mut row in self.releases.of_process(process) {
+                // Uploads are taken meanwhile: what came after the look was not there to be seen.
+                if row.at_ms >= looked_ms {
+                    continue;
+                }
                 let there = on_disk.contains(&(process.clone(), row.name.clone()));
                 if self.settle_row(&mut row, there).await
                     && let Err(error) = self.put_release(row).await
