@@ -61,6 +61,7 @@ fn definition() -> Definition {
         route: Default::default(),
         deploy: Default::default(),
         backup: Default::default(),
+        cron: Default::default(),
         logs: Default::default(),
         idle_timeout: None,
         startup_timeout: Duration::from_secs(10),

@@ -15,7 +15,7 @@ const REACHES: [(&str, bool); 5] =
     [("", true), ("api", true), (TARGET, true), ("api:other", false), ("web", false)];
 /// Routes without an instance in their path that restricted tokens may use. Whoever adds one writes a test
 /// below that its handler leaves out what the caller does not see.
-const FILTERS: [&str; 28] = [
+const FILTERS: [&str; 29] = [
     "GET /instances",
     "POST /instances",
     "GET /instances/stream",
@@ -31,6 +31,7 @@ const FILTERS: [&str; 28] = [
     "GET /metrics/live",
     "GET /version",
     "GET /backups",
+    "GET /cron",
     "GET /domains",
     "POST /domains",
     "GET /domains/{domain}",
@@ -88,7 +89,7 @@ fn line(route: &Route, prefix: &str) -> String {
     let prefix = if route.at_root { "" } else { prefix };
     let path =
         path.replace("{name}", TARGET).replace("{secret}", "KEY").replace("{id}", "aaaaaaaaaaaa");
-    let path = path.replace("{release}", "v2");
+    let path = path.replace("{release}", "v2").replace("{job}", "nightly");
     let path = path.replace("{process}", "api").replace("{domain}", "shop.customer.com");
     assert!(!path.contains('{'), "teach this test what to put into {path}");
     format!("{method} {prefix}{path}")

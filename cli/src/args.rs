@@ -33,7 +33,7 @@ pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
 pub use patience::Patience;
 pub use rollout::{Deploys, Pace, Pin, Rollback, Rollout, Route, Unpin};
-pub use run::{How, Run, Shell as InstanceShell};
+pub use run::{Cron, CronAction, How, Run, Shell as InstanceShell};
 pub use secret::{Secret, SecretAction};
 pub use target::Target;
 pub use tls::{Tls, TlsAction};
@@ -149,7 +149,7 @@ pub enum Command {
     Logs(Box<Logs>),
     /// Show who changed what, and what happened by itself
     #[command(
-        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, backup-failed, wake-failed, rollback,\ncertificate, config, token, lockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
+        after_help = "Kinds: change, refused, state, failed, restart-loop, oom, quota, backup-failed, wake-failed, job-failed, rollback,\ncertificate, config, token, lockout, operation, alert, agent.\n\nExamples:\n  ten events -f\n  ten events api:prod --since yesterday --kind change\n  ten events --actor uid:1000 -n 200"
     )]
     Events(Box<Events>),
     /// Make a token for the API and print it, this once
@@ -174,6 +174,8 @@ pub enum Command {
         after_help = "Exits as the command does; 128 and the number of a signal that killed it, 124 when its time was over.\nIts output goes here and nowhere else. Secrets belong into its standard input: variables and arguments\ncan be read by others on the host.\n\nExamples:\n  ten run api:prod -- ./manage.py migrate\n  ten run api:prod --env DRY=1 --timeout 1h -- sh -c 'ls -l $DATA_DIR'\n  ten run api:prod -- sqlite3 app.db < changes.sql"
     )]
     Run(Run),
+    /// List scheduled jobs, or run one now
+    Cron(Cron),
     /// Open a shell in an instance: as its user, in its sandbox, in its directory
     Shell(InstanceShell),
     /// Run a command inside an instance, which is not put to sleep meanwhile

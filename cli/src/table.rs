@@ -9,6 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use tenement_wire::SecretView;
 use tenement_wire::dto::{InstanceView, State};
+use tenement_wire::tasks::CronView;
 
 use crate::human;
 use crate::output::{BAD, BOLD, DIM, GOOD, WARN, clean};
@@ -62,6 +63,32 @@ pub fn secrets(secrets: &[SecretView], now: u64) -> String {
             disk.to_owned(),
         ];
         listing.row(Style::new(), &cells);
+    }
+    listing.render()
+}
+
+/// The table of `ten cron ls`.
+pub fn cron(jobs: &[CronView], now: u64) -> String {
+    let mut listing = Listing::new(&["INSTANCE", "JOB", "SCHEDULE", "NEXT", "LAST", "RESULT"]);
+    for one in jobs {
+        let (style, result) = match (&one.error, one.last_result.as_deref()) {
+            (Some(error), _) => (BAD, error.clone()),
+            _ if one.running => (GOOD, "running".to_owned()),
+            _ if !one.loaded => (WARN, "not loaded yet".to_owned()),
+            (None, Some("success") | None) => {
+                (Style::new(), one.last_result.clone().unwrap_or("-".into()))
+            }
+            (None, Some(how)) => (BAD, how.to_owned()),
+        };
+        let cells = [
+            one.instance.to_string(),
+            one.job.clone(),
+            one.schedule.clone(),
+            one.next_ms.map_or("-".into(), human::utc),
+            one.last_ms.map_or("-".into(), |last| human::ago(now, last)),
+            result,
+        ];
+        listing.row(style, &cells);
     }
     listing.render()
 }

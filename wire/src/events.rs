@@ -40,6 +40,8 @@ pub enum EventKind {
     WakeFailed,
     /// A release was taken back by itself.
     Rollback,
+    /// A scheduled job of an instance has failed.
+    JobFailed,
     /// A certificate could not be had or renewed.
     Certificate,
     /// The config was read again, whatever came of it.
@@ -58,7 +60,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Change,
         Self::Refused,
         Self::State,
@@ -69,6 +71,7 @@ impl EventKind {
         Self::BackupFailed,
         Self::WakeFailed,
         Self::Rollback,
+        Self::JobFailed,
         Self::Certificate,
         Self::Config,
         Self::Token,
@@ -79,7 +82,7 @@ impl EventKind {
     ];
 
     /// Those that alerts are sent for.
-    pub const ALERTING: [Self; 9] = [
+    pub const ALERTING: [Self; 10] = [
         Self::Failed,
         Self::RestartLoop,
         Self::Oom,
@@ -87,6 +90,7 @@ impl EventKind {
         Self::BackupFailed,
         Self::WakeFailed,
         Self::Rollback,
+        Self::JobFailed,
         Self::Certificate,
         Self::Lockout,
     ];
@@ -105,6 +109,7 @@ impl EventKind {
             Self::BackupFailed => "backup-failed",
             Self::WakeFailed => "wake-failed",
             Self::Rollback => "rollback",
+            Self::JobFailed => "job-failed",
             Self::Certificate => "certificate",
             Self::Config => "config",
             Self::Token => "token",

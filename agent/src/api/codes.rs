@@ -20,6 +20,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unknown_release", 404, "The process has no such release"),
     ("unknown_secret", 404, "The instance has no such secret"),
     ("unknown_deploy", 404, "The process has no such deployment"),
+    ("unknown_job", 404, "The instance has no such scheduled job"),
     ("unknown_domain", 404, "There is no such custom domain"),
     ("unknown_token", 404, "There is no such token"),
     ("unknown_backup", 404, "There is no such backup"),

@@ -59,7 +59,7 @@ pub struct Rules {
 }
 
 /// Routes without an instance in their path whose handlers leave out what the caller does not see.
-pub const FILTERED: [(&str, &str); 28] = [
+pub const FILTERED: [(&str, &str); 29] = [
     ("GET", "/instances"),
     ("POST", "/instances"),
     ("GET", "/instances/stream"),
@@ -75,6 +75,7 @@ pub const FILTERED: [(&str, &str); 28] = [
     ("GET", "/metrics/live"),
     ("GET", "/version"),
     ("GET", "/backups"),
+    ("GET", "/cron"),
     ("GET", "/domains"),
     ("POST", "/domains"),
     ("GET", "/domains/{domain}"),

@@ -14,6 +14,7 @@ mod audit;
 mod backups;
 mod bounds;
 mod codes;
+mod cron;
 mod dashboard;
 mod deploys;
 mod document;

@@ -288,6 +288,9 @@ fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
         ManageError::UnknownSecret { name, .. } => {
             (S::NOT_FOUND, "unknown_secret", format!("see ten secret ls {name}"))
         }
+        ManageError::UnknownJob { name, .. } => {
+            (S::NOT_FOUND, "unknown_job", format!("see ten cron ls {name}"))
+        }
         ManageError::AlreadyExists { .. } => {
             (S::CONFLICT, "already_exists", "leave it out, or start it with ten wake".into())
         }

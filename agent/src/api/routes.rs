@@ -27,8 +27,8 @@ use super::idempotency::{Answers, once};
 use super::problem::Problem;
 use super::trace::trace;
 use super::{
-    alerts, backups, deploys, domains, events, health, host, instances, logs, metrics, releases,
-    rows, run, scrape, secrets, session, tls, tokens, totp, verbs,
+    alerts, backups, cron, deploys, domains, events, health, host, instances, logs, metrics,
+    releases, rows, run, scrape, secrets, session, tls, tokens, totp, verbs,
 };
 use crate::flows::alerts::Alerts;
 use crate::flows::backups::{Archives, NoArchives};
@@ -168,7 +168,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = logs::routes(desk.clone()).merge(events::routes(book.clone()));
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more = more.merge(domains::routes(domains.clone()));
-        let more = more.merge(run::routes(commands.clone()));
+        let more = more.merge(run::routes(commands.clone())).merge(cron::routes(commands.clone()));
         let more = more.merge(releases::routes(releases.clone()));
         let more = more.merge(backups::routes(vaults.clone()));
         let more = more.merge(deploys::routes(rollouts.clone()));

@@ -186,6 +186,7 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
     tokio::spawn(agent.clone().tide(pressure));
     tokio::spawn(agent.clone().keep_measuring());
     tokio::spawn(agent.clone().keep_recording());
+    tokio::spawn(agent.clone().keep_timers());
     domains::adopt(&agent.domains, &agent.config.load());
     tokio::spawn(agent.domains.clone().keep_checking());
     let preloading = agent.clone();
@@ -230,6 +231,10 @@ async fn live(places: Places, config: Config, listeners: Listeners) -> Result<()
 /// Follows systemd's events for as long as the agent lives.
 async fn follow(agent: Arc<Agent<Edge>>, mut events: tokio::sync::mpsc::Receiver<UnitEvent>) {
     while let Some(event) = events.recv().await {
+        if let UnitEvent::Job { name, tag, active, end } = &event {
+            agent.observe_job(name, tag, active.is_down(), end);
+            continue;
+        }
         let freezer = freezer(&event);
         if let Some(mut report) = report(event) {
             agent.host.judge(&mut report);

@@ -17,9 +17,12 @@ use super::{
     supervision, tcp, tiers,
 };
 
+mod cron;
 mod env;
 mod listen;
 mod user;
+
+pub use cron::CronJob;
 
 const KEYS: [&str; 15] = [
     "command",
@@ -50,7 +53,7 @@ fn keys() -> Vec<&'static str> {
     keys.extend(logs::KEYS);
     keys.extend(access::KEYS);
     keys.extend(tcp::KEYS);
-    keys.extend(["total", "max", "route", "deploy", "backup"]);
+    keys.extend(["total", "max", "route", "deploy", "backup", "cron"]);
     keys.extend(limits::keys());
     keys
 }
@@ -166,6 +169,7 @@ fn read(
         route: Arc::new(route::read(fields, problems)),
         deploy: Arc::new(deploy::read(fields, problems)),
         backup: Arc::new(backup::read(fields, name.as_str(), problems)),
+        cron: fields.get("cron").map(|node| cron::read(node, problems)).unwrap_or_default(),
         logs: logs::LogKeep::default().overridden(fields, problems),
     })
 }

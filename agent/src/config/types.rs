@@ -384,6 +384,8 @@ pub struct Definition {
     pub deploy: Arc<Deploy>,
     /// When and where the data of its instances is backed up.
     pub backup: Arc<BackupPlan>,
+    /// Its scheduled jobs, by name.
+    pub cron: BTreeMap<String, super::CronJob>,
     /// How much of its instances' logs is kept, where that differs from the settings.
     pub logs: LogKeep,
 }

@@ -245,6 +245,7 @@ impl<H: Host> Agent<H> {
         let instances = self.instances.read().expect("no panic while held");
         let config = self.config.load();
         self.routes.store(Arc::new(super::routing::table(&config, &instances, &self.domains)));
+        self.tasks.look_at_timers();
     }
 
     /// Forgets an instance. Requests that already hold it find it removed.

@@ -1,6 +1,7 @@
 //! The real [`Host`]: reading straight from systemd, changing through the unit helper.
 
 mod archive;
+mod ask;
 mod ended;
 mod errors;
 mod releases;
@@ -16,14 +17,15 @@ use std::time::Duration;
 use tenement_wire::metrics::HostLive;
 use tenement_wire::{InstanceName, ProcessName, ReleaseName, SecretView, TaskTag};
 
+use ask::steadily;
 use ended::ended;
 use errors::{from_systemd, from_units};
 use report::active;
 pub use report::{freezer, report};
 
 use super::host::{
-    Active, ArchiveDone, ArchiveOrder, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun,
-    Units,
+    Active, ArchiveDone, ArchiveOrder, Details, Host, HostError, Lacks, LeftOver, Listed, Stdio,
+    TaskRun, TimerState, Units,
 };
 use super::listing;
 use super::observe::{Report, Unit};
@@ -31,15 +33,7 @@ use super::secrets::SecretOrder;
 use crate::kernel::{self, Kernel, OomKills, Own, Stalled, Used};
 use crate::plan::{self, PARK_STATUS, Particulars, TaskOrder, busy_lock};
 use crate::systemd::{ActiveState, Brief, Manager, UnitKind};
-use crate::units::{Client, Sealed, UnitsError, flag};
-
-/// Between tries of a call that was cut off. Together they outlast a restart of the bus.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_millis(600),
-];
+use crate::units::{Client, Sealed, flag};
 
 /// systemd, and the helper that may change it.
 pub struct Edge {
@@ -258,6 +252,33 @@ impl Host for Edge {
         archive::carry_out(&self.units, name, with, order).await
     }
 
+    async fn set_timers(
+        &self,
+        name: &InstanceName,
+        with: Option<&Particulars>,
+        known: &[TaskTag],
+    ) -> Result<bool, HostError> {
+        steadily(|| self.units.set_timers(name, with, known)).await
+    }
+
+    async fn start_job(&self, name: &InstanceName, tag: &TaskTag) -> Result<(), HostError> {
+        self.units.start_job(name, tag).await.map(drop).map_err(from_units)
+    }
+
+    async fn timer(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+    ) -> Result<Option<TimerState>, HostError> {
+        self.systemd.timer(name, tag).await.map_err(from_systemd)
+    }
+
+    async fn left_over(&self) -> Result<LeftOver, HostError> {
+        let (timers, commands) = tokio::join!(self.systemd.timers(), self.systemd.commands());
+        let timers = timers.map_err(from_systemd)?;
+        Ok(LeftOver { timers, commands: commands.map_err(from_systemd)? })
+    }
+
     async fn measure(&self, name: &InstanceName) -> Result<u64, HostError> {
         self.units.measure(name).await.map_err(from_units)
     }
@@ -359,24 +380,6 @@ impl Edge {
     async fn is_parked(&self, name: &InstanceName) -> Result<bool, HostError> {
         let text = self.systemd.status_text(&name.service_unit()).await.map_err(from_systemd)?;
         Ok(text == PARK_STATUS)
-    }
-}
-
-/// Asks the helper, again if it or the bus went away during the call. Every verb is idempotent, so that it
-/// does no harm if the first call was carried out and only its answer was lost.
-async fn steadily<T, F>(mut call: impl FnMut() -> F) -> Result<T, HostError>
-where
-    F: Future<Output = Result<T, UnitsError>>,
-{
-    let mut pauses = PAUSES.iter();
-    loop {
-        let error = match call().await {
-            Err(error @ UnitsError::Unreachable(_)) => error,
-            other => return other.map_err(from_units),
-        };
-        let Some(pause) = pauses.next() else { return Err(from_units(error)) };
-        log::info!("asking the unit helper again: {error}");
-        tokio::time::sleep(*pause).await;
     }
 }
 

@@ -12,7 +12,7 @@ use tenement_wire::{InstanceName, ProcessName, ReleaseName, SecretView, TaskTag}
 use super::secrets::SecretOrder;
 use crate::kernel::{Own, Stalled, Used};
 use crate::plan::{Particulars, TaskEnd, TaskOrder};
-pub use crate::systemd::Stdio;
+pub use crate::systemd::{Stdio, TimerState};
 use crate::units::Sealed;
 
 /// `ActiveState` of a unit (org.freedesktop.systemd1(5)), with "not loaded" beside it.
@@ -56,6 +56,15 @@ pub struct Units {
     pub socket: Active,
     /// Whether the service says that it is parked.
     pub parked: bool,
+}
+
+/// One-off units that an agent finds at its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    /// Timers.
+    pub timers: Vec<(InstanceName, TaskTag)>,
+    /// Commands that nobody waits for any more.
+    pub commands: Vec<(InstanceName, TaskTag)>,
 }
 
 /// A command that was started once, until its end.
@@ -193,6 +202,28 @@ pub trait Host: Send + Sync + 'static {
         tag: &TaskTag,
         signal: i32,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Makes the timers of an instance as the config has them, or none without `with`; `false` if one has to wait for
+    /// its job to end. `known` are those that may be loaded.
+    fn set_timers(
+        &self,
+        name: &InstanceName,
+        with: Option<&Particulars>,
+        known: &[TaskTag],
+    ) -> impl Future<Output = Result<bool, HostError>> + Send;
+    /// Starts a scheduled job now.
+    fn start_job(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// What systemd says of a timer; `None` if it isn't loaded.
+    fn timer(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+    ) -> impl Future<Output = Result<Option<TimerState>, HostError>> + Send;
+    /// Timers that are loaded, and commands of an agent that is gone.
+    fn left_over(&self) -> impl Future<Output = Result<LeftOver, HostError>> + Send;
     /// Size of the instance's data, in bytes.
     fn measure(&self, name: &InstanceName) -> impl Future<Output = Result<u64, HostError>> + Send;
     /// Does as `order` says with the data of an instance, for its backups.

@@ -104,6 +104,7 @@ impl<H: Host> Manager<H> {
         if let Some(instance) = &instance {
             self.agent.stop(instance).await.map_err(|e| unavailable(instance, e))?;
         }
+        self.agent.end_tasks(name).await;
         let host = &self.agent.host;
         let gone = if purge { host.purge(name).await } else { host.unload(name).await };
         gone.map_err(|e| ManageError::Unavailable { what: "the unit helper", source: e.into() })

@@ -52,6 +52,14 @@ pub enum ManageError {
         /// Which secret was asked for.
         secret: SecretName,
     },
+    /// It has no scheduled job of that name.
+    #[error("{name} has no job {job}")]
+    UnknownJob {
+        /// Which instance.
+        name: InstanceName,
+        /// Which job was asked for.
+        job: String,
+    },
     /// Some of the ids to spawn are registered already; nothing was changed.
     #[error("{} already registered: nothing was changed", are(names))]
     AlreadyExists {

@@ -63,6 +63,14 @@ pub enum PlanError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A scheduled job whose name is none.
+    #[error("the job `{name}`: {reason}")]
+    Job {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A dynamic user's data can only lie where systemd keeps state.
     #[error("a dynamic user needs data_dir below /var/lib, and it is {data_dir}", data_dir = data_dir.display())]
     DynamicOutsideState {

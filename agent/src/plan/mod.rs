@@ -17,12 +17,14 @@ mod exec;
 mod hidden;
 mod limits;
 mod network;
+mod order;
 mod park;
 mod paths;
 mod sandbox;
 mod service;
 mod socket;
 mod task;
+mod timer;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ pub use paths::{
     control_group, health_path, paths, process_slice, slice,
 };
 pub use task::{Output, Task, TaskEnd, TaskOrder, task};
+pub use timer::{TimerPlan, timer};
 pub use value::{Property, UnitPlan, UnitSpec, Value};
 
 use crate::config::{Definition, RunAs, Settings};

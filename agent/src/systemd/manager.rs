@@ -120,7 +120,7 @@ impl Manager {
     }
 
     /// Sends a call that makes a job and waits for that job's end.
-    async fn job(
+    pub(super) async fn job(
         &self,
         link: &Link,
         call: impl Future<Output = zbus::Result<OwnedObjectPath>>,

@@ -24,6 +24,7 @@ mod read;
 mod state;
 mod status;
 mod task;
+mod timers;
 mod watch;
 
 pub use error::SystemdError;
@@ -32,3 +33,4 @@ pub use read::Brief;
 pub use state::{ActiveState, UnitEvent, UnitKind, UnitListing, UnitState};
 pub use status::ServiceStatus;
 pub use task::{JobEnd, Started, Stdio};
+pub use timers::TimerState;

@@ -88,6 +88,14 @@ impl Manager {
         self.one(unit, "Unit", "FreezerState").await
     }
 
+    /// `Description` of a unit; `None` if it isn't loaded.
+    ///
+    /// # Errors
+    /// All but [`SystemdError::Absent`].
+    pub async fn description(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        self.one(unit, "Unit", "Description").await
+    }
+
     /// `ControlGroup` of a service; empty when it is down.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! What systemd says of a unit, as our types.
 
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, TaskTag};
+
+use crate::plan::TaskEnd;
 
 /// A unit's `ActiveState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,17 @@ pub enum UnitEvent {
         status: String,
         /// Whether its `FreezerState` is another than `running`. systemd 252 tells no change of it.
         frozen: bool,
+    },
+    /// A scheduled job of an instance has begun or ended.
+    Job {
+        /// Whose.
+        name: InstanceName,
+        /// Which.
+        tag: TaskTag,
+        /// `ActiveState` of its service.
+        active: ActiveState,
+        /// How it ended, as last heard.
+        end: TaskEnd,
     },
     /// It is no longer loaded.
     Removed {

@@ -11,7 +11,7 @@ use zbus::wire::Variant;
 use super::encode::{self, Properties};
 use super::manager::JobResult;
 use super::{ActiveState, Manager, SystemdError};
-use crate::plan::{TaskEnd, UnitSpec};
+use crate::plan::{TaskEnd, TimerPlan, UnitSpec};
 
 /// Pauses between looks at a unit whose job is over or lost and that is not down yet.
 const LOOK: Duration = Duration::from_millis(5);
@@ -116,6 +116,31 @@ impl Manager {
         let path = self.call(call).await?;
         let end = JobEnd(expected.wait_for(path.as_str()));
         Ok(Started { job: path.to_string(), end, held })
+    }
+
+    /// Makes a timer with the unit that it starts, and starts the timer.
+    ///
+    /// # Errors
+    /// [`SystemdError::Exists`] if either is loaded already; `Other` if the schedule is none.
+    pub async fn start_timer(
+        &self,
+        plan: &TimerPlan,
+        bound: Duration,
+    ) -> Result<JobResult, SystemdError> {
+        let timer = encode::properties(&plan.timer)?;
+        let aux = [(plan.service.name.as_str(), encode::properties(&plan.service)?)];
+        let link = self.link()?;
+        let call = link.manager.start_transient_unit(&plan.timer.name, "fail", &timer, &aux);
+        self.job(&link, call, &plan.timer.name, bound).await
+    }
+
+    /// Starts a loaded unit that ends by itself, and returns when systemd has taken the job.
+    ///
+    /// # Errors
+    /// [`SystemdError::Absent`] if it isn't loaded.
+    pub async fn trigger(&self, unit: &str) -> Result<String, SystemdError> {
+        let link = self.link()?;
+        Ok(self.call(link.manager.start_unit(unit, "fail")).await?.to_string())
     }
 
     /// Waits for the end of a job that `call` has somebody else make: what ends before the answer is here is

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use tenement_wire::InstanceName;
 use tokio::sync::mpsc;
 use zbus::message::{Message, Type};
 use zbus::wire::Variant;
@@ -11,6 +12,7 @@ use super::escape::unit_of_path;
 use super::jobs::Jobs;
 use super::state::ours;
 use super::{ActiveState, UnitEvent, UnitKind};
+use crate::plan::TaskEnd;
 
 /// Events that wait for one consumer at most; beyond it the consumer gets a Resync instead.
 const QUEUE: usize = 4096;
@@ -22,6 +24,27 @@ struct Run {
     result: String,
     main_pid: u32,
     status: String,
+    /// `ExecMainCode` and `ExecMainStatus`.
+    exit: (i32, i32),
+}
+
+/// Takes what a signal tells of a run.
+fn take(run: &mut Run, changed: &HashMap<&str, Variant<'_>>) {
+    if let Some(result) = text(changed, "Result") {
+        run.result = result;
+    }
+    if let Some(status) = text(changed, "StatusText") {
+        run.status = status;
+    }
+    if let Some(Variant::U32(pid)) = changed.get("MainPID") {
+        run.main_pid = *pid;
+    }
+    if let Some(Variant::I32(code)) = changed.get("ExecMainCode") {
+        run.exit.0 = *code;
+    }
+    if let Some(Variant::I32(status)) = changed.get("ExecMainStatus") {
+        run.exit.1 = *status;
+    }
 }
 
 /// Turns the messages of one connection into events.
@@ -80,22 +103,13 @@ impl Decoder {
 
     fn changed(&mut self, path: &str, message: &Message) -> Option<UnitEvent> {
         let unit = unit_of_path(path)?;
-        let (name, kind) = ours(&unit)?;
+        let Some((name, kind)) = ours(&unit) else { return self.job_changed(unit, message) };
         let body = message.body();
         let (interface, changed, _): (&str, HashMap<&str, Variant<'_>>, Vec<&str>) =
             body.deserialize().ok()?;
         match interface {
             "org.freedesktop.systemd1.Service" | "org.freedesktop.systemd1.Socket" => {
-                let run = self.runs.entry(unit).or_default();
-                if let Some(result) = text(&changed, "Result") {
-                    run.result = result;
-                }
-                if let Some(status) = text(&changed, "StatusText") {
-                    run.status = status;
-                }
-                if let Some(Variant::U32(pid)) = changed.get("MainPID") {
-                    run.main_pid = *pid;
-                }
+                take(self.runs.entry(unit).or_default(), &changed);
                 None
             }
             "org.freedesktop.systemd1.Unit" if !self.reloading => {
@@ -110,6 +124,37 @@ impl Decoder {
                     main_pid: if kind == UnitKind::Service { run.main_pid } else { 0 },
                     frozen: text(&changed, "FreezerState").is_some_and(|s| s != "running"),
                 })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Decoder {
+    /// A change of the service of a scheduled job.
+    fn job_changed(&mut self, unit: String, message: &Message) -> Option<UnitEvent> {
+        let (name, tag, kind) = InstanceName::from_task_unit(&unit)?;
+        if kind != "service" || tag.job().is_none() {
+            return None;
+        }
+        let body = message.body();
+        let (interface, changed, _): (&str, HashMap<&str, Variant<'_>>, Vec<&str>) =
+            body.deserialize().ok()?;
+        match interface {
+            "org.freedesktop.systemd1.Service" => {
+                take(self.runs.entry(unit).or_default(), &changed);
+                None
+            }
+            "org.freedesktop.systemd1.Unit" if !self.reloading => {
+                let active = ActiveState::parse(&text(&changed, "ActiveState")?);
+                // An idle one need not be remembered: the next run says everything anew.
+                let run = match active.is_down() {
+                    true => self.runs.remove(&unit),
+                    false => self.runs.get(&unit).cloned(),
+                };
+                let Run { result, exit: (code, status), .. } = run.unwrap_or_default();
+                let end = TaskEnd::of(&result, code, status);
+                Some(UnitEvent::Job { name, tag, active, end })
             }
             _ => None,
         }
@@ -229,6 +274,39 @@ mod tests {
                 frozen: false,
             })
         );
+    }
+
+    #[test]
+    fn the_end_of_a_scheduled_job_is_told_with_its_status_and_that_of_a_command_is_not() {
+        let (mut decoder, jobs) = (Decoder::default(), Jobs::default());
+        let send = |decoder: &mut Decoder,
+                    unit: &str,
+                    interface: &str,
+                    changed: &[(&str, Variant<'_>)]| {
+            let path = format!("/org/freedesktop/systemd1/unit/{unit}");
+            let changed: HashMap<&str, Variant<'_>> =
+                changed.iter().map(|(name, value)| (*name, value.try_clone().unwrap())).collect();
+            let message =
+                Message::signal(path, "org.freedesktop.DBus.Properties", "PropertiesChanged")
+                    .build(&(interface, changed, Vec::<&str>::new()))
+                    .unwrap();
+            decoder.message(&message, &jobs)
+        };
+        let ended = [
+            ("Result", Variant::new("exit-code")),
+            ("ExecMainCode", Variant::new(1_i32)),
+            ("ExecMainStatus", Variant::new(7_i32)),
+        ];
+        let failed =
+            [("ActiveState", Variant::new("failed")), ("SubState", Variant::new("failed"))];
+        let job = "ten_2dapi_40prod_2ecron_2dnightly_2eservice";
+        assert_eq!(send(&mut decoder, job, "org.freedesktop.systemd1.Service", &ended), None);
+        let event = send(&mut decoder, job, "org.freedesktop.systemd1.Unit", &failed);
+        let Some(UnitEvent::Job { name, tag, active, end }) = event else { panic!("{event:?}") };
+        assert_eq!((name.to_string().as_str(), tag.job()), ("api:prod", Some("nightly")));
+        assert_eq!((active, end.status), (ActiveState::Failed, Some(7)));
+        let command = "ten_2dapi_40prod_2erun_2d1_2eservice";
+        assert_eq!(send(&mut decoder, command, "org.freedesktop.systemd1.Unit", &failed), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! It does *not* read the network, know about requests or waking, or keep state of its own.
 
 mod archive;
+mod calls;
 #[cfg(test)]
 mod hostile;
 mod order;
@@ -28,8 +29,9 @@ use zbus::connection;
 use crate::systemd::{Bus, Manager};
 use crate::units::{Builder, OBJECT_PATH, Place, SERVICE_NAME};
 use archive::Archives;
+use calls::Calls;
 use releases::Releases;
-use service::{Calls, Units};
+use service::Units;
 
 /// How long verbs that are under way may go on after SIGTERM. Whatever is cut off is repeated by the
 /// agent; systemd has the job either way.

@@ -6,11 +6,8 @@
 use std::time::Duration;
 
 use tenement_wire::TaskTag;
-use tenement_wire::tasks::{
-    ARGV_BYTES_MAX, ARGV_MAX, ENV_BYTES_MAX, ENV_MAX, TIMEOUT_MAX_S, bad_word,
-};
 
-use crate::plan::{TaskOrder, bad_variable, is_control};
+use crate::plan::TaskOrder;
 use crate::systemd::Stdio;
 use crate::units::UnitsError;
 
@@ -23,42 +20,8 @@ const SIGNALS: [i32; 10] = [1, 2, 3, 9, 10, 12, 15, 18, 20, 28];
 /// A command, from the bus.
 pub(super) fn order(command: Command) -> Result<TaskOrder, UnitsError> {
     let (tag, argv, env, timeout_us) = command;
-    let refuse = |why: String| Err(UnitsError::Refused(why));
-    let tag = tag_of(&tag)?;
-    if argv.first().is_none_or(String::is_empty) {
-        return refuse("a command needs a program".into());
-    }
-    let bytes: usize = argv.iter().map(String::len).sum();
-    if argv.len() > ARGV_MAX || bytes > ARGV_BYTES_MAX {
-        return refuse(format!(
-            "a command has {ARGV_MAX} words and {ARGV_BYTES_MAX} bytes at most"
-        ));
-    }
-    if let Some(why) = argv.iter().find_map(|word| bad_word(word)) {
-        return refuse(why.into());
-    }
-    if argv[0].contains(is_control) {
-        return refuse("the name of a program holds a control character".into());
-    }
-    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if env.len() > ENV_MAX || bytes > ENV_BYTES_MAX {
-        return refuse(format!(
-            "a command takes {ENV_MAX} variables of {ENV_BYTES_MAX} bytes together at most"
-        ));
-    }
-    for (name, value) in &env {
-        if let Some(why) = bad_variable(name) {
-            return refuse(format!("the variable `{}` {why}", name.escape_default()));
-        }
-        if value.contains(is_control) {
-            return refuse(format!("the variable `{name}` holds a control character"));
-        }
-    }
     let timeout = Duration::from_micros(timeout_us);
-    if !(Duration::from_secs(1)..=Duration::from_secs(TIMEOUT_MAX_S)).contains(&timeout) {
-        return refuse(format!("a command runs 1 s at least and {TIMEOUT_MAX_S} s at most"));
-    }
-    Ok(TaskOrder { tag, argv, env, timeout })
+    TaskOrder::new(tag_of(&tag)?, argv, env, timeout).map_err(UnitsError::Refused)
 }
 
 /// The tag of a one-off unit that callers may name: those of scheduled jobs come from the config alone.
@@ -68,6 +31,21 @@ pub(super) fn tag_of(text: &str) -> Result<TaskTag, UnitsError> {
         None => Ok(tag),
         Some(_) => Err(UnitsError::Refused("scheduled jobs come from the config".into())),
     }
+}
+
+/// A scheduled job, by its name in the config.
+pub(super) fn job(name: &str) -> Result<TaskTag, UnitsError> {
+    TaskTag::cron(name).map_err(|error| UnitsError::Refused(error.to_string()))
+}
+
+/// Scheduled jobs that may be loaded.
+pub(super) fn jobs(names: &[String]) -> Result<Vec<TaskTag>, UnitsError> {
+    /// More than any config has.
+    const MAX: usize = 100;
+    if names.len() > MAX {
+        return Err(UnitsError::Refused(format!("no instance has more than {MAX} jobs")));
+    }
+    names.iter().map(|name| job(name)).collect()
 }
 
 /// The standard streams: none, a terminal, or three.
@@ -94,66 +72,14 @@ pub(super) fn signal(number: i32) -> Result<i32, UnitsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn command(argv: &[&str]) -> Command {
-        ("run-1".into(), argv.iter().map(|w| (*w).to_owned()).collect(), Vec::new(), 60_000_000)
-    }
-
-    fn refused(command: Command) -> bool {
-        matches!(order(command), Err(UnitsError::Refused(_)))
-    }
 
     #[test]
-    fn a_command_is_words_in_bounds() {
-        assert_eq!(order(command(&["sh", "-c", "a\n\tb"])).unwrap().argv.len(), 3);
-        for bad in [&[][..], &[""], &["a\nb"], &["a", "b\0c"], &["a", "\u{1b}[2J"]] {
-            assert!(refused(command(bad)), "{bad:?}");
-        }
-        let long = "x".repeat(ARGV_BYTES_MAX);
-        assert!(refused(command(&["sh", &long])));
-        assert!(refused(command(&["x"; ARGV_MAX + 1])));
+    fn a_tag_is_a_label_and_no_scheduled_job_and_a_signal_one_that_means_something() {
         for tag in ["", "cron-nightly", "a.b", "a@b", "Run", "x/y"] {
-            let (_, argv, env, timeout) = command(&["sh"]);
-            assert!(refused((tag.into(), argv, env, timeout)), "{tag:?}");
+            let command = (tag.to_owned(), vec!["sh".to_owned()], Vec::new(), 60_000_000);
+            assert!(matches!(order(command), Err(UnitsError::Refused(_))), "{tag:?}");
         }
-        for timeout in [0, 999_999, u64::MAX] {
-            let (tag, argv, env, _) = command(&["sh"]);
-            assert!(refused((tag, argv, env, timeout)), "{timeout}");
-        }
-    }
-
-    #[test]
-    fn variables_of_ours_and_of_systemd_are_not_taken() {
-        for (name, value) in
-            [("TENEMENT_ARGV", "x"), ("NOTIFY_SOCKET", "x"), ("A=B", "x"), ("A", "x\ny"), ("", "")]
-        {
-            let (tag, argv, _, timeout) = command(&["sh"]);
-            let env = vec![(name.to_owned(), value.to_owned())];
-            assert!(refused((tag, argv, env, timeout)), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn only_signals_that_mean_something_are_sent() {
         assert!([1, 2, 15, 9, 28].into_iter().all(|number| signal(number).is_ok()));
         assert!([0, -1, 4, 11, 19, 64, i32::MAX].into_iter().all(|number| signal(number).is_err()));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_sent_gives_a_bounded_command_or_a_refusal(
-            tag in ".{0,70}", argv in prop::collection::vec("[^\\PC]{0,20}|.{0,20}", 0..8),
-            env in prop::collection::vec((".{0,20}", ".{0,20}"), 0..4), timeout: u64,
-        ) {
-            if let Ok(order) = order((tag, argv, env, timeout)) {
-                prop_assert!(!order.argv.is_empty() && !order.argv[0].is_empty());
-                let odd = |c: char| is_control(c) && c != '\n' && c != '\t';
-                prop_assert!(!order.argv.iter().any(|word| word.contains(odd)));
-                prop_assert!(order.env.iter().all(|(name, _)| bad_variable(name).is_none()));
-                prop_assert!(order.timeout <= Duration::from_secs(TIMEOUT_MAX_S));
-                prop_assert!(order.tag.job().is_none());
-            }
-        }
     }
 }

@@ -1,43 +1,21 @@
 //! `org.tenement.Units1`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use tenement_wire::InstanceName;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use zbus::OwnedFd;
 use zbus::message::Header;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, fdo};
 
+use super::calls::Calls;
 use super::order;
 use super::request::{self, With};
 use crate::units::{Builder, UnitsError, user_id};
 
-/// Calls under way at once; more wait. The bus lets one caller have 128.
-const CALLS: u32 = 256;
 /// The user that the agent runs as.
 const AGENT_USER: &str = "tenement";
-
-/// Counts the calls that are under way.
-#[derive(Debug, Clone)]
-pub(super) struct Calls(Arc<Semaphore>);
-
-impl Calls {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(CALLS as usize)))
-    }
-
-    pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.acquire().await.ok()
-    }
-
-    /// Waits until none is under way; `false` if that takes longer than `bound`.
-    pub(super) async fn drained(&self, bound: Duration) -> bool {
-        tokio::time::timeout(bound, self.0.acquire_many(CALLS)).await.is_ok()
-    }
-}
 
 /// The object on the bus.
 pub(super) struct Units {
@@ -309,19 +287,17 @@ impl Units {
 
     /// Starts a command once as the instance; the object path of its job. It gets no, one (a terminal) or three
     /// descriptors.
-    #[allow(clippy::too_many_arguments, reason = "they are those of the method on the bus")]
     async fn start_task(
         &self,
         process: &str,
         id: &str,
         with: With,
-        command: order::Command,
-        streams: Vec<OwnedFd>,
+        what: (order::Command, Vec<OwnedFd>),
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] bus: &Connection,
     ) -> Result<String, UnitsError> {
         let with = request::particulars(&with)?;
-        let (order, stdio) = (order::order(command)?, order::stdio(streams)?);
+        let (order, stdio) = (order::order(what.0)?, order::stdio(what.1)?);
         let act = async |builder: &Builder, name: &InstanceName| {
             builder.start_task(name, &with, &order, stdio).await
         };
@@ -357,6 +333,39 @@ impl Units {
             builder.signal_task(name, &tag, signal).await
         };
         self.carry_out("signal_task", (process, id), (&header, bus), act).await
+    }
+
+    /// Makes the timers of the instance as the config has them, or none with `keep` false; whether all is done.
+    async fn set_timers(
+        &self,
+        process: &str,
+        id: &str,
+        with: With,
+        jobs: (bool, Vec<String>),
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<bool, UnitsError> {
+        let (with, keep) = (request::particulars(&with)?, jobs.0);
+        let known = order::jobs(&jobs.1)?;
+        let act = async |builder: &Builder, name: &InstanceName| {
+            builder.set_timers(name, Some(&with).filter(|_| keep), &known).await
+        };
+        self.carry_out("set_timers", (process, id), (&header, bus), act).await
+    }
+
+    /// Starts a scheduled job of the instance now; the object path of systemd's job.
+    async fn start_job(
+        &self,
+        process: &str,
+        id: &str,
+        job: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<String, UnitsError> {
+        let tag = order::job(job)?;
+        let act =
+            async |builder: &Builder, name: &InstanceName| builder.start_job(name, &tag).await;
+        self.carry_out("start_job", (process, id), (&header, bus), act).await
     }
 
     /// Our loaded units: process, id, unit type, active state.

@@ -51,9 +51,16 @@ pub(super) trait Units1 {
         process: &str,
         id: &str,
         with: With<'_>,
-        command: Command<'_>,
-        streams: Vec<Fd<'_>>,
+        what: (Command<'_>, Vec<Fd<'_>>),
     ) -> zbus::Result<String>;
+    fn set_timers(
+        &self,
+        process: &str,
+        id: &str,
+        with: With<'_>,
+        jobs: (bool, &[&str]),
+    ) -> zbus::Result<bool>;
+    fn start_job(&self, process: &str, id: &str, job: &str) -> zbus::Result<String>;
     fn end_task(&self, process: &str, id: &str, tag: &str) -> zbus::Result<()>;
     fn signal_task(&self, process: &str, id: &str, tag: &str, signal: i32) -> zbus::Result<()>;
 }

@@ -32,6 +32,7 @@ mod seal;
 mod secrets;
 mod source;
 mod task;
+mod timers;
 mod turns;
 mod uids;
 mod verbs;

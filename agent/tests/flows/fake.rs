@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tenement_agent::flows::agent::Agent;
 use tenement_agent::flows::host::{
-    Active, Details, Host, HostError, Lacks, Listed, Stdio, TaskRun, Units,
+    Active, Details, Host, HostError, Lacks, LeftOver, Listed, Stdio, TaskRun, TimerState, Units,
 };
 use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::secrets::SecretOrder;
@@ -61,6 +61,8 @@ struct Script {
     task: Option<TaskEnd>,
     made_from: HashMap<InstanceName, Option<ReleaseName>>,
     broken: Option<(ReleaseName, App)>,
+    timers: Vec<(InstanceName, bool, Vec<TaskTag>)>,
+    left_over: LeftOver,
 }
 
 /// systemd and the helper; clones share everything.
@@ -357,6 +359,30 @@ impl Host for FakeHost {
 
     async fn loaded_release(&self, name: &InstanceName) -> Result<Option<ReleaseName>, HostError> {
         Ok(self.made_from(name))
+    }
+
+    async fn set_timers(
+        &self,
+        name: &InstanceName,
+        with: Option<&Particulars>,
+        known: &[TaskTag],
+    ) -> Result<bool, HostError> {
+        self.begin("set_timers").await?;
+        self.script(|s| s.timers.push((name.clone(), with.is_some(), known.to_vec())));
+        Ok(true)
+    }
+
+    async fn start_job(&self, _: &InstanceName, _: &TaskTag) -> Result<(), HostError> {
+        self.begin("start_job").await
+    }
+
+    async fn timer(&self, _: &InstanceName, _: &TaskTag) -> Result<Option<TimerState>, HostError> {
+        self.begin("timer").await.map(|()| None)
+    }
+
+    async fn left_over(&self) -> Result<LeftOver, HostError> {
+        self.begin("left_over").await?;
+        Ok(self.script(|s| s.left_over.clone()))
     }
 
     async fn measure(&self, _: &InstanceName) -> Result<u64, HostError> {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod deploys;
+mod cron;
 mod fake;
 mod health;
 mod history;

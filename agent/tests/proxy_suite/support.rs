@@ -231,6 +231,7 @@ fn definition(startup_timeout: Duration) -> Definition {
         route: Default::default(),
         deploy: Default::default(),
         backup: Arc::default(),
+        cron: Default::default(),
         logs: Default::default(),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 use tenement_wire::InstanceName;
+
+use super::Target;
 
 /// `ten run`.
 #[derive(Debug, Args)]
@@ -58,4 +60,36 @@ impl FromStr for Variable {
             _ => Err("write NAME=VALUE"),
         }
     }
+}
+
+/// `ten cron`.
+#[derive(Debug, Args)]
+pub struct Cron {
+    /// What to do with them
+    #[command(subcommand)]
+    pub action: CronAction,
+}
+
+/// Verbs of `ten cron`.
+#[derive(Debug, Subcommand)]
+pub enum CronAction {
+    /// List jobs: when they are due, when they last ran and how that ended
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Only those of this process, or of this instance
+        #[arg(value_name = "PROCESS[:ID]")]
+        target: Option<Target>,
+    },
+    /// Run a job now and wait until it has ended; what it prints is in the instance's log
+    Run {
+        /// The instance, as process:id
+        #[arg(value_name = "PROCESS:ID")]
+        name: InstanceName,
+        /// The job's name in the config
+        #[arg(value_name = "JOB")]
+        job: String,
+        /// Only begin it
+        #[arg(long)]
+        no_wait: bool,
+    },
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod backup;
 mod busy;
 mod config;
+mod cron;
 mod deploy;
 mod doctor;
 mod domain;
@@ -91,6 +92,7 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         },
         Command::Run(args) => run::run(&command_agent(global)?, global, &args),
         Command::Shell(args) => run::shell(&command_agent(global)?, global, &args),
+        Command::Cron(args) => cron::run(&agent(global)?, global.patience(), out, &args),
         Command::Busy(args) => busy::run(&args),
         Command::Init(args) => init::run(out, &args),
         Command::Doctor => {

@@ -193,7 +193,7 @@ impl Reader {
         let instance = match self.names.get(owner.unit()) {
             Some(known) => known.clone()?,
             None => {
-                let name = InstanceName::from_unit(owner.unit());
+                let name = InstanceName::from_unit(owner.unit()).or_else(|| job(owner.unit()));
                 let name = name.filter(|(_, kind)| *kind == "service" || owner.speaks_of_socket());
                 let name = name.map(|(name, _)| Arc::new(name));
                 if self.names.len() >= NAMES_MAX {
@@ -216,6 +216,12 @@ impl Reader {
         let line = Line { seq: 0, time_us, instance, level, source, text };
         Some((line, self.fields.stream()))
     }
+}
+
+/// Whose scheduled job a unit is. What it prints is its instance's; what a command of `ten run` prints is not.
+fn job(unit: &str) -> Option<(InstanceName, &str)> {
+    let (name, tag, kind) = InstanceName::from_task_unit(unit)?;
+    (kind == "service" && tag.job().is_some()).then_some((name, kind))
 }
 
 /// The last entry of all, of whomever it is.

@@ -71,6 +71,9 @@ impl Asked {
                 format!("remove secret {} of {name}", value("secret").map_or("", String::as_str))
             }
             "POST /instances/{name}/run" => format!("run a command in {name}"),
+            "POST /instances/{name}/cron/{job}/run" => {
+                format!("run the job {} of {name}", one("job"))
+            }
             "POST /tokens" => "make a token".to_owned(),
             "DELETE /tokens/{id}" => {
                 format!("revoke token {}", value("id").map_or("", String::as_str))

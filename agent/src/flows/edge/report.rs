@@ -16,7 +16,7 @@ pub fn freezer(event: &UnitEvent) -> Option<bool> {
     }
 }
 
-/// A report of one event; `None` for a resync.
+/// A report of one event; `None` for a resync, and for what is no instance's own.
 #[must_use]
 pub fn report(event: UnitEvent) -> Option<Report> {
     let unit = |kind| match kind {
@@ -37,7 +37,7 @@ pub fn report(event: UnitEvent) -> Option<Report> {
             parked: state == ActiveState::Active && status == PARK_STATUS,
         }),
         UnitEvent::Removed { name, kind } => Some(Report::of(name, unit(kind), Active::Absent)),
-        UnitEvent::Resync => None,
+        UnitEvent::Resync | UnitEvent::Job { .. } => None,
     }
 }
 

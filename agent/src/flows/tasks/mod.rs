@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A command runs beside the instance, whether that runs or sleeps, and does not wake it. What a command prints goes to
-//! whoever asked for it, and nowhere else. Scheduled jobs are systemd's timers; see [`cron`].
+//! whoever asked for it, and nowhere else. Scheduled jobs are systemd's timers; see `cron`.
 
 mod command;
+mod cron;
 mod session;
 mod streams;
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tenement_wire::tasks::{RunEnd, TerminalSize};
+use tenement_wire::tasks::{CronView, RunEnd, TerminalSize};
 use tenement_wire::{InstanceName, NameError, TaskTag};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -38,11 +39,19 @@ const RUNS: usize = 32;
 #[derive(Debug)]
 pub struct Tasks {
     runs: Arc<Semaphore>,
+    cron: cron::Book,
+}
+
+impl Tasks {
+    /// Says that timers may have to be made or removed. It never waits.
+    pub(super) fn look_at_timers(&self) {
+        self.cron.look();
+    }
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { runs: Arc::new(Semaphore::new(RUNS)) }
+        Self { runs: Arc::new(Semaphore::new(RUNS)), cron: cron::Book::default() }
     }
 }
 
@@ -101,6 +110,12 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>
 pub trait Commands: Send + Sync + 'static {
     /// Starts a command in an instance.
     fn run(&self, name: &InstanceName, ask: RunAsk) -> Answer<Session>;
+
+    /// The scheduled jobs of the instances that `of` lets through.
+    fn jobs(&self, of: Box<dyn Fn(&InstanceName) -> bool + Send + Sync>) -> Answer<Vec<CronView>>;
+
+    /// Starts a scheduled job now.
+    fn run_job(&self, name: &InstanceName, job: &str) -> Answer<CronView>;
 }
 
 /// For an API without an agent behind it.
@@ -112,6 +127,15 @@ impl Commands for NoCommands {
         let error = ManageError::NotFound { name: name.clone(), similar: Vec::new() };
         Box::pin(std::future::ready(Err(error)))
     }
+
+    fn jobs(&self, _: Box<dyn Fn(&InstanceName) -> bool + Send + Sync>) -> Answer<Vec<CronView>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn run_job(&self, name: &InstanceName, job: &str) -> Answer<CronView> {
+        let error = ManageError::UnknownJob { name: name.clone(), job: job.to_owned() };
+        Box::pin(std::future::ready(Err(error)))
+    }
 }
 
 impl<H: Host> Commands for Arc<Agent<H>> {
@@ -121,6 +145,16 @@ impl<H: Host> Commands for Arc<Agent<H>> {
             let instance = found(&agent, &name)?;
             session::open(agent, instance, ask).await
         })
+    }
+
+    fn jobs(&self, of: Box<dyn Fn(&InstanceName) -> bool + Send + Sync>) -> Answer<Vec<CronView>> {
+        let agent = self.clone();
+        Box::pin(async move { Ok(cron::list(&agent, of).await) })
+    }
+
+    fn run_job(&self, name: &InstanceName, job: &str) -> Answer<CronView> {
+        let (agent, name, job) = (self.clone(), name.clone(), job.to_owned());
+        Box::pin(async move { cron::start(&agent, &name, &job).await })
     }
 }
 

@@ -33,7 +33,7 @@ impl Client {
         let micros = u64::try_from(order.timeout.as_micros()).unwrap_or(u64::MAX);
         let command = (order.tag.as_str(), &*order.argv, &*order.env, micros);
         let units = bus.proxy().await?;
-        let call = units.start_task(process, id, interface::with(with), command, streams);
+        let call = units.start_task(process, id, interface::with(with), (command, streams));
         bus.call(Pace::Quick, call).await
     }
 
@@ -68,6 +68,48 @@ impl Client {
             Self::Bus(bus) => {
                 let units = bus.proxy().await?;
                 bus.call(Pace::Quick, units.signal_task(process, id, tag.as_str(), signal)).await
+            }
+        }
+    }
+
+    /// See [`crate::units::Builder::set_timers`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn set_timers(
+        &self,
+        name: &InstanceName,
+        with: Option<&Particulars>,
+        known: &[TaskTag],
+    ) -> Result<bool, UnitsError> {
+        let (process, id) = parts(name);
+        let bus = match self {
+            Self::Local(builder) => return builder.set_timers(name, with, known).await,
+            Self::Bus(bus) => bus,
+        };
+        let (none, keep) = (Particulars::default(), with.is_some());
+        let jobs: Vec<&str> = known.iter().filter_map(TaskTag::job).collect();
+        let units = bus.proxy().await?;
+        let with = interface::with(with.unwrap_or(&none));
+        bus.call(Pace::Slow, units.set_timers(process, id, with, (keep, &jobs))).await
+    }
+
+    /// See [`crate::units::Builder::start_job`].
+    ///
+    /// # Errors
+    /// See [`UnitsError`].
+    pub async fn start_job(
+        &self,
+        name: &InstanceName,
+        tag: &TaskTag,
+    ) -> Result<String, UnitsError> {
+        let (process, id) = parts(name);
+        match self {
+            Self::Local(builder) => builder.start_job(name, tag).await,
+            Self::Bus(bus) => {
+                let units = bus.proxy().await?;
+                bus.call(Pace::Quick, units.start_job(process, id, tag.job().unwrap_or_default()))
+                    .await
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use tenement_agent::flows::host::{HostError, Lacks};
-use tenement_wire::InstanceName;
+use tenement_agent::flows::host::{HostError, Lacks, LeftOver};
+use tenement_wire::{InstanceName, TaskTag};
 use tokio::sync::Semaphore;
 
 use super::FakeHost;
@@ -68,5 +68,15 @@ impl FakeHost {
 
     pub fn parks(&self) -> bool {
         !self.script(|s| s.silent)
+    }
+
+    /// The timers that were asked for: whose, whether any, which might be loaded.
+    pub fn timers(&self) -> Vec<(InstanceName, bool, Vec<TaskTag>)> {
+        self.script(|s| s.timers.clone())
+    }
+
+    /// What an agent finds at its start.
+    pub fn leave(&self, left_over: LeftOver) {
+        self.script(|s| s.left_over = left_over);
     }
 }
