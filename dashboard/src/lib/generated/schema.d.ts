@@ -38,6 +38,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How backups stand
+         * @description Of every instance whose process keeps backups somewhere, or that was backed up before.
+         */
+        get: operations["list_backups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/config": {
         parameters: {
             query?: never;
@@ -90,6 +110,27 @@ export interface paths {
          * @description A config with errors is refused with all of them, and the running one stays.
          */
         post: operations["config_reload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cron": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Scheduled jobs
+         * @description Of all registered instances, in order of name. Each is asked of systemd, so ask for one process where there are
+         *     many instances.
+         */
+        get: operations["list_jobs"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -292,6 +333,84 @@ export interface paths {
         patch: operations["set"];
         trace?: never;
     };
+    "/api/v1/instances/{name}/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Back an instance up, as a download
+         * @description An archive of any length, made as it is read: a tar in zstd. One that breaks off is not whole.
+         */
+        post: operations["download_backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Backups of an instance that are kept */
+        get: operations["stored_backups"];
+        put?: never;
+        /**
+         * Back an instance up now
+         * @description To where its process keeps backups, and by its method. What need not be kept is removed afterwards.
+         */
+        post: operations["run_backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/cron": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Scheduled jobs of an instance */
+        get: operations["jobs_of_instance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/cron/{job}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a scheduled job now
+         * @description It is begun, and `running` and `last_result` of the job tell how it goes. Its output is in the instance's log.
+         */
+        post: operations["run_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/instances/{name}/history": {
         parameters: {
             query?: never;
@@ -304,6 +423,27 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Have an instance stay at a release
+         * @description It counts from its next start on; no deployment moves it until it is unpinned.
+         */
+        put: operations["pin_instance"];
+        post?: never;
+        /** Have an instance go with its process again */
+        delete: operations["unpin_instance"];
         options?: never;
         head?: never;
         patch?: never;
@@ -340,6 +480,50 @@ export interface paths {
         put?: never;
         /** Stop an instance, make its units anew from the config and start it */
         post: operations["restart"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace the data of an instance by that of a backup
+         * @description The body is an archive as a download is one; with `from` it is one that is kept, and the body is empty. The data is
+         *     replaced as a whole, and only if the archive is whole; otherwise nothing is touched.
+         */
+        post: operations["restore_backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/instances/{name}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a command once in an instance
+         * @description As its user, in its sandbox, with its environment and data, beside the instance, which is not woken. Both bodies
+         *     are frames: one byte of kind, four bytes of length (big-endian), the payload. The first frame of the request (kind 1)
+         *     is a RunRequest as JSON, the last of the answer (kind 11) a RunEnd. `docs/API.md` has the others. The
+         *     command is ended when the connection is.
+         */
+        post: operations["run_command"];
         delete?: never;
         options?: never;
         head?: never;
@@ -694,6 +878,187 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/processes/{process}/deploys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the deployments of a process */
+        get: operations["list_deploys"];
+        put?: never;
+        /**
+         * Move a process to a release
+         * @description It goes on by itself; there is one at a time for each process. Its events have its id in `detail.deploy`.
+         */
+        post: operations["start_deploy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/deploys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a deployment */
+        get: operations["show_deploy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/deploys/{id}/abort": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a deployment
+         * @description Everything is put back as it was before it.
+         */
+        post: operations["abort_deploy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the releases of a process */
+        get: operations["list_releases"];
+        put?: never;
+        /**
+         * Upload a release
+         * @description The body is a tar, tar.gz or tar.zst file, told apart by their first bytes, whatever the type is said to be. The
+         *     answer comes when it is whole: the release is unpacked and built from then on, and its log can be followed. A
+         *     release never changes, so a name that is taken is refused. An `Idempotency-Key` has no effect here, for the name
+         *     is one.
+         */
+        post: operations["upload_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/releases/{release}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a release */
+        get: operations["show_release"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a release
+         * @description Not one that its process runs from or ran from before, that an instance is pinned to or was started from, or that
+         *     is being deployed. A build that runs is ended.
+         */
+        delete: operations["remove_release"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/releases/{release}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the build of a release has printed
+         * @description The last 64 KiB. With `follow=true` also what it prints from then on, until it has ended.
+         */
+        get: operations["release_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/releases/{release}/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run from a release
+         * @description Each instance of the process does from its next start on, unless it is pinned to another.
+         */
+        post: operations["use_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go back to the release before, or to another one */
+        post: operations["start_rollback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/processes/{process}/route": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move the requests of a process from one instance to another
+         * @description The weights of both change in one step. Open requests end where they are.
+         */
+        post: operations["move_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/processes/{process}/routing": {
         parameters: {
             query?: never;
@@ -727,6 +1092,23 @@ export interface paths {
          * @description The state database can be written, and systemd answers.
          */
         get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the releases of all processes */
+        get: operations["all_releases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1140,6 +1522,63 @@ export interface components {
             /** @description What kind of problem it is, as a URI: `urn:tenement:problem:` and the code. */
             type?: string;
         };
+        /** @description Answer of `GET /api/v1/backups`. */
+        BackupList: {
+            /** @description In order of name. */
+            backups: components["schemas"]["BackupState"][];
+        };
+        /**
+         * @description How a consistent copy of the data of an instance is had.
+         * @enum {string}
+         */
+        BackupMethod: "sleep" | "online";
+        /** @description How the backups of one instance stand. */
+        BackupState: {
+            /** @description Why. */
+            error?: string | null;
+            /**
+             * Format: int64
+             * @description When the last try failed, in Unix milliseconds, if none was good since.
+             */
+            failed_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Tries that failed since the last good one.
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Its size in bytes.
+             */
+            last_bytes?: number | null;
+            /** @description Its name. */
+            last_file?: string | null;
+            /**
+             * Format: int64
+             * @description When the last good one was begun, in Unix milliseconds.
+             */
+            last_ms?: number | null;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            last_took_ms?: number | null;
+            /** @description How. */
+            method: components["schemas"]["BackupMethod"];
+            /** @description The instance. */
+            name: components["schemas"]["InstanceName"];
+            /**
+             * Format: int64
+             * @description When the next one is due, in Unix milliseconds.
+             */
+            next_ms?: number | null;
+            /** @description Whether one is being made now. */
+            running: boolean;
+            /** @description When they are made, such as `daily 03:00` or `every 6h`. None: when somebody asks. */
+            schedule?: string | null;
+            /** @description Where they are kept: a directory, or `s3://bucket/prefix`. None: nowhere, so none are made by themselves. */
+            to?: string | null;
+        };
         /** @description What a page needs to know of its session. */
         BrowserSession: {
             /** @description To be sent as `X-CSRF-Token` with everything but GET and HEAD. */
@@ -1159,7 +1598,7 @@ export interface components {
          * @description What made an instance change its state.
          * @enum {string}
          */
-        Cause: "request" | "operator" | "idle" | "crash" | "exit" | "health" | "oom" | "config" | "memory-pressure" | "make-room" | "agent-start" | "by-hand" | "restart" | "removed";
+        Cause: "request" | "operator" | "idle" | "crash" | "exit" | "health" | "oom" | "config" | "memory-pressure" | "make-room" | "agent-start" | "by-hand" | "restart" | "removed" | "backup";
         /** @description Answer of `GET /api/v1/tls/certificates`. */
         CertificateList: {
             /** @description The certificates, by name. */
@@ -1288,6 +1727,103 @@ export interface components {
             process?: components["schemas"]["ProcessName"] | null;
             /** @description What it may do. */
             scope: components["schemas"]["Scope"];
+        };
+        /** @description A scheduled job of an instance. */
+        CronView: {
+            /** @description What is run. */
+            command: string[];
+            /** @description Why its timer could not be made. */
+            error?: string | null;
+            /** @description Whose job. */
+            instance: components["schemas"]["InstanceName"];
+            /** @description Its name in the config. */
+            job: string;
+            /**
+             * Format: int64
+             * @description When it was last started, Unix ms.
+             */
+            last_ms?: number | null;
+            /** @description How its last run ended, as far as is known since the agent's start: `success`, `exit-code 3`, … */
+            last_result?: string | null;
+            /** @description Whether its timer is loaded; it is not while it is being made, or if it can't be made. */
+            loaded: boolean;
+            /**
+             * Format: int64
+             * @description When it is due next, Unix ms.
+             */
+            next_ms?: number | null;
+            /** @description Whether it runs now. */
+            running: boolean;
+            /** @description When it is due, as systemd.time(7) writes it. */
+            schedule: string;
+        };
+        /** @description A line of progress. */
+        DeployLine: {
+            /** @description What was done. */
+            text: string;
+            /**
+             * Format: int64
+             * @description When, in Unix milliseconds.
+             */
+            time_ms: number;
+        };
+        /** @description Answer of `GET /processes/{process}/deploys`. */
+        DeployList: {
+            /** @description The newest first. */
+            deploys: components["schemas"]["DeployView"][];
+        };
+        /**
+         * @description How far a deployment is.
+         * @enum {string}
+         */
+        DeployState: "running" | "unproven" | "succeeded" | "rolled-back" | "failed" | "aborted";
+        /** @description A deployment. */
+        DeployView: {
+            /**
+             * Format: int32
+             * @description Instances that are restarted side by side.
+             */
+            batch: number;
+            /**
+             * Format: int64
+             * @description When it was over, in Unix milliseconds.
+             */
+            ended_ms?: number | null;
+            failed?: components["schemas"]["InstanceName"] | null;
+            /** @description Its id. */
+            id: string;
+            instance?: components["schemas"]["InstanceName"] | null;
+            /** @description What that instance wrote to its log at last. */
+            last_lines: string[];
+            /**
+             * Format: int64
+             * @description Lines of progress so far, with those that are not kept.
+             */
+            lines: number;
+            /** @description Its progress, the newest at the end. */
+            log: components["schemas"]["DeployLine"][];
+            /** @description Instances that are moved now, in their order. */
+            moves: components["schemas"]["MoveView"][];
+            /** @description Whether running instances are restarted now. */
+            now: boolean;
+            previous?: components["schemas"]["ReleaseName"] | null;
+            /** @description The process. */
+            process: components["schemas"]["ProcessName"];
+            /** @description Why it was taken back, or is over too soon. */
+            reason?: string | null;
+            /** @description The release that instances move to. */
+            release: components["schemas"]["ReleaseName"];
+            /**
+             * Format: int64
+             * @description When it began, in Unix milliseconds.
+             */
+            started_ms: number;
+            /** @description How far it is. */
+            state: components["schemas"]["DeployState"];
+            /** @description Steps of a canary so far. */
+            steps: components["schemas"]["StepView"][];
+            /** @description How they move. */
+            strategy: components["schemas"]["Strategy"];
         };
         /**
          * @description Where the name led when it was last looked up.
@@ -1438,7 +1974,7 @@ export interface components {
          * @description What kind of event it is.
          * @enum {string}
          */
-        EventKind: "change" | "refused" | "state" | "failed" | "restart-loop" | "oom" | "quota" | "wake-failed" | "certificate" | "config" | "token" | "lockout" | "operation" | "alert" | "agent";
+        EventKind: "change" | "refused" | "state" | "failed" | "restart-loop" | "oom" | "quota" | "backup-failed" | "wake-failed" | "rollback" | "job-failed" | "certificate" | "config" | "token" | "lockout" | "operation" | "alert" | "agent";
         /** @description A page of events, newest first unless asked otherwise. */
         EventPage: {
             /**
@@ -1727,6 +2263,8 @@ export interface components {
              * @description Main process id while it runs.
              */
             pid?: number | null;
+            /** @description The release that it runs from at its next start, if its process uses releases. */
+            release?: components["schemas"]["ReleaseName"];
             service?: components["schemas"]["ServiceView"] | null;
             /**
              * Format: int64
@@ -2246,6 +2784,31 @@ export interface components {
              */
             wakes: number;
         };
+        /** @description The body of `POST /processes/{process}/route`. */
+        MoveRoute: {
+            /** @description Even if that is not healthy */
+            force?: boolean;
+            from?: components["schemas"]["InstanceId"] | null;
+            /** @description The instance that gets its weight */
+            to: components["schemas"]["InstanceId"];
+        };
+        /**
+         * @description How far one instance is.
+         * @enum {string}
+         */
+        MoveState: "waiting" | "moving" | "moved" | "failed" | "back";
+        /** @description One instance that is moved now. */
+        MoveView: {
+            /** @description Which. */
+            name: components["schemas"]["InstanceName"];
+            /** @description How far it is. */
+            state: components["schemas"]["MoveState"];
+            /**
+             * Format: int64
+             * @description How long its requests waited, in milliseconds, once it is over.
+             */
+            took_ms?: number | null;
+        };
         /** @description A second factor that waits to be confirmed: answer of `POST /api/v1/tokens/{id}/totp`, this once. */
         NewFactor: {
             /** @description The same secret in Base32, to be typed. */
@@ -2269,6 +2832,13 @@ export interface components {
             at_ms: number;
             /** @description In words that follow "it": `freezes`, `stops`, `is unloaded`, `has its memory reclaimed`. */
             step: string;
+        };
+        /** @description Where an instance stays. */
+        PinView: {
+            /** @description Which instance. */
+            name: components["schemas"]["InstanceName"];
+            pinned?: components["schemas"]["ReleaseName"] | null;
+            release?: components["schemas"]["ReleaseName"] | null;
         };
         /** @description Answer of `GET /api/v1/processes`. */
         ProcessList: {
@@ -2340,6 +2910,75 @@ export interface components {
             /** @description The codes. */
             recovery_codes: string[];
         };
+        /** @description Releases, the newest of each process first. */
+        ReleaseList: {
+            /** @description Those that match. */
+            releases: components["schemas"]["ReleaseView"][];
+        };
+        /**
+         * @description Name of a release, which is that of its directory; without two dots in a row.
+         * @example v2
+         */
+        ReleaseName: string;
+        /** @description Answer of the API about a release that was deleted. */
+        ReleaseRemoved: {
+            /** @description Its name. */
+            name: components["schemas"]["ReleaseName"];
+            /** @description Its process. */
+            process: components["schemas"]["ProcessName"];
+        };
+        /**
+         * @description How far a release is.
+         * @enum {string}
+         */
+        ReleaseStatus: "building" | "ready" | "failed";
+        /** @description A release of a process. */
+        ReleaseView: {
+            /** @description Who made it: `uid 1000`, `token ci (k3v7q2m5x4wa)`. */
+            by: string;
+            /**
+             * Format: int64
+             * @description Size of its files together, in bytes.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description When its making was begun, in Unix milliseconds.
+             */
+            created_ms: number;
+            /** @description Whether its process runs from it. */
+            current: boolean;
+            /** @description SHA-256 of its names, modes and contents; empty until it is ready. */
+            digest: string;
+            /** @description Its directory on the host. */
+            directory: string;
+            /** @description Why it is not ready. */
+            failure?: string;
+            /**
+             * Format: int64
+             * @description How many entries it has, directories and symlinks included.
+             */
+            files: number;
+            /** @description Its name. */
+            name: components["schemas"]["ReleaseName"];
+            /** @description Instances that stay at it. */
+            pinned: components["schemas"]["InstanceName"][];
+            /** @description Whether its process ran from it before the current one. */
+            previous: boolean;
+            /** @description Its process. */
+            process: components["schemas"]["ProcessName"];
+            /** @description Instances that are awake and were started from it. */
+            running: components["schemas"]["InstanceName"][];
+            /** @description Where it comes from, as they said. */
+            source: string;
+            /** @description How far it is. */
+            state: components["schemas"]["ReleaseStatus"];
+            /**
+             * Format: int64
+             * @description How long its making took, in milliseconds.
+             */
+            took_ms?: number;
+        };
         /** @description Answer of `DELETE /api/v1/instances/{name}`. */
         Removed: {
             /** @description Where its data is, or was. */
@@ -2366,6 +3005,32 @@ export interface components {
             runtime_max?: number;
             swap_max?: number;
             tasks_max?: number;
+        };
+        /** @description What a restore did. */
+        Restored: {
+            /**
+             * Format: int64
+             * @description Bytes in files.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Files, directories and links.
+             */
+            entries: number;
+            /** @description Where the data that was there before is, if it was kept. */
+            kept?: string | null;
+            /**
+             * Format: int64
+             * @description When the backup was begun, in Unix milliseconds.
+             */
+            made_ms: number;
+            /** @description The instance whose data was replaced. */
+            name: components["schemas"]["InstanceName"];
+            /** @description The instance that the backup is of. */
+            of: components["schemas"]["InstanceName"];
+            /** @description The release that it ran then. */
+            release?: string | null;
         };
         /** @description Answer of `GET /api/v1/tls/root`. */
         RootCertificate: {
@@ -2466,6 +3131,11 @@ export interface components {
              */
             main_pid: number | null;
             /**
+             * @description The release that its unit was made from, if its process uses releases.
+             * @default null
+             */
+            release: components["schemas"]["ReleaseName"];
+            /**
              * Format: int32
              * @description `NRestarts`: how often systemd started it again by itself since it was last started.
              * @default 0
@@ -2500,6 +3170,34 @@ export interface components {
             /** @description The token that was shown, or that the session stands for. */
             token: components["schemas"]["TokenId"];
         };
+        /** @description The body of `PUT /instances/{name}/pin`. */
+        SetPin: {
+            /** @description The release to stay at */
+            release: components["schemas"]["ReleaseName"];
+        };
+        /** @description What was counted of requests. */
+        ShareView: {
+            /**
+             * Format: double
+             * @description The same in per cent.
+             */
+            error_percent: number;
+            /**
+             * Format: int64
+             * @description How many of them with a status of 500 or more, or not by the instance.
+             */
+            errors: number;
+            /**
+             * Format: double
+             * @description What 95 of 100 took at most, in milliseconds.
+             */
+            p95_ms?: number | null;
+            /**
+             * Format: int64
+             * @description How many were answered.
+             */
+            requests: number;
+        };
         /** @description Body of `POST /api/v1/instances`. */
         SpawnRequest: {
             /** @description The ids to register, each once; empty means ids `1..=instances` of the config. */
@@ -2511,6 +3209,38 @@ export interface components {
              * @default true
              */
             start: boolean;
+        };
+        /** @description The body of `POST /processes/{process}/deploys`. */
+        StartDeploy: {
+            /**
+             * Format: int32
+             * @description Instances that are restarted side by side; without it, what the config says
+             */
+            batch?: number | null;
+            instance?: components["schemas"]["InstanceId"] | null;
+            /** @description Restart running instances now (`in-place` only) */
+            now?: boolean;
+            /** @description The release to move to */
+            release: components["schemas"]["ReleaseName"];
+            /**
+             * Format: int64
+             * @description How long each step takes, in seconds (`canary`); without it, what the config says
+             */
+            step_s?: number | null;
+            /** @description Shares of the requests, growing to 100 (`canary`); without it, what the config says */
+            steps?: number[] | null;
+            strategy?: components["schemas"]["Strategy"] | null;
+        };
+        /** @description The body of `POST /processes/{process}/rollback`. */
+        StartRollback: {
+            /**
+             * Format: int32
+             * @description Instances that are restarted side by side; without it, what the config says
+             */
+            batch?: number | null;
+            /** @description Restart running instances now */
+            now?: boolean;
+            to?: components["schemas"]["ReleaseName"] | null;
         };
         /**
          * @description What an instance is doing, in the words of this project.
@@ -2533,6 +3263,54 @@ export interface components {
             /** @description Why it can't be written or copied now. */
             trouble?: string | null;
         };
+        /** @description One step of a canary. */
+        StepView: {
+            /** @description What was counted of the canary meanwhile. */
+            canary: components["schemas"]["ShareView"];
+            /**
+             * Format: int64
+             * @description How long it has lasted, in milliseconds.
+             */
+            elapsed_ms: number;
+            /** @description What was counted of the others. */
+            others: components["schemas"]["ShareView"];
+            /**
+             * Format: int32
+             * @description The canary's share of the requests, in per cent.
+             */
+            percent: number;
+            /** @description What came of it, once it is over. */
+            verdict?: string | null;
+        };
+        /** @description One backup that is kept. */
+        StoredBackup: {
+            /**
+             * Format: int64
+             * @description Its size in bytes.
+             */
+            bytes: number;
+            /** @description Its name, which says of what and of when it is. */
+            file: string;
+            /**
+             * Format: int64
+             * @description When it was begun, in Unix milliseconds.
+             */
+            time_ms: number;
+        };
+        /** @description Answer of `GET /api/v1/instances/{name}/backups`. */
+        StoredBackups: {
+            /** @description Newest first. */
+            backups: components["schemas"]["StoredBackup"][];
+            /** @description The instance. */
+            name: components["schemas"]["InstanceName"];
+            /** @description Where they are kept. */
+            to: string;
+        };
+        /**
+         * @description How instances come to another release.
+         * @enum {string}
+         */
+        Strategy: "in-place" | "blue-green" | "canary";
         /**
          * @description How warm an instance is kept, from warm to cold.
          * @enum {string}
@@ -3184,6 +3962,190 @@ export interface operations {
             };
         };
     };
+    list_backups: {
+        parameters: {
+            query?: {
+                /** @description Only instances of this process */
+                process?: components["schemas"]["ProcessName"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In order of name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
     config: {
         parameters: {
             query?: never;
@@ -3779,6 +4741,190 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    list_jobs: {
+        parameters: {
+            query?: {
+                /** @description Only those of this process */
+                process?: components["schemas"]["ProcessName"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The jobs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CronView"][];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
                     };
                 };
             };
@@ -6697,6 +7843,1177 @@ export interface operations {
             };
         };
     };
+    download_backup: {
+        parameters: {
+            query?: {
+                /** @description How; without it as the config says */
+                method?: "sleep" | "online";
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The archive */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zstd": string;
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `busy`: Another operation is in the way.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "busy";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /** @description `backup_failed`: The backup or the restore did not go. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "backup_failed";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /** @description `held_too_long`: Requests had waited too long for the backup. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "held_too_long";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    stored_backups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredBackups"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `no_backup_target`: The config keeps backups of the process nowhere. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_backup_target";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /** @description `backup_failed`: The backup or the restore did not go. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "backup_failed";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    run_backup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The backup */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredBackup"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `busy`: Another operation is in the way.
+             *     `no_backup_target`: The config keeps backups of the process nowhere.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "busy" | "no_backup_target";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /** @description `backup_failed`: The backup or the restore did not go. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "backup_failed";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /** @description `held_too_long`: Requests had waited too long for the backup. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "held_too_long";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    jobs_of_instance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The jobs; none too for an instance that is not registered */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CronView"][];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    run_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+                /** @description Its name in the config */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CronView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             *     `unknown_job`: The instance has no such scheduled job.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance" | "unknown_job";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `busy`: Another operation is in the way.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "busy";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
     history: {
         parameters: {
             query?: {
@@ -6896,6 +9213,446 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    pin_instance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPin"];
+            };
+        };
+        responses: {
+            /** @description It stays there */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    unpin_instance: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It runs from the current release from its next start on */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
                     };
                 };
             };
@@ -7378,6 +10135,506 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "timed_out";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    restore_backup: {
+        parameters: {
+            query?: {
+                /** @description `latest`, or the name of a backup that is kept */
+                from?: string;
+                /** @description The instance that the backup is of, if it is another */
+                of?: components["schemas"]["InstanceName"];
+                /** @description Keep the data that is there now, beside it */
+                keep_old?: boolean;
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/zstd": string;
+            };
+        };
+        responses: {
+            /** @description What was restored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restored"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_backup`: There is no such backup.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_backup" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `busy`: Another operation is in the way.
+             *     `no_backup_target`: The config keeps backups of the process nowhere.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "busy" | "no_backup_target";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `bad_archive`: The archive can't be taken.
+             *     `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "bad_archive" | "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /** @description `backup_failed`: The backup or the restore did not go. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "backup_failed";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /** @description `held_too_long`: Requests had waited too long for the backup. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "held_too_long";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    run_command: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: components["schemas"]["InstanceName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/vnd.tenement.run": string;
+            };
+        };
+        responses: {
+            /** @description Frames, until the command has ended */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tenement.run": string;
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `start_failed`: The instance did not start.
+             *     `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "start_failed" | "too_many" | "unavailable";
                     };
                 };
             };
@@ -11564,6 +14821,2683 @@ export interface operations {
             };
         };
     };
+    list_deploys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    start_deploy: {
+        parameters: {
+            query?: {
+                /** @description Answer when it is over, or after this time: `30s`, from 1s to 300s */
+                wait?: string;
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartDeploy"];
+            };
+        };
+        responses: {
+            /** @description It is over: `state` says how it went */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /** @description It goes on */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `deploy_running`: Another deployment of the process is under way.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "deploy_running";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    show_deploy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_deploy`: The process has no such deployment.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_deploy" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    abort_deploy: {
+        parameters: {
+            query?: {
+                /** @description Answer when it is over, or after this time: `30s`, from 1s to 300s */
+                wait?: string;
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is put back */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /** @description It is being put back */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_deploy`: The process has no such deployment.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_deploy" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `deploy_over`: The deployment is over.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "deploy_over";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    list_releases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `no_route`: There is nothing at this path. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    upload_release: {
+        parameters: {
+            query?: {
+                /** @description Its name; a time stamp such as 20261121-233015 by default */
+                name?: components["schemas"]["ReleaseName"];
+                /** @description Where it comes from, for people */
+                source?: string;
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description It is being made */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `busy`: Another operation is in the way.
+             *     `release_exists`: The process has a release of this name.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "busy" | "release_exists";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /**
+             * @description `not_a_tarball`: The upload is no tar file.
+             *     `not_json`: The body is of another type.
+             */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_a_tarball" | "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `no_space`: The disk has too little space left.
+             *     `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_space" | "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    show_release: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+                release: components["schemas"]["ReleaseName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseView"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_release`: The process has no such release.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_release";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    remove_release: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+                release: components["schemas"]["ReleaseName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseRemoved"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_release`: The process has no such release.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_release";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `release_in_use`: The release is needed.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "release_in_use";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    release_log: {
+        parameters: {
+            query?: {
+                /** @description Until the build has ended (false) */
+                follow?: boolean;
+            };
+            header?: never;
+            path: {
+                process: components["schemas"]["ProcessName"];
+                release: components["schemas"]["ReleaseName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it was printed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_release`: The process has no such release.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_release";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+        };
+    };
+    use_release: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+                release: components["schemas"]["ReleaseName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The process runs from it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_release`: The process has no such release.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_release";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `already_answered`: What was answered under this key is shown once. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    start_rollback: {
+        parameters: {
+            query?: {
+                /** @description Answer when it is over, or after this time: `30s`, from 1s to 300s */
+                wait?: string;
+            };
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartRollback"];
+            };
+        };
+        responses: {
+            /** @description It is over: `state` says how it went */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /** @description It goes on */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployView"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `deploy_running`: Another deployment of the process is under way.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "deploy_running";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
+    move_route: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                process: components["schemas"]["ProcessName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveRoute"];
+            };
+        };
+        responses: {
+            /** @description The weights as they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessRouting"];
+                };
+            };
+            /**
+             * @description `invalid_name`: The path holds no name of an instance.
+             *     `malformed`: The request can't be read.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_name" | "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_instance`: There is no such instance.
+             *     `unknown_process`: There is no such process.
+             */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_route" | "unknown_instance" | "unknown_process";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `deploy_running`: Another deployment of the process is under way.
+             *     `not_healthy`: The instance is not healthy.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "already_answered" | "deploy_running" | "not_healthy";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /**
+             * @description `invalid_request`: Some fields can't be taken.
+             *     `key_reused`: The idempotency key was used for another request.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request" | "key_reused";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
+                    };
+                };
+            };
+            /**
+             * @description `store_full`: The disk of the state database is full.
+             *     `store_read_only`: The state database can't be written.
+             */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "store_full" | "store_read_only";
+                    };
+                };
+            };
+        };
+    };
     show_routing: {
         parameters: {
             query?: never;
@@ -12142,6 +18076,187 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "not_ready" | "too_many";
+                    };
+                };
+            };
+        };
+    };
+    all_releases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest of each process first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseList"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the ETag of If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed`: The request can't be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "malformed";
+                    };
+                };
+            };
+            /** @description `unauthenticated`: The request does not say who asks. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "unauthenticated";
+                    };
+                };
+            };
+            /**
+             * @description `cross_origin`: A page of another origin has sent the request.
+             *     `csrf`: The CSRF token of the session is missing.
+             *     `forbidden`: The peer may not manage this agent.
+             *     `forbidden_reach`: The token is restricted to other things.
+             *     `forbidden_scope`: The token may not do this.
+             *     `insecure_transport`: The token or cookie could be read on its way.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "cross_origin" | "csrf" | "forbidden" | "forbidden_reach" | "forbidden_scope" | "insecure_transport";
+                    };
+                };
+            };
+            /** @description `body_late`: The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "body_late";
+                    };
+                };
+            };
+            /** @description `too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The path and query are too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `not_json`: The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "not_json";
+                    };
+                };
+            };
+            /** @description `invalid_request`: Some fields can't be taken. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "invalid_request";
+                    };
+                };
+            };
+            /** @description `locked_out`: Too many wrong tokens came from the address. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "locked_out";
+                    };
+                };
+            };
+            /** @description `head_too_large`: The headers are too many or too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "head_too_large";
+                    };
+                };
+            };
+            /** @description `internal`: The agent failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "internal";
+                    };
+                };
+            };
+            /**
+             * @description `too_many`: As many of these run as may.
+             *     `unavailable`: Something that the agent needs does not answer.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "too_many" | "unavailable";
                     };
                 };
             };
