@@ -1,8 +1,8 @@
 //! The flows against a systemd that is played by a task: wake, sleep, crashes, reloads, races.
 
 mod crash;
-mod deploys;
 mod cron;
+mod deploys;
 mod fake;
 mod health;
 mod history;

@@ -125,7 +125,7 @@ impl Rollouts for NoRollouts {
     }
 
     fn pin(&self, name: InstanceName, _: Option<ReleaseName>) -> Answer<PinView> {
-        let error = ManageError::NotFound { name, similar: Vec::new() };
-        Box::pin(std::future::ready(Err(error.into())))
+        // Whether there is such an instance is not known here.
+        Box::pin(std::future::ready(Err(nothing(name.process()))))
     }
 }
