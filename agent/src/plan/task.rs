@@ -24,7 +24,7 @@ const TASK: &str = "TENEMENT_TASK";
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// What of the service is about the life of an app that serves.
-const OF_A_SERVER: [&str; 16] = [
+const OF_A_SERVER: [&str; 14] = [
     "Description",
     "Type",
     "NotifyAccess",
@@ -32,8 +32,6 @@ const OF_A_SERVER: [&str; 16] = [
     "RestartUSec",
     "RestartSteps",
     "RestartMaxDelayUSec",
-    "StartLimitIntervalUSec",
-    "StartLimitBurst",
     "TimeoutStartUSec",
     "TimeoutStopUSec",
     // A oneshot unit has none: TimeoutStartUSec bounds its whole run.

@@ -66,6 +66,8 @@ pub struct Deploys {
     /// Held while a release is taken back.
     taking_back: tokio::sync::Mutex<()>,
     prepared: Mutex<HashMap<InstanceName, ReleaseName>>,
+    /// Held while an instance is prepared: a move and a request that waits may want it at once.
+    preparing: Mutex<HashMap<InstanceName, Arc<tokio::sync::Mutex<()>>>>,
     /// Where releases lie, if not where the host's own agent has them.
     pub releases_dir: OnceLock<PathBuf>,
     counts: Mutex<Counts>,
@@ -121,6 +123,7 @@ impl Deploys {
     /// An instance is gone.
     pub(super) fn forget(&self, name: &InstanceName) {
         lock(&self.prepared).remove(name);
+        lock(&self.preparing).remove(name);
     }
 
     /// Takes in what is stored.

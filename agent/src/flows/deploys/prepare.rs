@@ -50,8 +50,14 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// In words, with the end of what the command printed.
     pub(super) async fn prepare(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), String> {
-        let Some(release) = self.preparation(instance) else { return Ok(()) };
+        if self.preparation(instance).is_none() {
+            return Ok(());
+        }
         let name = &instance.name;
+        let one_at_a_time = lock(&self.deploys.preparing).entry(name.clone()).or_default().clone();
+        let _turn = one_at_a_time.lock().await;
+        // Whoever had the turn before may have done it.
+        let Some(release) = self.preparation(instance) else { return Ok(()) };
         let rules = instance.setup().definition.deploy.clone();
         log::info!(TENEMENT_INSTANCE = name.to_string(); "{name}: the command of release {release} runs");
         let (argv, with) = (self.filled(instance, &release), instance.particulars());
