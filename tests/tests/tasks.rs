@@ -116,16 +116,16 @@ fn an_instance_that_runs_shares_its_network_and_its_tmp_with_a_command() {
 fn signals_are_passed_on_and_a_client_that_is_gone_ends_its_command() {
     let host = host();
     let ran = host.try_run(
-        "ten run trun:a -- sh -c 'trap \"echo got it; exit 3\" TERM; echo ready; sleep 60 & wait' > /tmp/out & pid=$!; \
-         until grep -q ready /tmp/out; do sleep 0.1; done; kill -TERM $pid; wait $pid; echo $?; cat /tmp/out",
+        "ten run trun:a -- sh -c 'trap \"echo got it; exit 3\" TERM; echo ready; sleep 60 & wait' > /tmp/run-out & pid=$!; \
+         until grep -q ready /tmp/run-out; do sleep 0.1; done; kill -TERM $pid; wait $pid; echo $?; cat /tmp/run-out",
     );
     assert_eq!(ran.out, "3\nready\ngot it\n", "{ran:?}");
-    host.run("ten run trun:a -- sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/client");
+    host.run("ten run trun:a -- sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/run-client");
     until("it runs", BOUND, || match commands(host) {
         some if some.contains("activating") => Ok(()),
         other => Err(other),
     });
-    host.run("kill -9 $(cat /tmp/client)");
+    host.run("kill -9 $(cat /tmp/run-client)");
     until("it is ended", BOUND, || match commands(host) {
         none if none.is_empty() => Ok(()),
         some => Err(some),

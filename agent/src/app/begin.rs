@@ -32,6 +32,9 @@ pub(super) async fn connect(bus: Bus) -> Result<Systemd, String> {
     }
 }
 
+/// How long the start waits for commands that an earlier agent has left.
+const LEFT_BOUND: Duration = Duration::from_secs(5);
+
 /// Registers what the config names, takes in what is registered, and asks systemd what runs.
 pub(super) async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
     let config = agent.config.load_full();
@@ -58,6 +61,12 @@ pub(super) async fn adopt(agent: &Arc<Agent<Edge>>) -> Result<usize, String> {
     match agent.resync().await {
         Ok(running) => log::info!("{running} instances are running already"),
         Err(error) => return Err(format!("asking systemd what runs: {error}")),
+    }
+    // Requests wait meanwhile, so no longer than this. What has not ended then is being ended.
+    match tokio::time::timeout(LEFT_BOUND, agent.end_left_commands()).await {
+        Ok(Err(error)) => log::warn!("commands of an earlier agent may go on: {error}"),
+        Err(_) => log::warn!("commands of an earlier agent take long to end"),
+        Ok(Ok(())) => {}
     }
     agent.resume_deploys(deploys);
     Ok(count)

@@ -241,6 +241,8 @@ impl<H: Host> Agent<H> {
     fn drive(self: &Arc<Self>, deploy: Arc<Deploy>) {
         let agent = self.clone();
         tokio::spawn(async move {
+            let (process, release) = (deploy.process(), deploy.release());
+            let held = agent.hold_release(&process, &release);
             let (doer, one) = (agent.clone(), deploy.clone());
             let work = tokio::spawn(async move {
                 match one.strategy() {
@@ -256,6 +258,8 @@ impl<H: Host> Agent<H> {
                 Err(error) => Err(Broken::other(format!("it broke off: {error}"))),
             };
             agent.end(&deploy, end).await;
+            drop(held);
+            agent.collect_releases(&process).await;
         });
     }
 

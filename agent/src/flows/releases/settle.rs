@@ -145,6 +145,11 @@ impl<H: Host> Agent<H> {
             Ok(found) => found.into_iter().collect(),
             Err(error) => return log::warn!("releases are not looked through: {error}"),
         };
+        for (process, name) in &on_disk {
+            if self.releases.get(process, name).is_none() {
+                log::warn!(TENEMENT_PROCESS = process.as_str(); "there is a directory of a release {name} of {process} that nobody knows of; delete it by hand if it is not wanted");
+            }
+        }
         for process in &self.releases.processes() {
             for mut row in self.releases.of_process(process) {
                 // Uploads are taken meanwhile: what came after the look was not there to be seen.
@@ -159,11 +164,6 @@ impl<H: Host> Agent<H> {
                 }
             }
             self.collect_releases(process).await;
-        }
-        for (process, name) in on_disk {
-            if self.releases.get(&process, &name).is_none() {
-                log::warn!(TENEMENT_PROCESS = process.as_str(); "there is a directory of a release {name} of {process} that nobody knows of; delete it by hand if it is not wanted");
-            }
         }
     }
 

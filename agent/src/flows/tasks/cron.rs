@@ -85,13 +85,7 @@ impl<H: Host> Agent<H> {
             }
             tokio::time::sleep(RETRY).await;
         };
-        for (name, tag) in left.commands {
-            // Whoever waited for it is gone, and so is the agent that would have ended it.
-            log::info!("ending {tag} of {name}, which an earlier agent began");
-            if let Err(error) = self.host.end_task(&name, &tag).await {
-                log::warn!("{name}: {tag} goes on: {error}");
-            }
-        }
+        self.end_commands(left.commands).await;
         for (name, tag) in left.timers {
             self.tasks.cron.entries().entry(name).or_default().loaded.insert(tag);
         }
@@ -102,6 +96,28 @@ impl<H: Host> Agent<H> {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Ends commands that an earlier agent has left, before any is run again: whoever waited for them is gone, and so
+    /// is the agent that would have ended them.
+    ///
+    /// # Errors
+    /// If systemd can't be asked.
+    pub async fn end_left_commands(&self) -> Result<(), HostError> {
+        let left = self.host.left_over().await?;
+        self.end_commands(left.commands).await;
+        Ok(())
+    }
+
+    async fn end_commands(&self, commands: Vec<(InstanceName, TaskTag)>) {
+        let left = commands.iter().filter(|(_, tag)| !super::is_own(tag));
+        let ends = left.map(|(name, tag)| async move {
+            log::info!("ending {tag} of {name}, which an earlier agent began");
+            if let Err(error) = self.host.end_task(name, tag).await {
+                log::warn!("{name}: {tag} goes on: {error}");
+            }
+        });
+        futures_util::future::join_all(ends).await;
     }
 
     /// Makes and removes what has changed since the last time.

@@ -16,7 +16,7 @@ mod streams;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -163,11 +163,22 @@ fn found<H: Host>(agent: &Agent<H>, name: &InstanceName) -> Result<Arc<Instance>
     agent.get(name).ok_or_else(missing)
 }
 
+/// What tells tags of this agent from those of an earlier one.
+fn own_mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| format!("{:08x}", uuid::Uuid::new_v4().as_fields().0))
+}
+
+/// Whether this agent has begun what has the tag.
+fn is_own(tag: &TaskTag) -> bool {
+    tag.as_str().rsplit_once('-').is_some_and(|(_, end)| end.starts_with(own_mark()))
+}
+
 /// A tag that no other unit has.
 fn fresh_tag(kind: &str) -> Result<TaskTag, ManageError> {
-    let mut random = [0; 8];
+    let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| ManageError::Internal(Box::new(error)))?;
-    let text = format!("{kind}-{:016x}", u64::from_le_bytes(random));
+    let text = format!("{kind}-{}{:08x}", own_mark(), u32::from_le_bytes(random));
     TaskTag::new(&text).map_err(|error: NameError| ManageError::Internal(Box::new(error)))
 }
 
