@@ -54,7 +54,11 @@ impl Builder {
         let draft = format!("{DRAFT}{name}");
         let parent = self.open_releases(process)?;
         let dir = parent.try_clone().map_err(|error| told(process, name, &error))?;
-        blocking(move || Ok(sweep(&dir))).await?;
+        blocking(move || {
+            sweep(&dir);
+            Ok(())
+        })
+        .await?;
         if exists(&parent, name.as_str()).map_err(|error| told(process, name, &error))? {
             return Err(UnitsError::Refused(format!("{process} has a release {name} already")));
         }

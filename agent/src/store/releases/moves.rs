@@ -41,7 +41,8 @@ pub(super) fn register_pinned(
     release: &ReleaseName,
     ports: (u16, u16),
 ) -> Result<Registered, StoreError> {
-    let mut registered = worker::register(connection, &[name.clone()], Origin::Api, ports)?;
+    let mut registered =
+        worker::register(connection, std::slice::from_ref(name), Origin::Api, ports)?;
     domains::weigh(connection, name, Some(0))?;
     pin(connection, name, Some(release))?;
     registered.pop().ok_or_else(|| StoreError::Other(format!("{name} was not registered")))
