@@ -50,7 +50,7 @@ e2e:
 	$(call step,End to end on Debian 12)
 	tests/e2e bookworm
 	$(call step,End to end on Debian 13)
-	tests/e2e trixie
+	tests/e2e trixie --once
 	$(call step,A small run on a virtual machine)
 	tests/e2e-vm bookworm
 
