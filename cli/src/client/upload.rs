@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,17 +43,30 @@ impl io::Write for Pipe {
     }
 }
 
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+/// What is to be sent. Emptied once the answer is there: the connection may keep its body longer than that, and whoever
+/// writes would wait for it.
+#[derive(Clone)]
+struct Pieces(Arc<Mutex<Option<mpsc::Receiver<io::Result<Bytes>>>>>);
+
+impl Pieces {
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
 
 impl Body for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|p| p.map(Frame::data))),
+            // Not the end of a whole body.
+            None => Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into()))),
+        }
     }
 }
 
@@ -72,7 +86,9 @@ impl Agent {
             }
             written
         });
-        let answer = self.runtime.block_on(self.send_pieces(path, Pieces(receiver)));
+        let pieces = Pieces(Arc::new(Mutex::new(Some(receiver))));
+        let answer = self.runtime.block_on(self.send_pieces(path, pieces.clone()));
+        pieces.close();
         let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("it broke off")));
         match (answer, written) {
             (Ok((status, bytes)), _) if !status.is_success() => Err(self.refused(status, &bytes)),
