@@ -44,7 +44,8 @@ pub(super) fn fault(text: &str) -> Option<String> {
 fn is_zone(word: &str) -> bool {
     let named = word.starts_with(|c: char| c.is_ascii_uppercase())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
-    named && weekdays(word).is_err()
+    let shorthand = SHORTHANDS.contains(&word.to_ascii_lowercase().as_str());
+    named && !shorthand && weekdays(word).is_err()
 }
 
 /// `[weekdays] [date] [time]`, in this order.
@@ -123,7 +124,7 @@ fn time(word: &str) -> Result<(), String> {
                 .split(',')
                 .map(|part| match part.split_once('/') {
                     Some((start, step)) => format!("{}/{}", whole(start), whole(step)),
-                    None => part.to_owned(),
+                    None => whole(part),
                 })
                 .collect();
             component(&second.join(","), 0, 59, "second")
