@@ -55,6 +55,8 @@ pub struct Instance {
     socket: AtomicU8,
     since_ms: AtomicU64,
     changed_ms: AtomicU64,
+    /// When its pair was loaded, if systemd's own reports of that are still to come; 0 = they are not.
+    pub(super) loaded_ms: AtomicU64,
     last_used_ms: AtomicU64,
     /// Whether its own listener or its health check answered since the service started.
     pub ready: AtomicBool,
@@ -138,6 +140,7 @@ impl Instance {
             socket: AtomicU8::new(Active::Absent as u8),
             since_ms: AtomicU64::new(now_ms()),
             changed_ms: AtomicU64::new(mono_ms()),
+            loaded_ms: AtomicU64::new(0),
             last_used_ms: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             stale: AtomicU32::new(0),

@@ -12,7 +12,7 @@ use tenement_wire::status::Cause;
 use super::agent::Agent;
 use super::health::Verdict;
 use super::host::{Active, Host, Units};
-use super::instance::{Instance, Phase};
+use super::instance::{Instance, Phase, mono_ms};
 use super::lease::Closed;
 use super::story::Way;
 use crate::config::Restart;
@@ -25,6 +25,10 @@ const CRASHES_MAX: u32 = 3;
 const EXIT_CODE: &str = "exit-code";
 /// What the details say of a command that the stub or `tenement-exec` could not execute.
 const NOT_EXECUTED: &str = "(203/EXEC)";
+
+/// How long systemd's reports of a pair that was just loaded may come after the helper's answer, in
+/// milliseconds.
+const LAG_MS: u64 = 10_000;
 
 /// Questions to systemd side by side after a start.
 const FREEZER_LOOKS: usize = 16;
@@ -63,12 +67,37 @@ impl Report {
     }
 }
 
+impl Instance {
+    /// Notes that the helper has loaded its pair.
+    pub(super) fn pair_loaded(&self) {
+        self.loaded_ms.store(mono_ms().max(1), Ordering::Release);
+        self.set_socket(Active::Active);
+    }
+
+    /// Takes in a report of its socket. The helper's answer and systemd's signals come on two
+    /// connections: until the signal of the load is there, those before it tell of what was.
+    fn socket_reported(&self, state: Active) {
+        let loaded = self.loaded_ms.load(Ordering::Acquire);
+        let earlier = matches!(state, Active::Absent | Active::Inactive | Active::Activating);
+        if earlier && loaded != 0 && mono_ms().saturating_sub(loaded) < LAG_MS {
+            return;
+        }
+        self.loaded_ms.store(0, Ordering::Release);
+        self.set_socket(state);
+    }
+
+    /// Whether its units have changed after `time`, so that a listing begun then is out of date.
+    fn has_changed_since(&self, time: u64) -> bool {
+        self.changed_ms() > time || self.loaded_ms.load(Ordering::Acquire) > time
+    }
+}
+
 impl<H: Host> Agent<H> {
     /// Takes in one report.
     pub fn observe(self: &Arc<Self>, report: &Report) {
         let Some(instance) = self.known(&report.name) else { return };
         if report.unit == Unit::Socket {
-            instance.set_socket(report.active);
+            instance.socket_reported(report.active);
             return;
         }
         let before = instance.units().service;
@@ -181,6 +210,7 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// What the bus said; nothing is changed then (never "unknown, so gone").
     pub async fn resync(self: &Arc<Self>) -> Result<usize, super::host::HostError> {
+        let begun = mono_ms();
         let mut loaded: std::collections::HashMap<_, _> =
             self.host.list().await?.into_iter().collect();
         let (mut running, mut active) = (0, Vec::new());
@@ -197,6 +227,10 @@ impl<H: Host> Agent<H> {
                 },
                 None => Units::default(),
             };
+            if instance.has_changed_since(begun) {
+                // What it came to since then has been told, or will be.
+                continue;
+            }
             if instance.units() == Units::default() && units != Units::default() {
                 // Loaded by an earlier agent, perhaps from an earlier config.
                 instance.mark_stale();

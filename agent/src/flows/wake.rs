@@ -340,7 +340,7 @@ impl<H: Host> Agent<H> {
             instance.note_loaded(with.release);
         }
         if matches!(instance.phase(), Phase::Dormant | Phase::Failed) {
-            instance.set_socket(Active::Active);
+            instance.pair_loaded();
         }
         self.make_room();
         Ok(())

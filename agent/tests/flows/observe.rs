@@ -1,6 +1,8 @@
 //! Reports of systemd: lost, doubled, late, and of what people do by hand.
 
 use tenement_agent::flows::host::{Active, HostError};
+use tenement_agent::flows::instance::mono_ms;
+use tenement_agent::flows::observe::{Report, Unit};
 use tenement_agent::flows::{Phase, Served};
 
 use super::pair::Command;
@@ -23,6 +25,39 @@ async fn a_resync_finds_out_what_events_did_not_tell() {
     assert_eq!(world.get("sock:1").phase(), Phase::Dormant);
     let port = world.get("port:1");
     until("the one that runs is known to listen", || port.phase() == Phase::Running).await;
+}
+
+#[tokio::test]
+async fn reports_of_what_was_before_a_load_do_not_undo_it() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    let instance = world.get("fd:1");
+    let socket = |active| Report::of(instance.name.clone(), Unit::Socket, active);
+    world.host.lag();
+    world.host.report(socket(Active::Inactive));
+    world.agent.preload(vec![instance.clone()]).await;
+    assert_eq!(instance.phase(), Phase::Asleep);
+    world.agent.observe(&socket(Active::Absent));
+    assert_eq!(instance.phase(), Phase::Asleep, "systemd has not told of the load yet");
+    world.host.deliver();
+    assert_eq!(instance.phase(), Phase::Asleep);
+    // What comes after the signal of the load counts again.
+    world.host.unload_by_hand(&instance.name).await;
+    assert_eq!(instance.phase(), Phase::Dormant);
+}
+
+#[tokio::test]
+async fn a_listing_does_not_undo_what_came_after_it_was_begun() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    let gate = world.host.hold("list");
+    let agent = world.agent.clone();
+    let listing = tokio::spawn(async move { agent.resync().await });
+    until("the list is asked for", || world.host.count("list") == 1).await;
+    let begun = mono_ms();
+    until("the clock has moved on", || mono_ms() > begun).await;
+    drop(world.request("fd:1").await.unwrap());
+    gate.close();
+    listing.await.unwrap().unwrap();
+    assert_eq!(world.get("fd:1").phase(), Phase::Running);
 }
 
 #[tokio::test]
