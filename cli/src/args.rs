@@ -6,6 +6,7 @@ mod domain;
 mod events;
 mod global;
 mod logs;
+mod metrics;
 mod patience;
 mod rollout;
 mod run;
@@ -31,6 +32,7 @@ pub use domain::{Domain, DomainAction, Maintenance, Share, Switch, Weight};
 pub use events::{Alerts, AlertsAction, Events};
 pub use global::Global;
 pub use logs::{Form, Logs, LogsAction, Which};
+pub use metrics::{Metrics, MetricsAction, MetricsHistory};
 pub use patience::Patience;
 pub use rollout::{Deploys, Pace, Pin, Rollback, Rollout, Route, Unpin};
 pub use run::{Cron, CronAction, How, Run, Shell as InstanceShell};
@@ -168,7 +170,7 @@ pub enum Command {
     /// List the processes of the config, or show the validated config of one
     Processes(Processes),
     /// Print what the agent counts: instances, requests, wakes, logs
-    Metrics,
+    Metrics(Metrics),
     /// Run a command once in an instance, as its user and in its sandbox, whether it runs or sleeps
     #[command(
         after_help = "Exits as the command does; 128 and the number of a signal that killed it, 124 when its time was over.\nIts output goes here and nowhere else. Secrets belong into its standard input: variables and arguments\ncan be read by others on the host.\n\nExamples:\n  ten run api:prod -- ./manage.py migrate\n  ten run api:prod --env DRY=1 --timeout 1h -- sh -c 'ls -l $DATA_DIR'\n  ten run api:prod -- sqlite3 app.db < changes.sql"
@@ -363,7 +365,7 @@ pub struct Config {
 /// Verbs of `ten config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigAction {
-    /// Check config files; needs no running agent
+    /// Check config files; needs no running agent (with --url, the agent there checks its own or those given)
     Check {
         /// A file, or a directory such as /etc/tenement (the default)
         #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]

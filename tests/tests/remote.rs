@@ -61,12 +61,19 @@ fn every_command_works_over_the_domain_with_a_token() {
         "processes",
         "processes rem",
         "metrics",
+        "metrics history",
+        "metrics history rem:a --since 10m",
+        "logs histogram rem:a --buckets 5",
+        "config check",
         "token ls",
+        "token logout",
         "alerts",
         "top --once",
     ] {
         ok(plain);
     }
+    host.run("mkdir -p /root/wrong && echo 'port = \"x\"' > /root/wrong/tenement.toml");
+    refused(&ten(host, URL, "config check /root/wrong"), 1, "config has errors");
     assert!(ok("version").contains("(system)"));
     let by = host.ten_json("events rem:a --kind change -n 1");
     assert_eq!(by["events"][0]["actor"]["type"], "token", "{by}");

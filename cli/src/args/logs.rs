@@ -95,6 +95,15 @@ pub enum LogsAction {
         #[arg(value_name = "SQL")]
         sql: String,
     },
+    /// Count lines over time, by level (the last hour without --since)
+    Histogram {
+        /// Which lines.
+        #[command(flatten)]
+        which: Which,
+        /// In how many parts of equal length
+        #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
+        buckets: u32,
+    },
     /// Show how much the logs take, by instance and day
     Usage,
 }

@@ -75,6 +75,8 @@ pub enum TokenAction {
     Revoke(Which),
     /// Give one another secret and print it, this once; the old one is refused from then on
     Rotate(Which),
+    /// End every login to the dashboard: of all tokens, or with --url of the token that asks
+    Logout,
 }
 
 /// One token.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tenement_wire::dto::{ConfigProblem, ConfigView};
+use tenement_wire::dto::{CheckRequest, ConfigCheck, ConfigFile, ConfigProblem, ConfigView};
 
 use crate::args::Global;
 use crate::client::Agent;
@@ -41,7 +41,12 @@ fn warn_rejected(out: Output, rejected: &[ConfigProblem]) {
     out.say(&format!(
         "{WARN}warning{WARN:#}: the files on disk have errors, so the agent keeps this older config:"
     ));
-    for p in rejected {
+    name_each(out, rejected);
+    out.say("hint: correct them, then ten config check and ten config reload");
+}
+
+fn name_each(out: Output, problems: &[ConfigProblem]) {
+    for p in problems {
         out.say(&format!(
             "  {BOLD}{}:{}:{}{BOLD:#}: {} ({}): {}",
             clean(&p.file),
@@ -52,7 +57,6 @@ fn warn_rejected(out: Output, rejected: &[ConfigProblem]) {
             clean(&p.fix)
         ));
     }
-    out.say("hint: correct them, then ten config check and ten config reload");
 }
 
 /// Makes the agent read its files again.
@@ -69,6 +73,53 @@ pub fn reload(agent: &Agent, out: Output) -> Result<()> {
 /// What `tenementd check` exits with when it found errors (`EX_CONFIG` of sysexits.h).
 const FOUND_ERRORS: i32 = 78;
 
+fn invalid() -> CliError {
+    CliError::new(
+        Kind::Failure,
+        "config_invalid",
+        "the config has errors",
+        "correct the places named above; a running agent keeps its last good config",
+    )
+}
+
+/// Has another host's agent check the files given here, or those on its own disk.
+pub fn check_there(agent: &Agent, out: Output, path: Option<&Path>) -> Result<()> {
+    let files = path.map_or_else(|| Ok(Vec::new()), texts)?;
+    let check: ConfigCheck = agent.post_json("/config/check", &CheckRequest { files })?;
+    if out.json {
+        out.json(&check)?;
+    } else {
+        name_each(out, &check.problems);
+    }
+    if !check.valid {
+        return Err(invalid());
+    }
+    if !out.json {
+        out.say(&format!("no errors in {}", check.files.join(", ")));
+    }
+    Ok(())
+}
+
+/// A file, or those of a directory in the order in which the agent reads them.
+fn texts(path: &Path) -> Result<Vec<ConfigFile>> {
+    let mut paths = vec![path.to_owned()];
+    if path.is_dir() {
+        paths = vec![path.join("tenement.toml")];
+        let more = path.join("conf.d");
+        let entries = std::fs::read_dir(&more).into_iter().flatten().flatten();
+        let mut more: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        more.retain(|one| one.extension().is_some_and(|ext| ext == "toml"));
+        more.sort();
+        paths.extend(more);
+        paths.retain(|one| one.exists());
+    }
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|e| CliError::file("read", &path, &e))?;
+        Ok(ConfigFile { name: path.display().to_string(), text })
+    };
+    paths.into_iter().map(read).collect()
+}
+
 /// Runs `tenementd check`, which prints the errors itself: the parser is in the agent, and works
 /// without a running one.
 pub fn check(global: &Global, out: Output, path: Option<&Path>) -> Result<()> {
@@ -84,12 +135,7 @@ pub fn check(global: &Global, out: Output, path: Option<&Path>) -> Result<()> {
         .map_err(|e| CliError::file("run", &daemon, &e))?;
     match status.code() {
         Some(0) => Ok(()),
-        Some(FOUND_ERRORS) => Err(CliError::new(
-            Kind::Failure,
-            "config_invalid",
-            "the config has errors",
-            "correct the places named above; a running agent keeps its last good config",
-        )),
+        Some(FOUND_ERRORS) => Err(invalid()),
         _ => Err(CliError::failure(
             format!("the config could not be checked ({status})"),
             "see what is said above, and whether you may read the files",

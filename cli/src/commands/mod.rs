@@ -32,7 +32,7 @@ mod totp;
 
 use std::path::PathBuf;
 
-use crate::args::{Cli, Command, ConfigAction, Global, Patience};
+use crate::args::{Cli, Command, ConfigAction, Global, MetricsAction, Patience};
 use crate::client::Agent;
 use crate::endpoint::Endpoint;
 use crate::error::{CliError, Result};
@@ -73,7 +73,10 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Reset(args) => lifecycle::verb(&agent(global)?, out, &args, "reset"),
         Command::Processes(args) => processes::run(&agent(global)?, out, &args),
         Command::Top(args) => top::run(&endpoint(global)?, global.patience(), out, &args),
-        Command::Metrics => metrics::run(&agent(global)?, out),
+        Command::Metrics(args) => match args.action {
+            None => metrics::run(&agent(global)?, out),
+            Some(MetricsAction::History(args)) => metrics::history(&agent(global)?, out, &args),
+        },
         Command::Sleep(args) => {
             let verb = if args.force { "sleep?force=true" } else { "sleep" };
             lifecycle::each(&agent(global)?, out, &args.many.names, &args.wait.onto(verb))
@@ -88,6 +91,9 @@ pub fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Config(args) => match args.action {
             None => config::show(&agent(global)?, out),
             Some(ConfigAction::Reload) => config::reload(&agent(global)?, out),
+            Some(ConfigAction::Check { path }) if endpoint(global)?.remote.is_some() => {
+                config::check_there(&agent(global)?, out, path.as_deref())
+            }
             Some(ConfigAction::Check { path }) => config::check(global, out, path.as_deref()),
         },
         Command::Run(args) => run::run(&command_agent(global)?, global, &args),

@@ -1,6 +1,7 @@
 //! `ten token` and `ten token-gen`: a token is printed once, when it is made.
 
 use clap::builder::styling::Style;
+use tenement_wire::sessions::LoggedOut;
 use tenement_wire::tokens::{CreateToken, NewToken, TokenList, TokenRevoked, TokenView};
 
 use crate::args::{Life, Token, TokenAction, TokenGen};
@@ -40,6 +41,15 @@ pub fn run(agent: &Agent, out: Output, args: &Token) -> Result<()> {
         TokenAction::Rotate(which) => {
             let token = find(agent, &which.token)?;
             print_once(out, &agent.post(&format!("/tokens/{}/rotate", token.id))?)
+        }
+        TokenAction::Logout => {
+            let ended: LoggedOut = agent.delete("/sessions")?;
+            if out.json {
+                return out.json(&ended);
+            }
+            let plural = if ended.sessions == 1 { "" } else { "s" };
+            out.say(&format!("{} session{plural} ended", ended.sessions));
+            Ok(())
         }
     }
 }

@@ -27,6 +27,9 @@ pub fn run(agent: &Agent, out: Output, args: &Logs) -> Result<()> {
     match &args.action {
         Some(LogsAction::Usage) => return tables::usage(agent, out),
         Some(LogsAction::Sql { sql }) => return tables::sql(agent, out, sql),
+        Some(LogsAction::Histogram { which, buckets }) => {
+            return tables::histogram(agent, out, which, *buckets);
+        }
         Some(LogsAction::Export { which, format, output }) => {
             return export::run(agent, which, *format, output.as_deref());
         }

@@ -1,14 +1,18 @@
-//! `ten logs usage` and `ten logs sql`.
+//! `ten logs usage`, `ten logs histogram` and `ten logs sql`.
 
 use clap::builder::styling::Style;
-use tenement_wire::logs::{LogsCell, LogsSql, LogsTable, LogsUsage};
+use tenement_wire::logs::{LogBucket, LogHistogram, LogsCell, LogsSql, LogsTable, LogsUsage};
 
-use super::note_stop;
+use super::{ask, note_stop};
+use crate::args::Which;
 use crate::client::Agent;
 use crate::error::Result;
 use crate::human;
 use crate::output::Output;
 use crate::table::Listing;
+
+/// How long the longest bar of a histogram is, in characters.
+const BAR: u64 = 20;
 
 /// Bytes and days of each instance, then the whole.
 pub fn usage(agent: &Agent, out: Output) -> Result<()> {
@@ -38,6 +42,28 @@ pub fn usage(agent: &Agent, out: Output) -> Result<()> {
         usage.lines,
         usage.days.len()
     ));
+    Ok(())
+}
+
+/// How many lines of each level there are in each part of the time.
+pub fn histogram(agent: &Agent, out: Output, which: &Which, buckets: u32) -> Result<()> {
+    let path = ask::path("/logs/histogram", which, &[("buckets", buckets.to_string())]);
+    let counted: LogHistogram = agent.get(&path)?;
+    if out.json {
+        return out.json(&counted);
+    }
+    let mut listing = Listing::new(&["FROM", "ERROR", "WARN", "INFO", "DEBUG", ""]);
+    let all = |one: &LogBucket| one.error + one.warn + one.info + one.debug;
+    let most = counted.buckets.iter().map(all).max().unwrap_or(0).max(1);
+    for one in &counted.buckets {
+        let counts = [one.error, one.warn, one.info, one.debug].map(|n| n.to_string());
+        let bar = "#".repeat((all(one) * BAR).div_ceil(most) as usize);
+        let cells: Vec<String> =
+            std::iter::once(human::utc(one.at_ms)).chain(counts).chain([bar]).collect();
+        listing.row(Style::new(), &cells);
+    }
+    out.data(&listing.render())?;
+    note_stop(out, counted.stopped);
     Ok(())
 }
 
