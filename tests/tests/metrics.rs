@@ -230,6 +230,23 @@ fn dashboard() -> Vec<(String, String)> {
 }
 
 #[test]
+fn every_alert_rule_fires_on_what_it_is_for_and_on_nothing_else() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus/alerts.yml");
+    let text = std::fs::read_to_string(&cases).unwrap();
+    let rules = std::fs::read_to_string(packaged("tenement-alerts.yml")).unwrap();
+    for rule in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(text.contains(&format!("\"{rule}\"")), "no case has {rule} fire");
+    }
+    let ran = Command::new(tools().join("promtool"))
+        .args(["test", "rules"])
+        .arg(cases)
+        .output()
+        .unwrap();
+    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(ran.status.success(), "{}", said.concat());
+}
+
+#[test]
 fn prometheus_takes_the_series_the_rules_and_every_query_of_the_dashboard() {
     let host = host();
     let rules = Command::new(tools().join("promtool"))

@@ -38,6 +38,7 @@ impl<H: Host> Agent<H> {
             instance.ready.store(false, Ordering::Release);
         }
         instance.waking.store(true, Ordering::Relaxed);
+        instance.wake_begins(instance.phase());
         self.reach(instance).await?;
         Ok(Served::Cold)
     }

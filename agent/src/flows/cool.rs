@@ -19,7 +19,7 @@ use super::few::Few;
 use super::host::{Active, Host, HostError};
 use super::instance::{Depth, Instance, Phase, mono_ms, now_ms};
 use super::story::Way;
-use crate::config::Definition;
+use crate::config::{Definition, Tiers};
 
 /// The cause of a step that memory pressure made.
 pub(super) const PRESSURE: &str = "memory-pressure";
@@ -291,5 +291,19 @@ impl<H: Host> Agent<H> {
         };
         let at_ms = (now_ms() + left + 500) / 1000 * 1000;
         Some(NextStep { step: step.verb().into(), at_ms })
+    }
+
+    /// When an idle one freezes, is parked or stops, Unix milliseconds; none while something uses it or keeps it.
+    pub(super) fn sleeps_ms(&self, few: &Few, instance: &Instance) -> Option<u64> {
+        let setup = instance.setup().clone();
+        let tiers = &setup.definition.tiers;
+        let look = self.look_among(few, instance, &setup.definition);
+        // What is reclaimed goes on answering by itself.
+        let tiers = Tiers { reclaim_after: None, ..tiers.clone() };
+        match descent::decide(&Look { tiers: &tiers, ..look }) {
+            descent::Verdict::Go(_) => Some(now_ms()),
+            descent::Verdict::Wait(left, _) => Some(now_ms() + left.as_millis() as u64),
+            descent::Verdict::InUse | descent::Verdict::Rest => None,
+        }
     }
 }

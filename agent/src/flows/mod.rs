@@ -177,4 +177,17 @@ pub trait Tenants: Send + Sync + 'static {
 
     /// The response's first byte came `took` after the request that found the instance asleep.
     fn woke(&self, instance: &Arc<Instance>, took: Duration);
+
+    /// The request that found the instance asleep got no answer of it: its wake has ended so.
+    fn lost(&self, _instance: &Arc<Instance>, _outcome: metrics::wakes::Outcome) {}
+
+    /// Wakes the instance for somebody who comes back: returns once it runs. The wake, which began at `_began`,
+    /// ends with that.
+    fn awaken(
+        &self,
+        instance: &Arc<Instance>,
+        _began: tokio::time::Instant,
+    ) -> impl Future<Output = Result<Lease, WakeError>> + Send {
+        async { Ok(self.ensure(instance).await?.0) }
+    }
 }

@@ -214,7 +214,12 @@ impl<H: Host> Agent<H> {
         let was_ready = instance.ready.swap(false, Ordering::AcqRel);
         let up = [Active::Active, Active::Activating, Active::Deactivating];
         instance.stopping.store(up.contains(&instance.units().service), Ordering::Relaxed);
+        // Read from its control group while that is there.
+        let used = self.host.used(vec![instance.name.clone()]).await;
         let stopped = self.host.stop(&instance.name).await;
+        if stopped.is_ok() && let Some(us) = used.first().and_then(|used| used.cpu_us) {
+            instance.note_cpu(us);
+        }
         match self.host.units(&instance.name).await {
             Ok(units) => instance.set_units(units),
             Err(_) if stopped.is_ok() => instance.set_service(Active::Inactive),

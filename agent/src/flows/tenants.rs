@@ -1,16 +1,17 @@
 //! What the proxy sees of the flows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tenement_wire::{InstanceName, RouteTarget};
+use tokio::time::{Instant, timeout_at};
 
 use super::agent::Agent;
 use super::domains::{PROOF_PATH, proves};
 use super::host::Host;
 use super::instance::Instance;
 use super::lease::Lease;
+use super::metrics::wakes::Outcome;
 use super::{Served, Tenants, WakeError};
 use crate::plan;
 use crate::routes::{Dest, Route, host_of};
@@ -83,11 +84,28 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
 
     fn woke(&self, instance: &Arc<Instance>, took: Duration) {
         instance.recovered();
-        instance.wake_went_well(took);
-        if instance.waking.swap(false, Ordering::Relaxed) {
-            instance.wakes.fetch_add(1, Ordering::Relaxed);
-            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-            instance.last_wake_us.store(us, Ordering::Relaxed);
+        instance.was_woken(took);
+    }
+
+    fn lost(&self, instance: &Arc<Instance>, outcome: Outcome) {
+        instance.wake_ended(outcome);
+    }
+
+    async fn awaken(
+        &self,
+        instance: &Arc<Instance>,
+        began: Instant,
+    ) -> Result<Lease, WakeError> {
+        let (lease, served) = self.ensure_awake(instance).await?;
+        if served == Served::Cold {
+            let until = began + instance.setup().definition.startup_timeout;
+            match timeout_at(until, instance.until_it_runs(began)).await {
+                // Its crashes are not forgotten: nobody has got an answer yet.
+                Ok(true) => instance.was_woken(began.elapsed()),
+                Ok(false) => instance.wake_ended(Outcome::Failed),
+                Err(_) => instance.wake_ended(Outcome::TimedOut),
+            }
         }
+        Ok(lease)
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tenement_wire::ApiError;
 
 use super::answer::ProxyBody;
+use crate::flows::metrics::wakes::Outcome;
 use crate::flows::{Refusal, WakeError};
 use crate::framing::Reason;
 
@@ -144,11 +145,11 @@ impl Failure {
     }
 
     /// What became of the wake, if it was one that failed.
-    pub(super) fn wake_outcome(self) -> Option<&'static str> {
+    pub(super) fn wake_outcome(self) -> Option<Outcome> {
         match self {
-            Self::WakeFailed(_) => Some("failed"),
-            Self::WakeTimeout => Some("timed_out"),
-            Self::GaveUp | Self::DiskFull => Some("refused"),
+            Self::WakeFailed(_) => Some(Outcome::Failed),
+            Self::WakeTimeout => Some(Outcome::TimedOut),
+            Self::GaveUp | Self::DiskFull => Some(Outcome::Refused),
             _ => None,
         }
     }

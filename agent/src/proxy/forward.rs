@@ -189,6 +189,10 @@ async fn attempt<T: Tenants>(
         }
         Err(lost) => {
             job.count(lost.failure);
+            if let Some(outcome) = lost.failure.wake_outcome() {
+                // Where the connection is the wake, only who made it sees how it ends.
+                proxy.tenants.lost(instance, outcome);
+            }
             Err(lost)
         }
     }

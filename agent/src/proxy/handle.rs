@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
@@ -19,6 +20,7 @@ use super::steer::{self, Steered};
 use super::way::Way;
 use super::{headers, request_id, root, rules, secure, waiting};
 use crate::flows::Tenants;
+use crate::flows::metrics::meter::CLIENT_GONE;
 use crate::framing::{Reason, host};
 use crate::routes::Route;
 
@@ -92,7 +94,7 @@ async fn answer<T: Tenants>(
         Route::Instance(instance) => Ok(Steered::To(Way::to(instance))),
         other => steer::steer(proxy, &active, &mut request, name, other).await,
     };
-    let mut way = match steered {
+    let way = match steered {
         Ok(Steered::To(way)) => way,
         Ok(Steered::Answered(answer)) => return Ok(*answer),
         Ok(Steered::Root) => return Ok(root::answer(proxy, active, request, &host, id).await),
@@ -106,14 +108,47 @@ async fn answer<T: Tenants>(
     request.headers_mut().reserve(7);
     let hop = headers::strip(request.headers_mut());
     let mut record = record::begin(proxy, &active, &way.instance, &mut request, &host, id, &hop);
-    let passage = Passage { way: &mut way, host: &host, id, started, record: &mut record };
+    let mut asked = Asked { way, started, answered: false };
+    let passage = Passage { way: &mut asked.way, host: &host, id, started, record: &mut record };
     let passed = pass(proxy, active, request, hop, passage).await;
-    passed.inspect_err(|failure| {
-        way.instance.meter().answered(failure.status().as_u16(), started.elapsed());
-        if let Some(record) = &mut record {
-            record.failed(*failure);
+    asked.answered = true;
+    let (own, passed) = match passed {
+        Ok(Passed::On(answer)) => return Ok(answer),
+        Ok(Passed::Waits(page)) => (page.status(), Ok(page)),
+        Err(failure) => (failure.status(), Err(failure)),
+    };
+    asked.way.instance.meter().answered(own.as_u16(), started.elapsed());
+    if let Some(record) = &mut record {
+        match &passed {
+            Ok(page) => record.paged(page),
+            Err(failure) => record.failed(*failure),
         }
-    })
+    }
+    passed
+}
+
+/// A request that is on its way. One whose client goes away before its answer is dropped as it is, and counted
+/// nevertheless: an instance that hangs must not look like one that nobody asks.
+struct Asked {
+    way: Way,
+    started: Instant,
+    answered: bool,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.way.instance.meter().answered(CLIENT_GONE, self.started.elapsed());
+        }
+    }
+}
+
+/// What a request got.
+enum Passed {
+    /// The instance's answer, which is counted at its end.
+    On(Response<ProxyBody>),
+    /// The waiting page.
+    Waits(Response<ProxyBody>),
 }
 
 /// Passes `request` on to its instance.
@@ -123,7 +158,7 @@ async fn pass<T: Tenants>(
     mut request: Request<Incoming>,
     hop: Hop,
     passage: Passage<'_>,
-) -> Result<Response<ProxyBody>, Failure> {
+) -> Result<Passed, Failure> {
     let limit = active.client().policy.limits.body_bytes;
     if limit > 0 && content_length(&request).is_some_and(|length| length > limit) {
         return Err(Failure::BodyTooLarge);
@@ -139,12 +174,13 @@ async fn pass<T: Tenants>(
         rules::edit(request.headers_mut(), &rules.policy.request_headers);
     }
     let instance = patience.is_some().then(|| passage.way.instance.clone());
-    let forwarded = forward::forward(proxy, active, request, hop, passage);
+    let started = passage.started;
+    let mut forwarded = pin!(forward::forward(proxy, active, request, hop, passage));
     let (mut answer, wake) = match patience.zip(instance) {
         None => forwarded.await?,
-        Some((patience, instance)) => match timeout(patience, forwarded).await {
+        Some((patience, instance)) => match timeout(patience, forwarded.as_mut()).await {
             Ok(forwarded) => forwarded?,
-            Err(_) => return Ok(waiting::page(proxy, instance)),
+            Err(_) => return Ok(Passed::Waits(waiting::page(proxy, instance, started))),
         },
     };
     let wake = match wake {
@@ -156,7 +192,7 @@ async fn pass<T: Tenants>(
     };
     answer.headers_mut().reserve(2);
     answer.headers_mut().insert(X_TENEMENT_WAKE, wake);
-    Ok(answer)
+    Ok(Passed::On(answer))
 }
 
 /// The request's host as the instance shall see it in `Host`: `:authority` in HTTP/2 (RFC 9113

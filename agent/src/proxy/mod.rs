@@ -23,6 +23,7 @@ mod guard_io;
 mod handle;
 mod headers;
 mod lost;
+mod metered;
 mod outward;
 mod policy;
 mod preface;

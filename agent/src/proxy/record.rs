@@ -15,12 +15,13 @@ use super::root;
 use super::state::{Active, Proxy};
 use super::tracer::{Place, TRACEPARENT, TRACESTATE, Tracer, receive};
 use crate::access::{AccessLog, Line, Wake as Found};
+use crate::flows::metrics::meter::CLIENT_GONE;
 use crate::flows::{Instance, Tenants};
 use crate::framing::host;
 use crate::otlp::{Kind, Span, Value};
 
-/// What nginx made the status of a request whose client went away before it was answered.
-const CLIENT_GONE: u16 = 499;
+/// How a wake stands whose browser was sent the waiting page.
+const WAITING: &str = "waiting";
 /// Longest `User-Agent` in a span, in bytes.
 const AGENT_MAX: usize = 256;
 
@@ -154,7 +155,17 @@ impl Record {
         let elapsed = self.begun.elapsed();
         (self.status, self.error) = (failure.status().as_u16(), Some(failure.code()));
         if let (Some(woken), Some(outcome)) = (&mut self.wake, failure.wake_outcome()) {
-            (woken.ended, woken.outcome) = (Some(elapsed), Some(outcome));
+            (woken.ended, woken.outcome) = (Some(elapsed), Some(outcome.as_str()));
+        }
+        self.complete = true;
+    }
+
+    /// A browser got a page that loads itself again, while the wake goes on.
+    pub(super) fn paged<B>(&mut self, page: &Response<B>) {
+        let elapsed = self.begun.elapsed();
+        (self.status, self.error) = (page.status().as_u16(), Some("waiting_page"));
+        if let Some(woken) = &mut self.wake {
+            (woken.ended, woken.outcome) = (Some(elapsed), Some(WAITING));
         }
         self.complete = true;
     }
@@ -247,7 +258,7 @@ impl Record {
                 ("tenement.wake.tier", tier.into()),
                 ("tenement.wake.outcome", outcome.into()),
             ],
-            failed: outcome != "ok",
+            failed: outcome != "ok" && outcome != WAITING,
         })
     }
 

@@ -15,12 +15,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::error;
+use super::metered::Metered;
 use super::preface;
 use super::stage::{Stage, Stages};
 use super::state::{Counters, Proxy};
 use super::way::Picked;
 use crate::config::TcpRoute;
-use crate::flows::{Instance, Lease, Tenants, Turn};
+use crate::flows::metrics::wakes::Outcome;
+use crate::flows::{Instance, Lease, Served, Tenants, Turn};
 use crate::routes::{Dest, Rules};
 use crate::upstream::Target;
 
@@ -146,25 +148,36 @@ async fn serve<T: Tenants>(
         return Counters::add(&proxy.counters.connections_refused);
     };
     let _ = client.set_nodelay(true);
-    let Some((mut instance, lease)) = reach(proxy, peer, route).await else {
+    let came = Instant::now();
+    let Some((mut instance, lease, served)) = reach(proxy, peer, route).await else {
         return Counters::add(&proxy.counters.failures);
     };
+    let connected = came.elapsed();
     if let (Some(version), Ok(here)) = (route.header, client.local_addr())
         && instance.write_all(&preface::header(version, peer, here)).await.is_err()
     {
         return;
+    }
+    let mut instance = Metered::new(instance, lease.instance().clone());
+    if served == Served::Cold {
+        // Not yet: systemd's socket takes a connection before anybody is there to answer it.
+        let (tenants, woken) = (proxy.tenants.clone(), lease.instance().clone());
+        instance = instance.waking(connected, Box::new(move |took| tenants.woke(&woken, took)));
     }
     // Either side may break at any time: that ends the connection, and is nobody's error.
     let _ = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER).await;
     drop(lease);
 }
 
-/// A connection to an instance, with the lease that keeps it awake.
+/// A connection to an instance, the lease that keeps it awake, and how it was found.
+type Reached = (Box<dyn Stream>, Lease, Served);
+
+/// A connection to the instance that is meant.
 async fn reach<T: Tenants>(
     proxy: &Proxy<T>,
     peer: SocketAddr,
     route: &TcpRoute,
-) -> Option<(Box<dyn Stream>, Lease)> {
+) -> Option<Reached> {
     let (mut picked, mut instance) = match proxy.tenants.destination(&route.target)? {
         Dest::Instance(instance, rules) => {
             may_pass(rules.as_deref(), peer)?;
@@ -199,25 +212,37 @@ fn may_pass(rules: Option<&Rules>, peer: SocketAddr) -> Option<()> {
 async fn connect<T: Tenants>(
     proxy: &Proxy<T>,
     instance: &Arc<Instance>,
-) -> Result<(Box<dyn Stream>, Lease), String> {
+) -> Result<Reached, String> {
     let turn = Turn::take(instance).map_err(|refusal| format!("{refusal:?}"))?;
     let ensured = proxy.tenants.ensure(instance).await;
-    let (lease, _) = ensured.map_err(|error| error::chain(&error))?;
+    let (lease, mut served) = ensured.map_err(|error| error::chain(&error))?;
     let deadline = Instant::now() + instance.setup().definition.startup_timeout;
     let mut pause = PAUSE_MIN;
     for _ in 0..TRIES {
         let opened = tokio::time::timeout_at(deadline, open(&instance.target())).await;
         let why = match opened {
-            Ok(Ok(stream)) => return Ok((stream, lease.with(turn))),
+            Ok(Ok(stream)) => return Ok((stream, lease.with(turn), served)),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => return Err("it was not ready in time".into()),
+            Err(_) => {
+                proxy.tenants.lost(instance, Outcome::TimedOut);
+                return Err("it was not ready in time".into());
+            }
         };
         log::debug!(instance:% = instance.name; "cannot connect: {why}");
         let suspected = tokio::time::timeout_at(deadline, proxy.tenants.suspect(instance)).await;
         match suspected {
-            Ok(Ok(_)) => tokio::time::sleep(pause).await,
-            Ok(Err(error)) => return Err(error::chain(&error)),
-            Err(_) => return Err(why),
+            Ok(Ok(found)) => {
+                served = if found == Served::Cold { found } else { served };
+                tokio::time::sleep(pause).await;
+            }
+            Ok(Err(error)) => {
+                proxy.tenants.lost(instance, Outcome::of(&error));
+                return Err(error::chain(&error));
+            }
+            Err(_) => {
+                proxy.tenants.lost(instance, Outcome::TimedOut);
+                return Err(why);
+            }
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }

@@ -7,6 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 
+use super::metered::Metered;
 use super::record::Record;
 use super::state::Active;
 use crate::flows::Lease;
@@ -29,18 +30,13 @@ pub(super) fn start(
     tokio::spawn(async move {
         let (client, instance) = tokio::join!(client, link.into_upgraded(answer));
         if let (Ok(client), Ok(instance)) = (client, instance) {
-            let (mut client, mut instance) = (TokioIo::new(client), TokioIo::new(instance));
+            let (mut client, instance) = (TokioIo::new(client), TokioIo::new(instance));
+            let mut instance = Metered::new(instance, lease.instance().clone());
             // Either side may break at any time: that ends the tunnel, and is nobody's error.
             let copied = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER);
             let copied = copied.await;
-            let back = copied.as_ref().map_or(0, |(_, sent)| *sent);
             if let Some(record) = &mut record {
-                record.end(back, copied.is_ok());
-            }
-            if let Ok((received, sent)) = copied {
-                let meter = lease.instance().meter();
-                meter.received().fetch_add(received, Ordering::Relaxed);
-                meter.sent(sent);
+                record.end(instance.sent(), copied.is_ok());
             }
         }
         drop((lease, active, record));

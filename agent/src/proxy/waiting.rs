@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use super::answer::ProxyBody;
 use super::error;
 use super::rules;
 use super::state::Proxy;
 use super::way::Way;
-use crate::flows::{Instance, Phase, Tenants};
+use crate::flows::{Instance, Lease, Phase, Tenants};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
@@ -33,13 +34,17 @@ pub(super) fn patience(way: &Way, method: &Method, headers: &HeaderMap) -> Optio
 pub(super) fn page<T: Tenants>(
     proxy: &Arc<Proxy<T>>,
     instance: Arc<Instance>,
+    began: Instant,
 ) -> Response<ProxyBody> {
     let proxy = proxy.clone();
+    // Taken before the request lets go of its own: the wake would count as abandoned in between.
+    let held = Lease::take(&instance);
     tokio::spawn(async move {
-        if let Ok((lease, _)) = proxy.tenants.ensure(&instance).await {
+        if let Ok(lease) = proxy.tenants.awaken(&instance, began).await {
             tokio::time::sleep(HOLD).await;
             drop(lease);
         }
+        drop(held);
     });
     let mut answer = rules::html_page(StatusCode::SERVICE_UNAVAILABLE, PAGE);
     let headers = answer.headers_mut();

@@ -260,6 +260,11 @@ impl Keeper {
         }
     }
 
+    /// Whether it can be written: one whose copy can't be made still can.
+    pub(super) fn can_write(&self) -> bool {
+        self.refusal.is_none()
+    }
+
     /// For `ten doctor`.
     pub(super) fn report(&self) -> StateDatabase {
         let refusal = self.refusal.as_ref().map(ToString::to_string);

@@ -191,6 +191,14 @@ impl Store {
         self.ask(Request::Report).await
     }
 
+    /// Whether it can be written now.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn can_write(&self) -> Result<bool, StoreError> {
+        self.ask(Request::CanWrite).await
+    }
+
     /// Notes that `name` has failed for good, or (with `None`) that it has not; says whether it is
     /// registered.
     ///

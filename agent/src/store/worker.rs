@@ -33,6 +33,7 @@ pub(super) enum Request {
         answer: Answer<bool>,
     },
     Report(Answer<StateDatabase>),
+    CanWrite(Answer<bool>),
     Close(oneshot::Sender<()>),
     SetOverrides {
         name: InstanceName,
@@ -117,7 +118,9 @@ fn serve(
     group: impl Iterator<Item = Request>,
 ) -> Option<oneshot::Sender<()>> {
     let (others, group): (Vec<_>, Vec<_>) =
-        group.partition(|request| matches!(request, Request::Report(_) | Request::Close(_)));
+        group.partition(|request| {
+            matches!(request, Request::Report(_) | Request::CanWrite(_) | Request::Close(_))
+        });
     if !group.is_empty() {
         match keeper.connection() {
             Ok((connection, refusal)) => {
@@ -131,6 +134,7 @@ fn serve(
     for other in others {
         match other {
             Request::Report(answer) => drop(answer.send(Ok(keeper.report()))),
+            Request::CanWrite(answer) => drop(answer.send(Ok(keeper.can_write()))),
             Request::Close(done) => closing = Some(done),
             _ => {}
         }
@@ -195,7 +199,9 @@ fn commit(
                     let act = |point: &Connection| set_overrides(point, &name, &overrides);
                     reply.add(answer, alone(&mut transaction, act));
                 }
-                Request::Report(_) | Request::Close(_) => unreachable!("taken out before"),
+                Request::Report(_) | Request::CanWrite(_) | Request::Close(_) => {
+                    unreachable!("taken out before")
+                }
             }
         }
         Ok(transaction.commit()?)
@@ -227,6 +233,7 @@ fn refuse(group: Vec<Request>, error: &StoreError) {
             Request::Release(order) => order.refuse(error),
             Request::Backup(order) => order.refuse(error),
             Request::Report(answer) => drop(answer.send(Err(error))),
+            Request::CanWrite(answer) => drop(answer.send(Err(error))),
             Request::Close(done) => drop(done.send(())),
         }
     }

@@ -46,6 +46,7 @@ pub use challenges::PATH as CHALLENGE_PATH;
 use names::NameMap;
 use orders::Orders;
 use own::OwnFile;
+pub use show::Expiry;
 pub use wanted::Wanted;
 
 /// How often files are looked at.

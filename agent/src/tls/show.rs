@@ -7,6 +7,17 @@ use tenement_wire::tls::{CertificateList, CertificateSource, CertificateView};
 use super::certificate::{Certificate, Facts};
 use super::{Tls, Wanted};
 
+/// A certificate that is served. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expiry {
+    /// Its first name.
+    pub name: String,
+    /// When it ends.
+    pub ends: i64,
+    /// When it began.
+    pub begins: i64,
+}
+
 /// How the certificate of a name stands.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
@@ -113,9 +124,14 @@ impl Tls {
     /// When each certificate that is served expires, by name, in Unix seconds. Those of custom domains, which may be
     /// thousands, are one: the first that expires.
     #[must_use]
-    pub fn expiries(&self) -> Vec<(String, i64)> {
-        let seconds = |facts: &Facts| i64::try_from(facts.not_after).unwrap_or(i64::MAX);
-        let named = |facts: &Facts| Some((facts.names.first()?.clone(), seconds(facts)));
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let seconds = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+        let told = |name: &str, facts: &Facts| Expiry {
+            name: name.to_owned(),
+            ends: seconds(facts.not_after),
+            begins: seconds(facts.not_before),
+        };
+        let named = |facts: &Facts| Some(told(facts.names.first()?, facts));
         let sources = self.sources();
         let own = sources.own.iter().filter_map(|own| own.certificate.as_ref());
         let mut all: Vec<_> =
@@ -125,12 +141,13 @@ impl Tls {
         let (managed, custom): (Vec<_>, Vec<_>) =
             orders.kept.values().partition(|kept| kept.managed);
         all.extend(managed.iter().filter_map(|kept| named(kept.facts.as_ref()?)));
-        let first = custom.iter().filter_map(|kept| kept.facts.as_ref()).map(seconds).min();
-        all.extend(first.map(|at| ("custom domains".to_owned(), at)));
+        let first = custom.iter().filter_map(|kept| kept.facts.as_ref());
+        let first = first.min_by_key(|facts| facts.not_after);
+        all.extend(first.map(|facts| told("custom domains", facts)));
         drop(orders);
         // A label that is there twice would spoil the whole scrape.
         all.sort();
-        all.dedup_by(|b, a| a.0 == b.0);
+        all.dedup_by(|b, a| a.name == b.name);
         all
     }
 }

@@ -1,5 +1,6 @@
 //! The flows against a systemd that is played by a task: wake, sleep, crashes, reloads, races.
 
+mod counts;
 mod crash;
 mod cron;
 mod deploys;

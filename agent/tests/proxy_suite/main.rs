@@ -2,6 +2,7 @@
 
 mod basics;
 mod breaker;
+mod counted;
 mod drain;
 mod failing;
 mod fields;

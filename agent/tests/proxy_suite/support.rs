@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tenement_agent::config::{Definition, Limits, Listen, Restart, RunAs};
+use tenement_agent::flows::metrics::wakes::Outcome;
 use tenement_agent::flows::{Instance, Lease, Served, Tenants, WakeError};
 use tenement_agent::proxy::{self, Door, Policy, Proxy};
-use tenement_agent::routes::Route;
+use tenement_agent::routes::{Dest, Route};
 use tenement_agent::tls::Tls;
 use tenement_agent::upstream::Target;
-use tenement_wire::InstanceName;
+use tenement_wire::{InstanceName, RouteTarget};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
@@ -31,6 +32,8 @@ pub struct Fake {
     pub suspects: AtomicU32,
     pub wakes: AtomicU32,
     pub startup: Mutex<Duration>,
+    /// How wakes ended that got no answer.
+    pub lost: Mutex<Vec<Outcome>>,
 }
 
 impl Tenants for Fake {
@@ -70,6 +73,16 @@ impl Tenants for Fake {
 
     fn woke(&self, _: &Arc<Instance>, _: Duration) {
         self.wakes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn lost(&self, _: &Arc<Instance>, outcome: Outcome) {
+        self.lost.lock().unwrap().push(outcome);
+    }
+
+    fn destination(&self, target: &RouteTarget) -> Option<Dest<Arc<Instance>>> {
+        let host = format!("{}.app.example.com", target.instance_name()?.id());
+        let instance = self.routes.lock().unwrap().get(&host)?.clone();
+        Some(Dest::Instance(instance, None))
     }
 }
 
@@ -117,6 +130,7 @@ impl World {
             suspects: AtomicU32::new(0),
             wakes: AtomicU32::new(0),
             startup: Mutex::new(Duration::from_secs(10)),
+            lost: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -17,7 +17,6 @@ pub(super) fn write(text: &mut Text, scrape: &Scrape) {
     traffic(text, scrape);
     host(text, scrape);
     logs_and_tokens(text, scrape);
-    backups(text, scrape);
     own(text, scrape);
 }
 
@@ -184,8 +183,16 @@ fn logs_and_tokens(text: &mut Text, scrape: &Scrape) {
         Gauge,
         "When a certificate that is served ends",
     );
-    for (name, ends) in &scrape.certificates {
-        text.gauge(&format!("name=\"{}\"", escaped(name)), ends);
+    for one in &scrape.certificates {
+        text.gauge(&format!("name=\"{}\"", escaped(&one.name)), one.ends);
+    }
+    text.family(
+        "tenement_certificate_not_before_timestamp_seconds",
+        Gauge,
+        "When a certificate that is served began",
+    );
+    for one in &scrape.certificates {
+        text.gauge(&format!("name=\"{}\"", escaped(&one.name)), one.begins);
     }
     text.family("tenement_state_database_up", Gauge, "Whether the state database can be written");
     text.gauge("", u8::from(scrape.store_works));
@@ -193,7 +200,8 @@ fn logs_and_tokens(text: &mut Text, scrape: &Scrape) {
     text.counter("", scrape.rows_dropped, since);
 }
 
-fn backups(text: &mut Text, scrape: &Scrape) {
+/// The families of backups: of instances as well, and of those that never woke.
+pub(super) fn backups(text: &mut Text, scrape: &Scrape) {
     let labels =
         |name: &InstanceName| format!("process=\"{}\",id=\"{}\"", name.process(), name.id());
     let last = || scrape.backups.iter().filter_map(|one| Some((labels(&one.name), one.last?)));
@@ -208,6 +216,16 @@ fn backups(text: &mut Text, scrape: &Scrape) {
     text.family("tenement_backup_size_bytes", Gauge, "Size of the last good backup of an instance");
     for (labels, (_, bytes)) in last() {
         text.gauge(&labels, bytes);
+    }
+    text.family(
+        "tenement_backup_due_timestamp_seconds",
+        Gauge,
+        "When the schedule of an instance wants the backup after its last good one",
+    );
+    for one in &scrape.backups {
+        if let Some(due_ms) = one.due_ms {
+            text.gauge(&labels(&one.name), due_ms / 1000);
+        }
     }
     text.family("tenement_backup_failures", Counter, "Backups of an instance that failed");
     for one in &scrape.backups {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::text::{Kind, Text};
-use crate::flows::metrics::meter::{bound, class};
+use crate::flows::metrics::meter::{CLIENT_GONE, bound, class};
 use crate::flows::metrics::{InstanceScrape, Scrape};
 
 /// One family: its name, what it is, its help, and its sample of one instance.
 type Family = (&'static str, Kind, &'static str, fn(&mut Text, &InstanceScrape, &str));
 
 /// Instances that systemd has no unit of have none of the later ones.
-const FAMILIES: [Family; 21] = [
+const FAMILIES: [Family; 22] = [
     (
         "tenement_instance_up",
         Kind::Gauge,
@@ -86,9 +86,9 @@ const FAMILIES: [Family; 21] = [
             t.gauge(l, tasks)
         }
     }),
-    ("tenement_instance_cpu_seconds", Kind::Counter, "CPU time since it was started", |t, i, l| {
-        if let Some(us) = i.used.cpu_us {
-            t.counter(l, seconds(us, 1e6), i.up_since_ms)
+    ("tenement_instance_cpu_seconds", Kind::Counter, "CPU time of its processes", |t, i, l| {
+        if let Some(us) = i.cpu_us {
+            t.counter_since_unknown(l, seconds(us, 1e6))
         }
     }),
     (
@@ -97,7 +97,7 @@ const FAMILIES: [Family; 21] = [
         "Bytes read from block devices since it was started",
         |t, i, l| {
             if let Some(bytes) = i.used.read {
-                t.counter(l, bytes, i.up_since_ms)
+                t.counter_since_unknown(l, bytes)
             }
         },
     ),
@@ -107,7 +107,7 @@ const FAMILIES: [Family; 21] = [
         "Bytes written to block devices since it was started",
         |t, i, l| {
             if let Some(bytes) = i.used.written {
-                t.counter(l, bytes, i.up_since_ms)
+                t.counter_since_unknown(l, bytes)
             }
         },
     ),
@@ -117,7 +117,7 @@ const FAMILIES: [Family; 21] = [
         "Bytes received over IP since it was started, asked for once a minute",
         |t, i, l| {
             if let Some((received, _)) = i.ip {
-                t.counter(l, received, i.up_since_ms)
+                t.counter_since_unknown(l, received)
             }
         },
     ),
@@ -127,7 +127,7 @@ const FAMILIES: [Family; 21] = [
         "Bytes sent over IP since it was started, asked for once a minute",
         |t, i, l| {
             if let Some((_, sent)) = i.ip {
-                t.counter(l, sent, i.up_since_ms)
+                t.counter_since_unknown(l, sent)
             }
         },
     ),
@@ -159,6 +159,17 @@ const FAMILIES: [Family; 21] = [
             let took = &i.reading.took;
             if took.count() > 0 {
                 t.histogram(l, &took.buckets, bound, seconds(took.sum_ns, 1e9), i.since_ms);
+            }
+        },
+    ),
+    (
+        "tenement_requests_gone",
+        Kind::Counter,
+        "Requests whose client went away before the answer",
+        |t, i, l| {
+            let gone = i.reading.statuses.iter().find(|(status, _)| *status == CLIENT_GONE);
+            if let Some((_, count)) = gone {
+                t.counter(l, count, i.since_ms)
             }
         },
     ),

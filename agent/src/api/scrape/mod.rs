@@ -70,6 +70,7 @@ async fn metrics(
     let Ok(Ok(turn)) = waited else { return Err(Problem::too_many()) };
     let mut scrape = figures.scrape().await.map_err(problem)?;
     scrape.instances.retain(|one| caller.sees(&one.name));
+    scrape.backups.retain(|one| caller.sees(&one.name));
     let whole = caller.sees_all();
     let format = wanted(&headers);
     let gzip = takes_gzip(&headers);
@@ -100,6 +101,7 @@ fn render(scrape: &Scrape, format: Format, whole: bool) -> String {
     if whole {
         host::write(&mut text, scrape);
     }
+    host::backups(&mut text, scrape);
     instances::write(&mut text, scrape);
     text.finish()
 }

@@ -25,7 +25,7 @@ fn instance(name: &str) -> InstanceScrape {
         active_ms: 1_500,
         sleeps_ms: None,
         used: Used { memory: Some(4096), cpu_us: Some(2_500_000), ..Used::default() },
-        up_since_ms: 500,
+        cpu_us: Some(2_500_000),
         ip: None,
         disk: None,
         disk_max: Some(1 << 20),

@@ -109,6 +109,13 @@ impl Text {
         self.created(labels, since_ms);
     }
 
+    /// A sample of a counter that began at nobody knows when: what the kernel counts of a service that an earlier
+    /// agent started, for one.
+    pub fn counter_since_unknown(&mut self, labels: &str, value: impl Display) {
+        self.begin();
+        self.line("_total", labels, value);
+    }
+
     /// A histogram: counts by bucket, of which the last has no bound, and the sum of what was counted.
     pub fn histogram(
         &mut self,

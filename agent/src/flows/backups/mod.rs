@@ -91,6 +91,8 @@ pub struct BackupFigures {
     pub name: InstanceName,
     /// When the last good one was begun, Unix milliseconds, and its size.
     pub last: Option<(u64, u64)>,
+    /// When its schedule wants the one after that, Unix milliseconds.
+    pub due_ms: Option<u64>,
     /// Tries that failed since the agent started.
     pub failures: u64,
 }
@@ -194,13 +196,22 @@ impl<H: Host> Backups<H> {
     /// What the metrics tell.
     #[must_use]
     pub fn figures(&self) -> Vec<BackupFigures> {
-        let failed = self.failed().clone();
-        let figures = self.agent().all().into_iter().map(|one| BackupFigures {
-            last: self.record_of(&one).last.map(|last| (last.at_ms, last.bytes)),
-            failures: failed.get(&one.name).copied().unwrap_or(0),
-            name: one.name.clone(),
+        let (failed, zone) = (self.failed().clone(), TimeZone::system());
+        let figures = self.agent().all().into_iter().map(|one| {
+            let plan = one.setup().definition.backup.clone();
+            // As if no try had failed since: each of those puts off the next.
+            let last = self.record_of(&one).last;
+            let record = BackupRecord { last, ..BackupRecord::default() };
+            BackupFigures {
+                due_ms: schedule::next(&plan, &one, &record, &zone),
+                last: record.last.map(|last| (last.at_ms, last.bytes)),
+                failures: failed.get(&one.name).copied().unwrap_or(0),
+                name: one.name.clone(),
+            }
         });
-        figures.filter(|one| one.last.is_some() || one.failures > 0).collect()
+        // Those with a schedule begin at 0 failures: a counter that is born at 1 has not grown.
+        let told = |one: &BackupFigures| one.last.is_some() || one.due_ms.is_some();
+        figures.filter(|one| told(one) || one.failures > 0).collect()
     }
 }
 

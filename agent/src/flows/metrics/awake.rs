@@ -1,4 +1,4 @@
-//! How long an instance was awake: what one bills.
+//! How long an instance was awake, and what it computed until it slept: what one bills.
 
 use std::sync::Mutex;
 
@@ -12,6 +12,8 @@ pub struct Awake(Mutex<Counted>);
 struct Counted {
     before_ms: u64,
     since_ms: Option<u64>,
+    /// CPU time of services that have ended, in microseconds.
+    cpu_us: u64,
 }
 
 impl Awake {
@@ -40,6 +42,16 @@ impl Instance {
     #[must_use]
     pub fn active_ms(&self) -> u64 {
         self.awake.ms(mono_ms())
+    }
+
+    /// Notes what its service had computed when we stopped it: its control group goes with it.
+    pub(in crate::flows) fn note_cpu(&self, us: u64) {
+        self.awake.0.lock().expect("no panic while held").cpu_us += us;
+    }
+
+    /// CPU time of its services that were stopped since the agent started, in microseconds.
+    pub(super) fn cpu_before_us(&self) -> u64 {
+        self.awake.0.lock().expect("no panic while held").cpu_us
     }
 
     /// Takes note of its phase.

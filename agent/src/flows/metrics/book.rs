@@ -18,6 +18,8 @@ pub(super) struct Counts {
     pub(super) wakes: u64,
     pub(super) active_ms: u64,
     pub(super) used: Used,
+    /// CPU time of services that were stopped.
+    pub(super) cpu_before_us: u64,
 }
 
 impl Counts {
@@ -27,14 +29,22 @@ impl Counts {
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             active_ms: instance.active_ms(),
             used,
+            cpu_before_us: instance.cpu_before_us(),
         }
     }
 
-    /// CPU time since `before`. A group that was made anew counts from 0.
+    /// CPU time, if any is known: of the services that were stopped and of the one that runs.
+    pub(super) fn cpu_us(&self) -> Option<u64> {
+        let before = (self.cpu_before_us > 0).then_some(self.cpu_before_us);
+        (self.used.cpu_us.is_some() || before.is_some())
+            .then(|| self.cpu_before_us + self.used.cpu_us.unwrap_or(0))
+    }
+
+    /// CPU time since `before`. A group that was made anew unseen counts from 0.
     pub(super) fn cpu_since(&self, before: &Self) -> Option<u64> {
-        let now = self.used.cpu_us?;
-        let before = before.used.cpu_us.unwrap_or(0);
-        Some(if now >= before { now - before } else { now })
+        let now = self.cpu_us()?;
+        let before = before.cpu_us().unwrap_or(0);
+        Some(if now >= before { now - before } else { self.used.cpu_us.unwrap_or(0) })
     }
 
     /// What came since `before`, as a row without a time. None if nothing did.
@@ -115,5 +125,27 @@ impl Book {
         }
         step.total.memory = memory;
         step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(before: u64, cpu_us: Option<u64>) -> Counts {
+        let used = Used { cpu_us, ..Used::default() };
+        Counts { used, cpu_before_us: before, ..Counts::default() }
+    }
+
+    #[test]
+    fn cpu_time_of_a_nap_is_counted_though_its_group_is_gone() {
+        let none = Counts::default();
+        assert_eq!(none.cpu_us(), None, "nothing is known");
+        assert_eq!(counts(0, Some(70)).cpu_since(&none), Some(70));
+        let slept = counts(90, None);
+        assert_eq!(slept.cpu_since(&counts(0, Some(70))), Some(20), "until it was stopped");
+        assert_eq!(slept.cpu_since(&none), Some(90), "a whole nap between two looks");
+        assert_eq!(counts(90, Some(5)).cpu_since(&slept), Some(5), "and the next start");
+        assert_eq!(counts(90, Some(3)).cpu_since(&counts(90, Some(50))), Some(3), "a crash");
     }
 }

@@ -18,6 +18,9 @@ const FIRST: u32 = 12;
 /// Statuses that are counted one by one; what else an instance answers with counts by its class.
 const SLOTS: usize = 16;
 
+/// What nginx made the status of a request whose client went away before it was answered.
+pub const CLIENT_GONE: u16 = 499;
+
 /// The upper bound of a bucket, in seconds; none of the last.
 #[must_use]
 pub fn bound(bucket: usize) -> Option<f64> {
@@ -156,6 +159,11 @@ impl Meter {
         if bytes > 0 {
             self.sent.fetch_add(bytes, Relaxed);
         }
+    }
+
+    /// Counts bytes that a client sent.
+    pub fn took_in(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Relaxed);
     }
 
     /// Where bytes of requests' bodies are counted.

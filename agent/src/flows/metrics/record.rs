@@ -32,10 +32,11 @@ struct Extra {
 }
 
 impl<H: Host> Agent<H> {
-    /// Every instance that did anything since the agent started, with what its processes use now.
+    /// Every instance that did anything since the agent started or can't be started, with what its processes use
+    /// now.
     pub(super) async fn measured(&self) -> Vec<(Arc<Instance>, Used)> {
         let did = |one: &Arc<Instance>| {
-            one.meter.get().is_some() || one.active_ms() > 0 || has_processes(one)
+            one.meter.get().is_some() || one.active_ms() > 0 || has_processes(one) || ails(one)
         };
         let all: Vec<_> = self.all_known().into_iter().filter(did).collect();
         let mut measured = Vec::with_capacity(all.len());
@@ -122,13 +123,13 @@ impl<H: Host> Agent<H> {
         let Some(series) = self.metrics.series.get() else { return Err(FiguresError::Off) };
         let now = now_ms() / 1000;
         let kept = if ask.since + DAY >= now { MINUTE } else { QUARTER };
-        let step = ask.step.max(kept);
+        let step = whole(ask.step, kept);
         let since = ask.since / step * step;
         let rows = series.read(of, kept, since, ask.until).await;
         let mut rows = rows.map_err(|error| FiguresError::Unreadable(Box::new(error)))?;
-        if kept == QUARTER && ask.until > now / QUARTER * QUARTER {
-            // The last quarter is not summed up yet.
-            let minutes = series.read(of, MINUTE, now / QUARTER * QUARTER, ask.until).await;
+        if kept == QUARTER {
+            let from = not_summed(&rows, since, now);
+            let minutes = series.read(of, MINUTE, from, ask.until).await;
             rows.extend(minutes.map_err(|error| FiguresError::Unreadable(Box::new(error)))?);
         }
         if ask.until >= now {
@@ -156,9 +157,26 @@ impl<H: Host> Agent<H> {
     }
 }
 
+/// Whether it refuses requests: that must be told of even where it has done nothing since this agent started.
+pub(super) fn ails(instance: &Arc<Instance>) -> bool {
+    instance.care.has_failed() || instance.disk.is_full() || instance.phase() == Phase::Failed
+}
+
 /// Whether there is anything to measure of it.
 pub(super) fn has_processes(instance: &Arc<Instance>) -> bool {
     !matches!(instance.units().service, Active::Absent | Active::Inactive | Active::Failed)
+}
+
+/// A step of at least `asked` seconds into which rows of `kept` seconds fit as they are.
+fn whole(asked: u64, kept: u64) -> u64 {
+    asked.max(1).div_ceil(kept) * kept
+}
+
+/// From when on minutes are read beside `quarters`. A quarter is summed up with the first minute after its end, so
+/// that the last one may be missing as well as the one under way; a series has no quarter in which it was idle.
+fn not_summed(quarters: &[Row], since: u64, now: u64) -> u64 {
+    let next = quarters.last().map_or(since, |newest| newest.at + QUARTER);
+    next.max((now / QUARTER * QUARTER).saturating_sub(DAY))
 }
 
 /// The minute that ends now, or of which most has passed.
@@ -223,6 +241,25 @@ mod tests {
         assert_eq!((points[0].requests, points[0].memory_bytes), (6, Some(20)));
         assert_eq!((points[0].cpu_seconds, points[0].running), (Some(1.5), None));
         assert_eq!((points[1].at, points[1].memory_bytes), (300_000, Some(7)));
+    }
+
+    #[test]
+    fn the_quarter_that_has_just_ended_is_read_by_the_minute_until_it_is_summed_up() {
+        let (quarter, row) = (QUARTER, |at| Row { at, ..Row::default() });
+        let now = 200 * quarter + 30;
+        let older = [row(197 * quarter), row(198 * quarter)];
+        assert_eq!(not_summed(&older, 0, now), 199 * quarter, "none of it is lost");
+        let summed = [row(198 * quarter), row(199 * quarter)];
+        assert_eq!(not_summed(&summed, 0, now), 200 * quarter, "none of it counts twice");
+        assert_eq!(not_summed(&[], 0, now), 200 * quarter - DAY, "older minutes are not kept");
+        assert_eq!(not_summed(&[], 190 * quarter, now), 190 * quarter);
+    }
+
+    #[test]
+    fn a_step_is_made_of_whole_rows() {
+        assert_eq!((whole(60, MINUTE), whole(0, MINUTE)), (60, 60));
+        assert_eq!((whole(300, QUARTER), whole(900, QUARTER)), (900, 900));
+        assert_eq!(whole(1200, QUARTER), 1800, "not 2, 1 and 1 quarters");
     }
 
     #[test]

@@ -3,19 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tenement_wire::InstanceName;
 use tenement_wire::dto::Traffic;
 use tenement_wire::metrics::HostLive;
 use tenement_wire::tokens::TokenChecks;
 
+use super::book::Counts;
 use super::meter::{Reading, Spread};
+use super::record::ails;
 use super::wakes::{OUTCOMES, TIERS};
 use crate::flows::agent::Agent;
 use crate::flows::backups::BackupFigures;
+use crate::flows::few::Few;
 use crate::flows::host::Host;
-use crate::flows::instance::{Instance, Phase, mono_ms, now_ms};
+use crate::flows::instance::{Instance, Phase, now_ms};
 use crate::kernel::{Own, Stalled, Used};
+use crate::tls::Expiry;
+
+/// How long the state database may take to say that it is well.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +62,8 @@ pub struct Scrape {
     pub tokens: Option<TokenChecks>,
     /// Lines indexed since the start, and how far behind, in microseconds.
     pub logs: Option<(u64, u64)>,
-    /// Names of certificates, and when each ends, Unix seconds.
-    pub certificates: Vec<(String, i64)>,
+    /// Certificates that are served.
+    pub certificates: Vec<Expiry>,
     /// How backups stand.
     pub backups: Vec<BackupFigures>,
     /// Whether the state database can be written.
@@ -108,8 +116,8 @@ pub struct InstanceScrape {
     pub sleeps_ms: Option<u64>,
     /// What its processes use.
     pub used: Used,
-    /// Since when these count, Unix milliseconds.
-    pub up_since_ms: u64,
+    /// CPU time of its services, as far as it is known, in microseconds.
+    pub cpu_us: Option<u64>,
     /// Bytes that it received and sent over IP.
     pub ip: Option<(u64, u64)>,
     /// Its data on disk, when it was last measured.
@@ -118,8 +126,8 @@ pub struct InstanceScrape {
     pub disk_max: Option<u64>,
 }
 
-/// Tells the names of the certificates that are served, and when each ends, in Unix seconds.
-pub type Certificates = dyn Fn() -> Vec<(String, i64)> + Send + Sync;
+/// Tells of the certificates that are served.
+pub type Certificates = dyn Fn() -> Vec<Expiry> + Send + Sync;
 
 /// What the flows don't count themselves. Each is asked with every scrape, and answers at once.
 #[derive(Default)]
@@ -142,7 +150,9 @@ impl<H: Host> Agent<H> {
         let omitted = measured.len().saturating_sub(settings.max_instances);
         if omitted > 0 {
             // Those stay that matter most now; the totals have the others.
-            measured.sort_by_key(|(one, _)| (!awake(one), u64::MAX - one.last_used_ms()));
+            measured.sort_by_key(|(one, _)| {
+                (!ails(one), !awake(one), u64::MAX - one.last_used_ms())
+            });
             measured.truncate(settings.max_instances);
         }
         measured.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
@@ -163,15 +173,17 @@ impl<H: Host> Agent<H> {
             tokens: sources.tokens.get().map(|ask| ask()),
             logs: self.logs.get().map(|logs| logs.progress()),
             certificates: sources.certificates.get().map(|ask| ask()).unwrap_or_default(),
-            backups: sources.backups.get().map(|ask| ask()).unwrap_or_default(),
-            store_works: self.store.report().await.is_ok_and(|report| report.trouble.is_none()),
+            store_works: self.store_works().await,
             rows_dropped: self.metrics.dropped(),
             own: self.host.own().await,
             runtime: runtime(),
             ..Scrape::default()
         };
+        scrape.backups = sources.backups.get().map(|ask| ask()).unwrap_or_default();
+        scrape.backups.truncate(settings.max_instances);
+        let few = self.few();
         for (one, used) in &measured {
-            scrape.instances.push(self.scrape_one(one, *used));
+            scrape.instances.push(self.scrape_one(one, *used, &few));
             make_way(scrape.instances.len()).await;
         }
         for (count, instance) in self.all().into_iter().enumerate() {
@@ -183,15 +195,15 @@ impl<H: Host> Agent<H> {
         scrape
     }
 
-    fn scrape_one(&self, instance: &Arc<Instance>, used: Used) -> InstanceScrape {
+    /// Whether the state database can be written. A disk that hangs must not have a scrape hang with it.
+    async fn store_works(&self) -> bool {
+        let asked = tokio::time::timeout(PATIENCE, self.store.can_write()).await;
+        matches!(asked, Ok(Ok(true)))
+    }
+
+    fn scrape_one(&self, instance: &Arc<Instance>, used: Used, few: &Few) -> InstanceScrape {
         let (state, _) = self.doing(instance);
-        let unix = |mono: u64| now_ms().saturating_sub(mono_ms().saturating_sub(mono));
         let up = instance.phase() == Phase::Running;
-        let idle = up && instance.gate.leases() == 0;
-        let timeout = instance.setup().definition.idle_timeout.filter(|_| idle);
-        let sleeps_ms = timeout.map(|timeout| {
-            unix(instance.last_used_ms().max(instance.changed_ms())) + timeout.as_millis() as u64
-        });
         InstanceScrape {
             name: instance.name.clone(),
             since_ms: instance.registered_ms().max(self.started_ms()),
@@ -203,9 +215,9 @@ impl<H: Host> Agent<H> {
             wakes: u64::from(instance.wakes.load(Ordering::Relaxed)),
             restarts: u64::from(instance.restarts.load(Ordering::Relaxed)),
             active_ms: instance.active_ms(),
-            sleeps_ms,
+            sleeps_ms: self.sleeps_ms(few, instance).filter(|_| up),
+            cpu_us: Counts::of(instance, used).cpu_us(),
             used,
-            up_since_ms: unix(instance.changed_ms()),
             ip: instance.ip.get(),
             disk: instance.disk.used(),
             disk_max: instance.disk.max(),

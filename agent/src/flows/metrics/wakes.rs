@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tenement_wire::dto::Tier;
+use tokio::time::Instant;
 
 use super::meter::{Histogram, Spread};
 use crate::flows::WakeError;
@@ -45,7 +46,9 @@ impl Outcome {
         }
     }
 
-    fn of(error: &WakeError) -> Self {
+    /// How a wake ended that ended so.
+    #[must_use]
+    pub fn of(error: &WakeError) -> Self {
         match error {
             WakeError::Failed { .. } | WakeError::NotStarted { .. } | WakeError::Gone { .. } => {
                 Self::Failed
@@ -115,10 +118,11 @@ impl Instance {
         let tier = match phase {
             Phase::Frozen => Tier::Frozen,
             Phase::Parked => Tier::Parked,
-            Phase::Asleep | Phase::Failed => Tier::Stopped,
+            // A stop by somebody else, as by `systemctl stop`, is waited for.
+            Phase::Asleep | Phase::Failed | Phase::Stopping => Tier::Stopped,
             Phase::Dormant => Tier::Dormant,
             // Somebody else has begun it.
-            Phase::Starting | Phase::Running | Phase::Stopping => return,
+            Phase::Starting | Phase::Running => return,
         };
         let place = TIERS.iter().position(|one| *one == tier).map_or(0, |at| at as u8 + 1);
         let _ = self.being_woken.from.compare_exchange(0, place, Relaxed, Relaxed);
@@ -149,7 +153,33 @@ impl Instance {
         }
     }
 
-    fn wake_ended(&self, outcome: Outcome) {
+    /// The wake went well, of a request that found it asleep.
+    pub(in crate::flows) fn was_woken(&self, took: Duration) {
+        self.wake_went_well(took);
+        if self.waking.swap(false, Relaxed) {
+            self.wakes.fetch_add(1, Relaxed);
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+            self.last_wake_us.store(us, Relaxed);
+        }
+    }
+
+    /// Returns true when it runs, and false when it has failed since `began`.
+    pub(in crate::flows) async fn until_it_runs(&self, began: Instant) -> bool {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.phase() == Phase::Running {
+                return true;
+            }
+            if self.failure().is_some_and(|failure| failure.at >= began) {
+                return false;
+            }
+            changed.await;
+        }
+    }
+
+    /// The wake that is under way, if one is, ended so.
+    pub(in crate::flows) fn wake_ended(&self, outcome: Outcome) {
         if let (Some(tier), Some(all)) = (self.being_woken.end(), self.being_woken.all.get()) {
             all.count(tier, outcome);
         }
