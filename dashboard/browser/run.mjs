@@ -1,5 +1,6 @@
 // The dashboard in a real Chromium against a real agent. tests/tests/dashboard.rs makes the host ready and says in
 // DASHBOARD_TEST where it is: {"url", "shots", "admin", "read", "many"}.
+import { existsSync, writeFileSync } from 'node:fs'
 import { accessible, assert, close, figures, finish, open, setup, shot, step, until, visit } from './harness.mjs'
 import { measure } from './bars.mjs'
 
@@ -7,6 +8,17 @@ const SAY = 'dbsay:prod'
 // Another one in each run on a host.
 const mark = Date.now().toString(36)
 const say = (text) => visit(SAY, `/say?${encodeURIComponent(text)}`)
+/** Has the agent restarted: the test that started this sees the file, does it and removes the file. */
+async function restart() {
+  const asked = `${setup.shots}/restart`
+  writeFileSync(asked, '')
+  await until('the agent was restarted', () => !existsSync(asked), 60_000)
+}
+/** A change with the token itself, as another operator makes it. */
+async function act(page, path) {
+  const answer = await page.context().request.post(setup.url + path, { headers: { authorization: `Bearer ${setup.admin}` } })
+  assert(answer.ok(), `${path}: ${answer.status()} ${await answer.text()}`)
+}
 const page_of = (name) => `/instances/${encodeURIComponent(name)}`
 
 await step('a wrong token is refused in words, and a good one logs in and is forgotten at logout', async () => {
@@ -176,6 +188,47 @@ await step('a session that ends elsewhere leads back to the login', async () => 
   await page.context().clearCookies()
   await page.getByRole('link', { name: 'Events' }).first().click()
   await page.getByText('Your session has ended').waitFor()
+  await close(page)
+})
+
+await step('a list whose stream is refused says why, and heals by itself', async () => {
+  const page = await open({ token: setup.read, path: null })
+  const problem = { title: 'Too Many Requests', status: 429, code: 'too_many', detail: 'Too many lists are open.', hint: 'Close one.' }
+  let refused = 0
+  await page.route('**/api/v1/instances/stream', (route) => {
+    refused++
+    return route.fulfill({ status: 429, contentType: 'application/problem+json', body: JSON.stringify(problem) })
+  })
+  await page.goto(`${setup.url}/instances`)
+  await page.getByRole('alert').getByText(problem.detail).waitFor()
+  await page.getByText('It is tried again by itself').waitFor()
+  await shot(page, 'stream-refused')
+  await page.goto(`${setup.url}/`)
+  await page.getByRole('alert').getByText(problem.detail).waitFor()
+  await page.goto(`${setup.url}/instances`)
+  await page.getByRole('alert').waitFor()
+  await page.unroute('**/api/v1/instances/stream')
+  await page.locator('[data-at="0"]').waitFor()
+  await page.getByRole('alert').waitFor({ state: 'detached' })
+  assert(refused >= 4, 'each page has tried')
+  await close(page)
+})
+
+await step('a page that is open while the agent restarts is live again by itself', async () => {
+  const page = await open({ token: setup.admin, path: '/instances' })
+  await page.locator('[data-at="0"]').waitFor()
+  await page.locator('[role=status]:visible').filter({ hasText: 'Live' }).waitFor()
+  await restart()
+  // Its session outlives the agent as well.
+  await page.locator('[data-at="0"]').waitFor()
+  await page.locator('[role=status]:visible').filter({ hasText: 'Live' }).waitFor()
+  await page.getByPlaceholder('Search by name').fill(SAY)
+  const row = page.getByRole('row').filter({ hasText: SAY })
+  await row.getByText('Running').waitFor()
+  await act(page, `/api/v1/instances/${SAY}/stop`)
+  await row.getByText('Asleep').waitFor()
+  assert((await visit(SAY, '/')) === 200, 'the visitor is served')
+  await row.getByText('Running').waitFor()
   await close(page)
 })
 

@@ -12,6 +12,8 @@ use tenement_tests::{Host, until};
 const MANY: usize = 1000;
 /// First paint of live data, in milliseconds.
 const FIRST_DATA_MS: f64 = 1000.0;
+/// All steps of the browser.
+const BROWSER: Duration = Duration::from_secs(900);
 /// Script in one frame while the list scrolls, in milliseconds.
 const FRAME_MS: f64 = 50.0;
 
@@ -101,10 +103,20 @@ fn an_operator_sees_and_does_in_a_browser_what_the_issue_lists() {
     let node = node();
     let script = root().join("dashboard/browser/run.mjs");
     // A process that is started in the host's network has it for its localhost.
+    let asked = shots.join("restart");
+    let _ = std::fs::remove_file(&asked);
     let played = host.inside(move || {
         let command =
             Command::new(node).arg(script).env("DASHBOARD_TEST", setup.to_string()).output();
         command.expect("node runs")
+    });
+    // A step of it is about what a restart of the agent does to open pages.
+    until("the browser is done", BROWSER, || {
+        if asked.exists() {
+            host.run("systemctl restart tenement");
+            std::fs::remove_file(&asked).expect("it is there");
+        }
+        if played.is_finished() { Ok(()) } else { Err("it plays on") }
     });
     let played = played.join().expect("it does not panic");
     let said = String::from_utf8_lossy(&played.stdout);

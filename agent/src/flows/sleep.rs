@@ -217,7 +217,9 @@ impl<H: Host> Agent<H> {
         // Read from its control group while that is there.
         let used = self.host.used(vec![instance.name.clone()]).await;
         let stopped = self.host.stop(&instance.name).await;
-        if stopped.is_ok() && let Some(us) = used.first().and_then(|used| used.cpu_us) {
+        if stopped.is_ok()
+            && let Some(us) = used.first().and_then(|used| used.cpu_us)
+        {
             instance.note_cpu(us);
         }
         match self.host.units(&instance.name).await {

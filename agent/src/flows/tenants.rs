@@ -91,11 +91,7 @@ impl<H: Host> Tenants for Arc<Agent<H>> {
         instance.wake_ended(outcome);
     }
 
-    async fn awaken(
-        &self,
-        instance: &Arc<Instance>,
-        began: Instant,
-    ) -> Result<Lease, WakeError> {
+    async fn awaken(&self, instance: &Arc<Instance>, began: Instant) -> Result<Lease, WakeError> {
         let (lease, served) = self.ensure_awake(instance).await?;
         if served == Served::Cold {
             let until = began + instance.setup().definition.startup_timeout;

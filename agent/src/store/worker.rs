@@ -117,10 +117,9 @@ fn serve(
     path: &Path,
     group: impl Iterator<Item = Request>,
 ) -> Option<oneshot::Sender<()>> {
-    let (others, group): (Vec<_>, Vec<_>) =
-        group.partition(|request| {
-            matches!(request, Request::Report(_) | Request::CanWrite(_) | Request::Close(_))
-        });
+    let (others, group): (Vec<_>, Vec<_>) = group.partition(|request| {
+        matches!(request, Request::Report(_) | Request::CanWrite(_) | Request::Close(_))
+    });
     if !group.is_empty() {
         match keeper.connection() {
             Ok((connection, refusal)) => {

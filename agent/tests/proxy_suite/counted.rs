@@ -68,7 +68,8 @@ async fn bytes_of_a_switched_protocol_count_while_it_lasts_and_survive_its_break
     let world = World::start().await;
     let backend = world.backend(|mut conn| async move {
         conn.request().await;
-        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
         conn.stream.send(switch).await;
         conn.stream.send("12345").await;
         let mut all = [0; 3];

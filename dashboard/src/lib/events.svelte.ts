@@ -51,7 +51,10 @@ export class Happenings {
 
   /** The page before the oldest. */
   async older(): Promise<void> {
+    const wanted = this.wanted
     const page = await this.page(200, this.next)
+    // Somebody has asked for something else meanwhile: these are not of that.
+    if (wanted !== this.wanted) return
     this.all = [...this.all, ...page.events]
     this.next = page.next ?? null
   }

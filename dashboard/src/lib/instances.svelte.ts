@@ -1,5 +1,5 @@
 // All instances, live: one stream for all pages that show them.
-import { api, ask } from './api'
+import { api, ask, type Trouble } from './api'
 import { follow, every } from './live.svelte'
 import { ordered, take, type Row, type Rows, type Uses } from './rows'
 
@@ -8,6 +8,8 @@ class Instances {
   rows = $state.raw<Row[]>([])
   /** Whether the first rows are there. */
   ready = $state(false)
+  /** Why the stream is refused, while it is. */
+  trouble = $state.raw<Trouble | null>(null)
   /** What those that are awake use, as the agent measured it last. */
   uses = $state.raw<Uses>(new Map())
   private known = new Map<string, Row>()
@@ -21,6 +23,7 @@ class Instances {
       if (--this.users > 0) return
       this.end.forEach((end) => end())
       this.ready = false
+      this.trouble = null
     }
   }
 
@@ -32,7 +35,8 @@ class Instances {
       this.rows = ordered(this.known)
       this.ready = true
     }
-    this.end = [follow<Rows>({ url: '/api/v1/instances/stream', each }), every(3000, () => this.measure())]
+    const troubled = (trouble: Trouble | null) => (this.trouble = trouble)
+    this.end = [follow<Rows>({ url: '/api/v1/instances/stream', each, troubled }), every(3000, () => this.measure())]
   }
 
   private async measure(): Promise<void> {

@@ -1,6 +1,7 @@
 // Streams of the agent (server-sent events). A browser has six connections to a host over HTTP/1.1, so a page that
 // nobody sees holds none: its streams close with the tab and go on where they were when it is looked at again.
 import { untrack } from 'svelte'
+import { Trouble } from './api'
 import { session } from './session.svelte'
 
 export interface Follow<T> {
@@ -10,6 +11,8 @@ export interface Follow<T> {
   each: (data: T) => void
   /** Some were lost: a reader that was too slow. */
   missed?: (count: number) => void
+  /** Told why it is refused, with each try; and null once there is a connection. */
+  troubled?: (trouble: Trouble | null) => void
   /** Whether `after` continues where it was; without it, it begins anew. */
   resumes?: boolean
 }
@@ -41,6 +44,7 @@ function begin<T>(what: Follow<T>): () => void {
   let isOpen = false
   let last = ''
   let pause = PAUSE_MIN
+  let over = false
   let timer: ReturnType<typeof setTimeout> | undefined
   line.wanted++
 
@@ -66,6 +70,7 @@ function begin<T>(what: Follow<T>): () => void {
     source.onopen = () => {
       mark(true)
       pause = PAUSE_MIN
+      what.troubled?.(null)
     }
     source.onmessage = (event: MessageEvent<string>) => {
       if (event.lastEventId) last = event.lastEventId
@@ -78,20 +83,33 @@ function begin<T>(what: Follow<T>): () => void {
       mark(false)
       if (source?.readyState !== EventSource.CLOSED) return
       // It was refused: perhaps the session has ended, perhaps there is no room. Who asks learns which.
-      timer = setTimeout(() => void retry(), pause)
-      pause = Math.min(pause * 2, PAUSE_MAX)
+      again()
     }
   }
   const retry = async () => {
-    const answer = await fetch('/api/v1/session').catch(() => null)
+    // An EventSource tells nobody why it was refused: who asks for the same learns it. One that is open by now is not read.
+    const look = new AbortController()
+    const answer = await fetch(what.url, { headers: { Accept: 'text/event-stream' }, signal: look.signal }).catch(() => null)
+    const problem: unknown = answer && !answer.ok ? await answer.json().catch(() => null) : null
+    look.abort()
+    // Meanwhile the page may have been left, or its tab hidden, or seen again, which connects by itself.
+    if (over || document.hidden || source?.readyState !== EventSource.CLOSED) return
     if (answer?.status === 401) return void session.find().then(() => (session.ended = session.view == null))
-    connect()
+    if (answer && !answer.ok) {
+      what.troubled?.(new Trouble(answer.status, problem))
+      again()
+    } else connect()
+  }
+  const again = () => {
+    timer = setTimeout(() => void retry(), pause)
+    pause = Math.min(pause * 2, PAUSE_MAX)
   }
   const seen = () => (document.hidden ? shut() : connect())
 
   document.addEventListener('visibilitychange', seen)
   if (!document.hidden) connect()
   return () => {
+    over = true
     document.removeEventListener('visibilitychange', seen)
     shut()
     line.wanted--

@@ -98,7 +98,10 @@ export class Lines {
   }
 
   async older(): Promise<void> {
+    const asked = this.asked
     const page = await this.page(PAGE, this.before)
+    // Somebody has asked for something else meanwhile: these are not of that.
+    if (asked !== this.asked) return
     this.lines = [...page.lines.reverse(), ...this.lines]
     this.settle(page)
   }

@@ -150,9 +150,8 @@ impl<H: Host> Agent<H> {
         let omitted = measured.len().saturating_sub(settings.max_instances);
         if omitted > 0 {
             // Those stay that matter most now; the totals have the others.
-            measured.sort_by_key(|(one, _)| {
-                (!ails(one), !awake(one), u64::MAX - one.last_used_ms())
-            });
+            measured
+                .sort_by_key(|(one, _)| (!ails(one), !awake(one), u64::MAX - one.last_used_ms()));
             measured.truncate(settings.max_instances);
         }
         measured.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));

@@ -25,6 +25,7 @@ pub const HEADINGS: [(&str, Option<TopSort>); 8] = [
     ("OPEN", None),
     ("WAKES", None),
 ];
+const NAME_MIN: u16 = 12;
 const WIDTHS: [u16; 7] = [9, 9, 7, 9, 8, 5, 6];
 
 /// Draws everything anew.
@@ -56,11 +57,20 @@ pub fn draw(frame: &mut Frame, model: &mut Model, colours: bool) {
         (false, false) => format!("filter: {} (Esc clears it)", model.filter),
         (false, true) => String::new(),
     };
-    let said = model.message.clone().unwrap_or_default();
+    // A name that its column cuts is whole here.
+    let cut = |name: &String| name.len() > usize::from(name_width(frame.area().width));
+    let whole = model.current().map(|name| name.to_string()).filter(cut);
+    let said = model.message.clone().or(whole.filter(|_| model.log.is_none())).unwrap_or_default();
     let line = [filter, said].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
     frame.render_widget(Line::from(line.join("  ")), areas[3]);
     let dim = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Paragraph::new(keys).style(dim), areas[4]);
+}
+
+/// Columns for the name.
+fn name_width(all: u16) -> u16 {
+    let others: u16 = WIDTHS.iter().map(|width| width + 1).sum();
+    all.saturating_sub(others).max(NAME_MIN)
 }
 
 /// `load 0.41 0.30 0.22 of 2 cpus  memory 1.2 GiB of 3.8 GiB  up 3d`.
@@ -79,7 +89,8 @@ pub fn host(summary: &Summary) -> String {
     format!("load {} of {} cpus  {memory}  up {up}", load.join(" "), host.cpus)
 }
 
-/// `12 instances: 3 running, 1 frozen, 8 dormant  4.0 req/s  0.12 cores  120 MiB`.
+/// `12 instances  4.0 req/s  0.12 cores  120 MiB: 3 running, 1 frozen, 8 dormant`. What a narrow screen cuts is the
+/// end of the tiers.
 pub fn tenants(summary: &Summary) -> String {
     let tiers = summary.tiers.iter().filter(|(_, count)| **count > 0);
     let mut words: Vec<String> = tiers.map(|(word, count)| format!("{count} {word}")).collect();
@@ -87,9 +98,6 @@ pub fn tenants(summary: &Summary) -> String {
         words.insert(0, format!("{failed} FAILED"));
     }
     let mut text = format!("{} instances", summary.instances);
-    if !words.is_empty() {
-        text.push_str(&format!(": {}", words.join(", ")));
-    }
     if let Some(rate) = summary.requests_per_second {
         text.push_str(&format!("  {rate:.1} req/s"));
     }
@@ -98,6 +106,9 @@ pub fn tenants(summary: &Summary) -> String {
     }
     if let Some(bytes) = summary.memory_bytes {
         text.push_str(&format!("  {}", human::bytes(bytes)));
+    }
+    if !words.is_empty() {
+        text.push_str(&format!(": {}", words.join(", ")));
     }
     text
 }
@@ -132,7 +143,7 @@ fn table(frame: &mut Frame, area: Rect, model: &Model, colours: bool) {
         Cell::from(format!("{word}{mark}"))
     });
     let heads = TableRow::new(heads).style(Style::new().add_modifier(Modifier::BOLD));
-    let widths = std::iter::once(Constraint::Min(12)).chain(WIDTHS.map(Constraint::Length));
+    let widths = std::iter::once(Constraint::Min(NAME_MIN)).chain(WIDTHS.map(Constraint::Length));
     let table = Table::new(body, widths)
         .header(heads)
         .column_spacing(1)

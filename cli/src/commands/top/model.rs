@@ -42,6 +42,8 @@ pub struct Model {
     selected: Option<InstanceName>,
     /// The last thing that happened.
     pub message: Option<String>,
+    /// Whether that is a trouble which the next good look ends.
+    troubled: bool,
     /// The instance whose log is shown instead of the table, and its lines.
     pub log: Option<(InstanceName, Vec<String>)>,
 }
@@ -57,6 +59,7 @@ impl Model {
             typing: false,
             selected: None,
             message: None,
+            troubled: false,
             log: None,
         }
     }
@@ -74,7 +77,12 @@ impl Model {
     /// Takes what another thread tells.
     pub fn hear(&mut self, news: News) {
         match news {
-            News::Look(snapshot) => self.take(*snapshot),
+            News::Look(snapshot) => {
+                if std::mem::take(&mut self.troubled) {
+                    self.message = None;
+                }
+                self.take(*snapshot);
+            }
             News::Lines(name, lines) => {
                 if let Some((shown, old)) = &mut self.log
                     && *shown == name
@@ -82,10 +90,13 @@ impl Model {
                     *old = lines;
                 }
             }
-            News::Trouble(text) | News::Done(text) => {
-                self.message = Some(clean(&text).into_owned());
-            }
+            News::Trouble(text) => self.say(&text, true),
+            News::Done(text) => self.say(&text, false),
         }
+    }
+
+    fn say(&mut self, text: &str, troubled: bool) {
+        (self.message, self.troubled) = (Some(clean(text).into_owned()), troubled);
     }
 
     /// The rows that the filter leaves, in order.
@@ -124,7 +135,8 @@ impl Model {
         found.or((!rows.is_empty()).then_some(0))
     }
 
-    fn current(&self) -> Option<InstanceName> {
+    /// The instance that keys are about.
+    pub fn current(&self) -> Option<InstanceName> {
         self.at().map(|at| self.rows()[at].name.clone())
     }
 
@@ -183,7 +195,7 @@ impl Model {
 
     fn wish(&mut self, doing: &str, wish: impl FnOnce(InstanceName) -> Wish) -> Option<Wish> {
         let name = self.current()?;
-        self.message = Some(format!("{doing}: {name}"));
+        (self.message, self.troubled) = (Some(format!("{doing}: {name}")), false);
         // It stays selected wherever it is sorted to.
         self.selected = Some(name.clone());
         Some(wish(name))

@@ -114,7 +114,7 @@ fn eighty_columns_hold_every_column_and_the_host() {
     let mut model = model();
     let shown = screen(&mut model, 80, 24);
     assert_eq!(shown[0], "load 0.50 0.25 0.10 of 2 cpus  memory 3.0 GiB of 4.0 GiB  up 1d");
-    assert_eq!(shown[1], "3 instances: 1 dormant, 2 running  7.2 req/s");
+    assert_eq!(shown[1], "3 instances  7.2 req/s: 1 dormant, 2 running");
     for (heading, _) in draw::HEADINGS {
         assert!(shown[2].contains(heading), "{heading}: {}", shown[2]);
     }
@@ -124,6 +124,55 @@ fn eighty_columns_hold_every_column_and_the_host() {
     for (width, height) in [(1, 1), (20, 5), (200, 60)] {
         screen(&mut model, width, height);
     }
+}
+
+#[test]
+fn the_figures_stay_on_eighty_columns_however_many_tiers_there_are() {
+    let mut model = model();
+    let tiers = ["running", "reclaimed", "frozen", "parked", "stopped", "dormant"];
+    let summary = Summary {
+        instances: 10_000,
+        tiers: tiers.map(|tier| (tier.to_owned(), 1_666)).into(),
+        states: [("failed".to_owned(), 12)].into(),
+        requests_per_second: Some(12_345.6),
+        cpu_cores: Some(31.25),
+        memory_bytes: Some(60 << 30),
+        ..Summary::default()
+    };
+    model.take(Snapshot { summary, rows: Vec::new() });
+    let line = &screen(&mut model, 80, 24)[1];
+    for figure in ["10000 instances", "12345.6 req/s", "31.25 cores", "60.0 GiB", "12 FAILED"] {
+        assert!(line.contains(figure), "{figure}: {line}");
+    }
+}
+
+#[test]
+fn a_name_that_its_column_cuts_is_whole_below_the_table_while_it_is_selected() {
+    let mut model = model();
+    let names = ["customer-portal:europe-west-tenant-0001", "customer-portal:europe-west-tenant-0002"];
+    let rows = names.map(|name| row(name, Tier::Running, None, None, 0.0));
+    let snapshot = Snapshot { rows: rows.into(), ..model.snapshot().clone() };
+    model.take(snapshot);
+    press(&mut model, KeyCode::Char('n'));
+    for name in names {
+        let shown = screen(&mut model, 80, 24);
+        assert!(!shown[3].contains(name) && shown[22] == name, "{shown:?}");
+        press(&mut model, KeyCode::Down);
+    }
+    assert_eq!(screen(&mut model, 200, 24)[22], "", "nothing is cut");
+}
+
+#[test]
+fn a_trouble_is_shown_until_the_next_good_look_and_a_deed_until_the_next_key() {
+    let mut model = model();
+    model.hear(News::Trouble("can't reach the agent".into()));
+    assert!(screen(&mut model, 80, 24)[22].contains("can't reach"));
+    let again = model.snapshot().clone();
+    model.hear(News::Look(Box::new(again.clone())));
+    assert_eq!(screen(&mut model, 80, 24)[22], "", "the agent is back");
+    model.hear(News::Done("api:busy is asleep".into()));
+    model.hear(News::Look(Box::new(again)));
+    assert!(screen(&mut model, 80, 24)[22].contains("is asleep"));
 }
 
 #[test]
