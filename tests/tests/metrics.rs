@@ -20,40 +20,11 @@ idle_timeout = 0
 [process.metnap]
 command = "/srv/apps/hello-static"
 idle_timeout = "1s"
-
-[process.mettry]
-command = "python3 /srv/apps/mettry.py {port}"
-idle_timeout = "10m"
-
-[process.metbad]
-command = "/bin/sh -c 'exit 3'"
-idle_timeout = "10m"
-restart = "no"
-"#;
-
-/// Answers, and hangs where it is asked to.
-const TRY: &str = r#"
-import http.server, sys, threading
-
-class Try(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/hang":
-            threading.Event().wait()
-        self.send_response(200)
-        self.send_header("Content-Length", "3")
-        self.end_headers()
-        self.wfile.write(b"ok\n")
-
-    def log_message(self, *args):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Try).serve_forever()
 "#;
 
 fn host() -> &'static Host {
     let host = Host::the();
     if host.try_run("test -e /etc/tenement/conf.d/metrics.toml").code != 0 {
-        host.write("/srv/apps/mettry.py", TRY);
         host.configure("metrics.toml", CONFIG);
         host.run("ten spawn met:a met:unused metnap:a --no-start");
     }
@@ -140,63 +111,6 @@ fn a_scrape_is_clean_in_both_formats_and_wakes_nobody() {
     }
     assert_eq!(host.state("metnap:a"), "asleep");
     assert_eq!(host.state("met:unused"), "asleep");
-}
-
-/// Waits until a series is as it should be.
-fn until_value(host: &Host, series: &str, good: impl Fn(Option<f64>) -> bool) {
-    until(series, BOUND, || {
-        let now = value(&scrape(host, "text/plain"), series);
-        if good(now) { Ok(()) } else { Err(now) }
-    });
-}
-
-#[test]
-fn what_clients_and_instances_do_wrong_is_in_the_series() {
-    let host = host();
-    host.run("ten spawn mettry:a metbad:a --no-start");
-    ask(host, "mettry:a", 1);
-    let of = |process: &str| format!("{{process=\"{process}\",id=\"a\"}}");
-    let (tried, bad) = (of("mettry"), of("metbad"));
-    let text = scrape(host, "text/plain");
-    let sleeps = value(&text, &format!("tenement_instance_sleep_timestamp_seconds{tried}"));
-    let now: f64 = host.run("date +%s").out.trim().parse().unwrap();
-    let left = sleeps.expect("it is idle") - now;
-    assert!((500.0..=601.0).contains(&left), "it sleeps in {left} s");
-    let in_flight = format!("tenement_instance_requests_in_flight{tried}");
-    assert_eq!(value(&text, &in_flight), Some(0.0));
-    let curl = "curl -sS -m 5 -H 'Host: a.mettry.localhost' http://127.0.0.1:8080/hang";
-    host.run(&format!("nohup {curl} >/dev/null 2>&1 &"));
-    until_value(host, &in_flight, |open| open == Some(1.0));
-    until_value(host, &format!("tenement_requests_gone_total{tried}"), |gone| gone == Some(1.0));
-    host.run("systemctl kill --signal=KILL ten-mettry@a.service");
-    until_value(host, &format!("tenement_instance_restarts_total{tried}"), |n| n >= Some(1.0));
-
-    let failed = || {
-        let text = scrape(host, "text/plain");
-        let of = |tier| format!("tenement_wakes_total{{tier=\"{tier}\",outcome=\"failed\"}}");
-        value(&text, &of("stopped")).unwrap() + value(&text, &of("dormant")).unwrap()
-    };
-    let before = failed();
-    assert_eq!(host.get("a.metbad.localhost", "/").status, 503);
-    assert_eq!(failed(), before + 1.0, "where the connection is the wake as well");
-    until_value(host, &format!("tenement_instance_failed{bad}"), |failed| failed == Some(1.0));
-    host.run("ten rm --yes mettry:a metbad:a");
-}
-
-#[test]
-fn a_nap_leaves_its_cpu_time_and_the_time_of_its_wake_behind() {
-    let host = host();
-    ask(host, "metnap:a", 1);
-    host.until_asleep("metnap:a");
-    let took = "tenement_wake_duration_seconds_count{tier=\"stopped\"}";
-    let before = value(&scrape(host, "text/plain"), took).unwrap();
-    ask(host, "metnap:a", 1);
-    host.until_asleep("metnap:a");
-    let text = scrape(host, "text/plain");
-    assert!(value(&text, took) >= Some(before + 1.0), "{text}");
-    let cpu = "tenement_instance_cpu_seconds_total{process=\"metnap\",id=\"a\"}";
-    assert!(value(&text, cpu) > Some(0.0), "{text}");
-    assert!(!text.contains("tenement_instance_memory_bytes{process=\"metnap\""), "{text}");
 }
 
 #[test]

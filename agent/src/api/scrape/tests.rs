@@ -125,3 +125,129 @@ fn gzip_is_used_where_it_is_taken_and_comes_apart_again() {
     std::io::Read::read_to_string(&mut decoder, &mut unpacked).unwrap();
     assert_eq!(unpacked, text);
 }
+
+/// A scrape in which nothing is unknown.
+fn full() -> Scrape {
+    let used = Used {
+        memory: Some(4096),
+        cpu_us: Some(1),
+        read: Some(512),
+        written: Some(1024),
+        tasks: Some(3),
+    };
+    let (ip, sleeps_ms) = (Some((70, 80)), Some(2_500));
+    let (disk, failed, restarts) = (Some(900), true, 4);
+    let mut one = InstanceScrape {
+        used,
+        ip,
+        sleeps_ms,
+        disk,
+        failed,
+        restarts,
+        in_flight: 5,
+        ..instance("api:prod")
+    };
+    let meter = Meter::default();
+    meter.answered(499, Duration::from_secs(1));
+    meter.took_in(33);
+    one.reading = meter.read();
+    let stalled =
+        crate::kernel::Stalled { some_percent: 0.0, some_us: 1_500_000, full_us: Some(500_000) };
+    let mut wakes = <Scrape as Default>::default().wakes;
+    wakes[2][1] = 6;
+    let deploy = (
+        "api".parse().unwrap(),
+        tenement_wire::deploys::Strategy::InPlace,
+        tenement_wire::deploys::DeployState::Failed,
+    );
+    let name = "api:prod".parse().unwrap();
+    Scrape {
+        instances: vec![one],
+        omitted: 2,
+        wakes,
+        deploys: [(deploy, 1)].into(),
+        stalled: vec![("memory", stalled)],
+        tokens: Some(tenement_wire::tokens::TokenChecks { refused: 9, ..Default::default() }),
+        logs: Some((100, 2_000_000)),
+        certificates: vec![crate::tls::Expiry {
+            name: "example.com".into(),
+            ends: 2_000,
+            begins: 1_000,
+        }],
+        backups: vec![crate::flows::backups::BackupFigures {
+            name,
+            last: Some((7_000, 64)),
+            due_ms: Some(9_000),
+            failures: 0,
+        }],
+        store_works: true,
+        ..Scrape::default()
+    }
+}
+
+#[test]
+fn every_figure_of_the_issue_is_told_by_its_value() {
+    let text = render(&full(), Format::Prometheus, true);
+    let who = "{process=\"api\",id=\"prod\"}";
+    let failed = "{tier=\"stopped\",outcome=\"failed\"}";
+    let deploy = "{process=\"api\",strategy=\"in-place\",outcome=\"failed\"}";
+    for line in [
+        format!("tenement_instance_failed{who} 1"),
+        format!("tenement_instance_requests_in_flight{who} 5"),
+        format!("tenement_instance_received_bytes_total{who} 33"),
+        format!("tenement_instance_restarts_total{who} 4"),
+        format!("tenement_instance_sleep_timestamp_seconds{who} 2.5"),
+        format!("tenement_instance_tasks{who} 3"),
+        format!("tenement_instance_io_read_bytes_total{who} 512"),
+        format!("tenement_instance_io_written_bytes_total{who} 1024"),
+        format!("tenement_instance_ip_received_bytes_total{who} 70"),
+        format!("tenement_instance_ip_sent_bytes_total{who} 80"),
+        format!("tenement_instance_disk_bytes{who} 900"),
+        format!("tenement_instance_disk_quota_bytes{who} 1048576"),
+        format!("tenement_requests_gone_total{who} 1"),
+        format!("tenement_wakes_total{failed} 6"),
+        format!("tenement_deploys_total{deploy} 1"),
+        "tenement_host_stalled_seconds_total{resource=\"memory\",tasks=\"some\"} 1.5".into(),
+        "tenement_host_stalled_seconds_total{resource=\"memory\",tasks=\"all\"} 0.5".into(),
+        "tenement_token_failures_total{reason=\"wrong\"} 9".into(),
+        "tenement_log_lines_total 100".into(),
+        "tenement_log_index_lag_seconds 2".into(),
+        "tenement_certificate_expiry_timestamp_seconds{name=\"example.com\"} 2000".into(),
+        "tenement_certificate_not_before_timestamp_seconds{name=\"example.com\"} 1000".into(),
+        format!("tenement_backup_last_success_timestamp_seconds{who} 7"),
+        format!("tenement_backup_size_bytes{who} 64"),
+        format!("tenement_backup_due_timestamp_seconds{who} 9"),
+        format!("tenement_backup_failures_total{who} 0"),
+        "tenement_state_database_up 1".into(),
+        "tenement_instances_omitted 2".into(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn who_sees_only_its_own_instances_sees_their_backups() {
+    let text = render(&full(), Format::Prometheus, false);
+    assert!(text.contains("tenement_backup_due_timestamp_seconds{"), "{text}");
+    assert!(!text.contains("tenement_deploys") && !text.contains("certificate"), "{text}");
+}
+
+#[test]
+fn what_the_kernel_counts_has_no_beginning_that_an_agent_made_up() {
+    let text = render(&full(), Format::OpenMetrics, true);
+    for family in ["instance_cpu_seconds", "instance_io_read_bytes", "instance_ip_sent_bytes"] {
+        assert!(text.contains(&format!("tenement_{family}_total{{")), "{family}");
+        assert!(!text.contains(&format!("tenement_{family}_created")), "{family}");
+    }
+    assert!(text.contains("tenement_requests_created{"), "the agent's own have one");
+}
+
+#[test]
+fn scrapers_that_would_rather_have_protobuf_get_text() {
+    let accept = |value: &str| wanted(&headers(header::ACCEPT, value));
+    let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    assert_eq!(accept(protobuf), Format::OpenMetrics);
+    let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+    assert_eq!(accept(three), Format::OpenMetrics);
+    assert_eq!(accept("application/vnd.google.protobuf, text/plain;q=0.1"), Format::Prometheus);
+}

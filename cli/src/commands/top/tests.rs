@@ -149,7 +149,8 @@ fn the_figures_stay_on_eighty_columns_however_many_tiers_there_are() {
 #[test]
 fn a_name_that_its_column_cuts_is_whole_below_the_table_while_it_is_selected() {
     let mut model = model();
-    let names = ["customer-portal:europe-west-tenant-0001", "customer-portal:europe-west-tenant-0002"];
+    let names =
+        ["customer-portal:europe-west-tenant-0001", "customer-portal:europe-west-tenant-0002"];
     let rows = names.map(|name| row(name, Tier::Running, None, None, 0.0));
     let snapshot = Snapshot { rows: rows.into(), ..model.snapshot().clone() };
     model.take(snapshot);
