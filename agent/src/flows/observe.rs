@@ -109,7 +109,8 @@ impl<H: Host> Agent<H> {
         let crash = report.active == Active::Failed || report.auto_restart;
         // systemd may tell the same state more than once (some other property has changed).
         let told = instance.crashing.swap(crash, Ordering::Relaxed) && crash;
-        if report.auto_restart && !told {
+        // The word of the crash itself (`failed`) may have come before that of the start that follows it.
+        if report.auto_restart && (!told || before != Active::Activating) {
             instance.restarts.fetch_add(1, Ordering::Relaxed);
         }
         let ours = !told && instance.stopped_by_us(report.active);

@@ -113,6 +113,25 @@ async fn a_crash_that_is_told_many_times_counts_once() {
 }
 
 #[tokio::test]
+async fn a_restart_counts_once_whether_or_not_the_failure_is_told_before_it() {
+    for failed_first in [false, true] {
+        let world = World::with(MODES, &["fd:1"]).await;
+        let instance = world.get("fd:1");
+        world.agent.observe(&service(&instance, Active::Active, false));
+        if failed_first {
+            world.agent.observe(&service(&instance, Active::Failed, false));
+        }
+        for _ in 0..3 {
+            world.agent.observe(&service(&instance, Active::Activating, true));
+        }
+        world.agent.observe(&service(&instance, Active::Activating, false));
+        world.agent.observe(&service(&instance, Active::Active, false));
+        let restarts = instance.restarts.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(restarts, 1, "told of the failure first: {failed_first}");
+    }
+}
+
+#[tokio::test]
 async fn a_crash_with_leftover_processes_is_still_one() {
     let world = World::with(MODES, &["fd:1"]).await;
     let instance = world.get("fd:1");
