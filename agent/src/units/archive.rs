@@ -106,6 +106,10 @@ impl Builder {
             let text = format!("{name} runs: its data can't be replaced under it");
             return Err(UnitsError::Refused(text));
         }
+        if let Some(tag) = self.manager().running_tasks_of(name).await?.first() {
+            let text = format!("{tag} runs in {name}: its data can't be replaced under it");
+            return Err(UnitsError::Refused(text));
+        }
         let swap = || -> io::Result<Option<String>> {
             let dir = self.process_dir(&config, name)?;
             let (id, fresh) = (name.id().as_str(), fresh_name(name));

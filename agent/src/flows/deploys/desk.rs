@@ -12,6 +12,7 @@ use super::{DeployError, DeployOrder};
 use crate::flows::ManageError;
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
+use crate::flows::releases::ReleaseError;
 
 /// An answer in the making.
 pub type Answer<T> = BoxFuture<'static, Result<T, DeployError>>;
@@ -88,6 +89,42 @@ impl<H: Host> Rollouts for Arc<Agent<H>> {
             let (pinned, release) = (agent.releases.pin_of(&name), instance.release());
             Ok(PinView { name, pinned, release })
         })
+    }
+}
+
+impl<H: Host> Agent<H> {
+    /// Deploys a release in place, each instance at its next start; waits until the process is at it.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Unknown`], or [`DeployError`]: nothing was done.
+    pub async fn adopt_release(
+        self: &Arc<Self>,
+        process: &ProcessName,
+        name: &ReleaseName,
+    ) -> Result<(), ReleaseError> {
+        if self.releases.get(process, name).is_none() {
+            return Err(ReleaseError::Unknown { process: process.clone(), name: name.clone() });
+        }
+        let is_at = self.releases.current(process).is_some_and(|current| current.name == *name);
+        if is_at && self.deploys.running(process).is_none() {
+            return Ok(());
+        }
+        let order = DeployOrder {
+            release: name.clone(),
+            rollback: false,
+            ..DeployOrder::back(process.clone(), false, None)
+        };
+        let deploy = self.deploy(order).await?;
+        let mut watch = deploy.watch();
+        // Nothing in it waits for an instance. The sender lives as long as `deploy`.
+        let end = watch.wait_for(|view| view.state.is_over()).await;
+        match end.ok().map(|view| (view.state.is_good(), view.reason.clone())) {
+            Some((true, _)) => Ok(()),
+            other => {
+                let why = other.and_then(|(_, why)| why).unwrap_or_default();
+                Err(ManageError::Internal(why.into()).into())
+            }
+        }
     }
 }
 

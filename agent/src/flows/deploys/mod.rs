@@ -65,7 +65,8 @@ pub struct Deploys {
     any_trial: AtomicBool,
     /// Held while a release is taken back.
     taking_back: tokio::sync::Mutex<()>,
-    prepared: Mutex<HashMap<InstanceName, ReleaseName>>,
+    /// The releases whose command was run for an instance's data, the last one last.
+    prepared: Mutex<HashMap<InstanceName, Vec<ReleaseName>>>,
     /// Held while an instance is prepared: a move and a request that waits may want it at once.
     preparing: Mutex<HashMap<InstanceName, Arc<tokio::sync::Mutex<()>>>>,
     /// Where releases lie, if not where the host's own agent has them.
@@ -128,7 +129,11 @@ impl Deploys {
 
     /// Takes in what is stored.
     pub(super) fn recall_prepared(&self, prepared: Vec<(InstanceName, ReleaseName)>) {
-        *lock(&self.prepared) = prepared.into_iter().collect();
+        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for (name, release) in prepared {
+            by_name.entry(name).or_default().push(release);
+        }
+        *lock(&self.prepared) = by_name;
     }
 }
 
