@@ -252,8 +252,8 @@ fn all(connection: &Connection) -> Result<StoredReleases, StoreError> {
             })
         })?
         .collect::<Result<_, _>>()?;
-    let mut statement =
-        connection.prepare_cached("SELECT process || ':' || id, name FROM preparations ORDER BY number")?;
+    let mut statement = connection
+        .prepare_cached("SELECT process || ':' || id, name FROM preparations ORDER BY number")?;
     let prepared = statement
         .query_map((), |row| Ok((column(row, 0)?, column(row, 1)?)))?
         .collect::<Result<_, _>>()?;

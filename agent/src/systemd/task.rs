@@ -228,7 +228,10 @@ impl Manager {
     ///
     /// # Errors
     /// [`SystemdError::Unreachable`] and the like.
-    pub async fn running_tasks_of(&self, name: &InstanceName) -> Result<Vec<TaskTag>, SystemdError> {
+    pub async fn running_tasks_of(
+        &self,
+        name: &InstanceName,
+    ) -> Result<Vec<TaskTag>, SystemdError> {
         let pattern = format!("ten-{}@{}.*.service", name.process(), name.id());
         let mut all = self.tasks_like(&pattern, true).await?;
         all.retain(|(of, tag)| of == name && !["backup", "restore"].contains(&tag.as_str()));

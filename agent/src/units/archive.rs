@@ -4,16 +4,17 @@
 //!   {data_dir}/{process}/ID                the data
 //!   {data_dir}/{process}/.restore-ID       what was unpacked; after the swap, what was the data before
 //!   {data_dir}/{process}/.kept-ID-TIME     what was the data, if it is to be kept
+//!   {data_dir}/{process}/.gone-…           what a restore that was cut off has left, while it is deleted
 //! ```
 //! No id begins with a dot. This process opens directories and renames them, and reads nothing in them.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags, RenameFlags, fstat, openat, renameat_with};
-use tenement_wire::{InstanceName, Limit, TaskTag};
+use tenement_wire::{InstanceName, Limit, ProcessName, TaskTag};
 
 use super::builder::Builder;
 use super::dirs::{self, Access, open_trusted};
@@ -23,6 +24,10 @@ use crate::config::{Config, RunAs};
 use crate::plan::{self, Output, Particulars, PlanContext, Task, TaskOrder, UnitSpec, Value};
 use crate::systemd::Stdio;
 
+/// What the names of what is unpacked, kept and being deleted begin with.
+const FRESH: &str = ".restore-";
+const KEPT: &str = ".kept-";
+const GONE: &str = ".gone-";
 /// Where the package has it.
 const PROGRAM: &str = "/usr/libexec/tenement/tenement-archive";
 /// How long an archive may take to be unpacked: whoever sends it may be slow.
@@ -119,7 +124,7 @@ impl Builder {
                 return Ok(None);
             }
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let kept = format!(".kept-{id}-{}", since.as_secs());
+            let kept = format!("{KEPT}{id}-{}", since.as_secs());
             let aside = renameat_with(&dir, &*fresh, &dir, &*kept, RenameFlags::NOREPLACE);
             if let Err(error) = aside {
                 // What is to be kept must not lie where the next step deletes it.
@@ -146,6 +151,14 @@ impl Builder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|error| io_error(name, &error)),
         }
+    }
+
+    /// Deletes what restores of a helper that was killed have left. Before anything is restored.
+    pub fn sweep_restores(&self) {
+        // A config that can't be read stops nobody from serving; the next start does it.
+        let Ok(config) = self.source().load() else { return };
+        let processes = config.processes.keys().cloned();
+        sweep(&config.settings.data_dir, processes, self.place().owner);
     }
 
     /// The one-off unit that runs the program with these words.
@@ -205,10 +218,107 @@ impl Builder {
     }
 }
 
+/// What restores have left beside the data directory `id`: what was unpacked, and former data that is kept.
+pub(super) fn beside(parent: &OwnedFd, id: &str) -> io::Result<Vec<String>> {
+    let (fresh, kept) = (format!("{FRESH}{id}"), format!("{KEPT}{id}-"));
+    let digits = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let mut names = names_in(parent)?;
+    names.retain(|name| *name == fresh || name.strip_prefix(&kept).is_some_and(digits));
+    Ok(names)
+}
+
+/// Deletes what restores were about to delete, or to put into place, when an earlier helper was killed. Nothing may be
+/// restored meanwhile; the deleting itself goes on after this returns.
+fn sweep(data_dir: &Path, processes: impl Iterator<Item = ProcessName>, owner: u32) {
+    for process in processes {
+        let Ok(dir) = open_trusted(&data_dir.join(process.as_str()), owner, false) else {
+            continue;
+        };
+        let mut gone = Vec::new();
+        for name in names_in(&dir).unwrap_or_default() {
+            if name.starts_with(GONE) {
+                gone.push(name);
+            } else if let Some(id) = name.strip_prefix(FRESH) {
+                // Out of the way of a new one.
+                let aside = format!("{GONE}{}-{id}", std::process::id());
+                if renameat_with(&dir, &*name, &dir, &*aside, RenameFlags::NOREPLACE).is_ok() {
+                    log::info!("deleting what an unfinished restore of {process}:{id} has left");
+                    gone.push(aside);
+                }
+            }
+        }
+        if gone.is_empty() {
+            continue;
+        }
+        std::thread::spawn(move || {
+            for name in gone {
+                if let Err(error) = purge::remove_tree(&dir, &name) {
+                    log::warn!("what an unfinished restore has left stays: {error}");
+                }
+            }
+        });
+    }
+}
+
+fn names_in(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let names = rustix::fs::Dir::read_from(dir)?;
+    let mut found = Vec::new();
+    for entry in names {
+        found.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(found)
+}
+
 fn fresh_name(name: &InstanceName) -> String {
-    format!(".restore-{}", name.id())
+    format!("{FRESH}{}", name.id())
 }
 
 fn nothing() -> io::Result<OwnedFd> {
     Ok(std::fs::File::open("/dev/null")?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(names: &[&str]) -> (tempfile::TempDir, OwnedFd) {
+        let dir = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| std::fs::create_dir_all(dir.path().join(name)).unwrap());
+        let fd = std::fs::File::open(dir.path()).unwrap().into();
+        (dir, fd)
+    }
+
+    #[test]
+    fn what_restores_have_left_of_an_instance_is_told_from_that_of_others() {
+        let names =
+            ["a", "a-1", ".restore-a", ".restore-a-1", ".kept-a-17", ".kept-a-1-17", ".kept-a-"];
+        let (_kept, fd) = dir(&names);
+        let mut found = beside(&fd, "a").unwrap();
+        found.sort();
+        assert_eq!(found, [".kept-a-17", ".restore-a"]);
+        let mut found = beside(&fd, "a-1").unwrap();
+        found.sort();
+        assert_eq!(found, [".kept-a-1-17", ".restore-a-1"]);
+    }
+
+    #[test]
+    fn what_an_unfinished_restore_has_left_is_deleted_and_nothing_else() {
+        let (root, _) = dir(&["api/.restore-a/sub", "api/.gone-7-b", "api/a", "api/.kept-a-17"]);
+        let owner = rustix::process::getuid().as_raw();
+        sweep(root.path(), ["api".parse().unwrap(), "none".parse().unwrap()].into_iter(), owner);
+        let left = || {
+            let names = std::fs::read_dir(root.path().join("api")).unwrap();
+            let mut names: Vec<_> = names.map(|one| one.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        for _ in 0..500 {
+            if left() == [".kept-a-17", "a"] {
+                return;
+            }
+            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{:?} are left", left());
+    }
 }

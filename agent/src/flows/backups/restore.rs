@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tenement_wire::{InstanceName, ReleaseName};
 use tenement_wire::backups::Restored;
 use tenement_wire::events::{Actor, Event, EventKind};
+use tenement_wire::{InstanceName, ReleaseName};
 
 use super::hold::Held;
 use super::schedule::AHEAD_MS;

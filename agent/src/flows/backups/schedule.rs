@@ -37,7 +37,12 @@ pub(super) fn next(
     // Its identity is random and never changes.
     let number = instance.uuid.as_u128() as u32;
     let place = f64::from(number) / f64::from(u32::MAX);
-    let past = Past { since_ms, failed_ms: record.failed_ms.filter(known), failures: record.failures, place };
+    let past = Past {
+        since_ms,
+        failed_ms: record.failed_ms.filter(known),
+        failures: record.failures,
+        place,
+    };
     due(plan, past, zone)
 }
 

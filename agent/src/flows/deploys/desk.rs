@@ -35,9 +35,7 @@ pub trait Rollouts: Send + Sync + 'static {
     fn get(&self, process: &ProcessName, id: &str) -> Result<Arc<Deploy>, DeployError>;
     /// Ends one that is under way.
     ///
-    /// # Errors
-    /// If there is none, or it is over.
-    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError>;
+    fn abort(&self, process: ProcessName, id: String, by: String) -> Answer<Arc<Deploy>>;
     /// Moves requests from one instance to another.
     fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting>;
     /// Has an instance stay at a release, or go with its process again.
@@ -69,8 +67,9 @@ impl<H: Host> Rollouts for Arc<Agent<H>> {
         self.deploys.get(process, id)
     }
 
-    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError> {
-        self.abort_deploy(process, id, by)
+    fn abort(&self, process: ProcessName, id: String, by: String) -> Answer<Arc<Deploy>> {
+        let agent = self.clone();
+        Box::pin(async move { agent.abort_deploy(&process, &id, &by).await })
     }
 
     fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting> {
@@ -153,8 +152,8 @@ impl Rollouts for NoRollouts {
         Err(nothing(process))
     }
 
-    fn abort(&self, process: &ProcessName, _: &str, _: &str) -> Result<Arc<Deploy>, DeployError> {
-        Err(nothing(process))
+    fn abort(&self, process: ProcessName, _: String, _: String) -> Answer<Arc<Deploy>> {
+        Box::pin(std::future::ready(Err(nothing(&process))))
     }
 
     fn route(&self, process: ProcessName, _: MoveRoute) -> Answer<ProcessRouting> {

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenement_wire::deploys::DeployState;
 use tenement_wire::events::EventKind;
@@ -22,6 +23,11 @@ use crate::flows::tasks::run_command;
 use crate::plan::{Particulars, RELEASES_DIR};
 use crate::store::StoreError;
 
+/// What the tags of its units begin with.
+const COMMAND: &str = "release";
+/// How long an earlier run is waited for, beyond the longest that its stop may take, and between two looks.
+const OTHER_MAX: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(200);
 /// Characters of what the command printed that a report shows.
 const SAID_MAX: usize = 500;
 
@@ -51,9 +57,8 @@ impl Deploys {
     /// Whether a release was taken back when it was deployed last.
     fn was_taken_back(&self, process: &ProcessName, release: &ReleaseName) -> bool {
         let last = self.of(process).into_iter().find(|one| one.release() == *release);
-        let bad = |one: &Deploy| {
-            matches!(one.state(), DeployState::RolledBack | DeployState::Aborted)
-        };
+        let bad =
+            |one: &Deploy| matches!(one.state(), DeployState::RolledBack | DeployState::Aborted);
         last.is_some_and(|one| bad(&one))
     }
 }
@@ -122,9 +127,10 @@ impl<H: Host> Agent<H> {
         // Whoever had the turn before may have done it.
         let Some(release) = self.preparation(instance) else { return Ok(()) };
         let rules = instance.setup().definition.deploy.clone();
+        self.until_no_other(name).await;
         log::info!(TENEMENT_INSTANCE = name.to_string(); "{name}: the command of release {release} runs");
         let (argv, with) = (self.filled(instance, &release), instance.particulars());
-        let run = run_command(self, instance, &with, "release", argv, rules.release_timeout);
+        let run = run_command(self, instance, &with, COMMAND, argv, rules.release_timeout);
         let ended =
             run.await.map_err(|error| format!("its release_command did not run: {error}"))?;
         if !ended.end.is_success() {
@@ -140,6 +146,20 @@ impl<H: Host> Agent<H> {
         // Jobs may run from it now.
         self.tasks.look_at_timers();
         Ok(())
+    }
+
+    /// Waits for the end of a command that an earlier agent began and this one is ending: two must not run at once.
+    async fn until_no_other(&self, name: &InstanceName) {
+        let ended = async {
+            while let Ok(running) = self.host.running_tasks(name).await
+                && running.iter().any(|tag| tag.as_str().starts_with(COMMAND))
+            {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(OTHER_MAX, ended).await.is_err() {
+            log::warn!("{name}: an earlier run of its release_command does not end");
+        }
     }
 
     /// The command, with its placeholders filled.

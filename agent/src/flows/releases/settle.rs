@@ -55,14 +55,16 @@ impl<H: Host> Agent<H> {
         for (_, release) in
             locked(&self.releases.workshop.held).keys().filter(|(p, _)| p == process)
         {
-            needed.insert(release.clone(), "it is being deployed, or a command runs from it".into());
+            needed
+                .insert(release.clone(), "it is being deployed, or a command runs from it".into());
         }
         for (name, tag, release) in self.host.task_releases(process).await? {
             let what = tag.job().map_or("a command".to_owned(), |job| format!("the job {job}"));
             needed.insert(release, format!("{what} of {name} runs from it"));
         }
         // One that is out of the config, or uses releases no more, runs from none and goes back to none.
-        let current = self.releases.current(process).filter(|_| self.uses_releases(process).is_ok());
+        let current =
+            self.releases.current(process).filter(|_| self.uses_releases(process).is_ok());
         if let Some(current) = current {
             let previous = current.previous.map(|name| (name, "a rollback goes to it".to_owned()));
             needed.extend(previous);

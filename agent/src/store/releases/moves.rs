@@ -67,7 +67,9 @@ pub(super) fn prepared(
     release: &ReleaseName,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO preparations (process, id, name) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO preparations (process, id, name) VALUES (?1, ?2, ?3)",
+        )?
         .execute(params![name.process().as_str(), name.id().as_str(), release.as_str()])?;
     Ok(())
 }
