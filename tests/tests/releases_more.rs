@@ -148,10 +148,7 @@ fn b2_a_build_that_needs_too_much_memory_is_killed_where_memory_can_be_bounded()
     let host = host();
     build(host, "python3 -c 'b = bytearray(300 << 20); print(len(b))'");
     let ran = deploy(host, "oom", "--upload-only");
-    let bounded = host
-        .run("systemctl show -P MemoryMax tenement.slice; cat /proc/self/cgroup /sys/fs/cgroup/cgroup.controllers 2>/dev/null || true")
-        .out
-        .contains("memory");
+    let bounded = host.try_run("grep -qw memory /sys/fs/cgroup/cgroup.controllers").code == 0;
     if bounded {
         assert!(ran.code == 1 && ran.err.contains("build_memory_max"), "{ran:?}");
     }
@@ -208,7 +205,7 @@ fn c1_a_release_that_is_there_is_deployed_by_its_name_and_back_and_forth() {
     let use_v1 = "curl -s -X POST --unix-socket /run/tenement/admin.sock http://localhost/api/v1/processes/rmore/releases/v1/use";
     assert!(host.run(use_v1).out.contains("\"current\":true"));
     let last = host.ten_json("deploys rmore")["deploys"][0].clone();
-    assert_eq!((&last["release"], &last["strategy"]), (&"v1".into(), &"in_place".into()), "{last}");
+    assert_eq!((&last["release"], &last["strategy"]), (&"v1".into(), &"in-place".into()), "{last}");
 }
 
 #[test]
@@ -220,7 +217,7 @@ fn c2_what_a_job_and_a_command_run_from_stays_until_they_have_ended() {
         let unit = host.run("systemctl show -P Environment 'ten-rmore@a.cron-nightly.service'").out;
         if unit.contains("TENEMENT_RELEASE=j1") { Ok(()) } else { Err(unit) }
     });
-    host.run("ten cron run rmore:a nightly");
+    host.run("ten cron run rmore:a nightly > /dev/null 2>&1 & sleep 0");
     host.run("ten run rmore:a -- sleep 600 > /dev/null 2>&1 & sleep 0");
     until("both run", BOUND, || {
         let units =

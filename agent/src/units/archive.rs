@@ -19,6 +19,7 @@ use tenement_wire::{InstanceName, Limit, ProcessName, TaskTag};
 use super::builder::Builder;
 use super::dirs::{self, Access, open_trusted};
 use super::recipe::io_error;
+use super::verbs::DYNAMIC_STATE;
 use super::{UnitsError, purge};
 use crate::config::{Config, RunAs};
 use crate::plan::{self, Output, Particulars, PlanContext, Task, TaskOrder, UnitSpec, Value};
@@ -51,6 +52,7 @@ impl Builder {
     ) -> Result<bool, UnitsError> {
         let config = self.source().load()?;
         let data = config.settings.data_dir.join(name.process().as_str()).join(name.id().as_str());
+        let data = behind_link(data);
         let method = if online { "online" } else { "sleep" };
         let words = ["pack", method, &data.to_string_lossy(), &name.to_string()].map(str::to_owned);
         let release = with.release.as_ref().map(ToString::to_string);
@@ -257,6 +259,15 @@ fn sweep(data_dir: &Path, processes: impl Iterator<Item = ProcessName>, owner: u
                 }
             }
         });
+    }
+}
+
+/// Of a user that systemd makes up, the data lies elsewhere, and a symlink of systemd's leads there.
+fn behind_link(data: PathBuf) -> PathBuf {
+    let is_link = data.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    match data.strip_prefix("/var/lib") {
+        Ok(state) if is_link => Path::new(DYNAMIC_STATE).join(state),
+        _ => data,
     }
 }
 
