@@ -11,9 +11,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags, RenameFlags, fstat, openat, renameat_with};
+use rustix::fs::{FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat_with};
 use tenement_wire::{InstanceName, Limit, ProcessName, TaskTag};
 
 use super::builder::Builder;
@@ -160,7 +161,8 @@ impl Builder {
         // A config that can't be read stops nobody from serving; the next start does it.
         let Ok(config) = self.source().load() else { return };
         let processes = config.processes.keys().cloned();
-        sweep(&config.settings.data_dir, processes, self.place().owner);
+        // Nobody waits for it.
+        drop(sweep(&config.settings.data_dir, processes, self.place().owner));
     }
 
     /// The one-off unit that runs the program with these words.
@@ -205,13 +207,17 @@ impl Builder {
         let def = config.processes.get(name.process());
         let dynamic = def.is_some_and(|def| def.user == RunAs::Dynamic);
         // For a look alone, which needs no right to read it.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let data = openat(&dir, name.id().as_str(), flags, Mode::empty())?;
         let stat = fstat(&data)?;
-        if dynamic || (self.place().is_system() && stat.st_uid == 0) {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if dynamic || kind.is_symlink() || (self.place().is_system() && stat.st_uid == 0) {
             let text = "its user is made up by systemd at each start (user = \"dynamic\", or no `systemd` in \
                         /etc/nsswitch.conf), so nothing can be unpacked for it";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        if !kind.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
         }
         let fresh = fresh_name(name);
         purge::remove_tree(&dir, &fresh)?;
@@ -231,7 +237,12 @@ pub(super) fn beside(parent: &OwnedFd, id: &str) -> io::Result<Vec<String>> {
 
 /// Deletes what restores were about to delete, or to put into place, when an earlier helper was killed. Nothing may be
 /// restored meanwhile; the deleting itself goes on after this returns.
-fn sweep(data_dir: &Path, processes: impl Iterator<Item = ProcessName>, owner: u32) {
+fn sweep(
+    data_dir: &Path,
+    processes: impl Iterator<Item = ProcessName>,
+    owner: u32,
+) -> Vec<JoinHandle<()>> {
+    let mut deleting = Vec::new();
     for process in processes {
         let Ok(dir) = open_trusted(&data_dir.join(process.as_str()), owner, false) else {
             continue;
@@ -252,14 +263,15 @@ fn sweep(data_dir: &Path, processes: impl Iterator<Item = ProcessName>, owner: u
         if gone.is_empty() {
             continue;
         }
-        std::thread::spawn(move || {
+        deleting.push(std::thread::spawn(move || {
             for name in gone {
                 if let Err(error) = purge::remove_tree(&dir, &name) {
                     log::warn!("what an unfinished restore has left stays: {error}");
                 }
             }
-        });
+        }));
     }
+    deleting
 }
 
 /// Of a user that systemd makes up, the data lies elsewhere, and a symlink of systemd's leads there.
@@ -316,20 +328,16 @@ mod tests {
     fn what_an_unfinished_restore_has_left_is_deleted_and_nothing_else() {
         let (root, _) = dir(&["api/.restore-a/sub", "api/.gone-7-b", "api/a", "api/.kept-a-17"]);
         let owner = rustix::process::getuid().as_raw();
-        sweep(root.path(), ["api".parse().unwrap(), "none".parse().unwrap()].into_iter(), owner);
+        let both = ["api".parse().unwrap(), "none".parse().unwrap()].into_iter();
+        for deleting in sweep(root.path(), both, owner) {
+            deleting.join().unwrap();
+        }
         let left = || {
             let names = std::fs::read_dir(root.path().join("api")).unwrap();
             let mut names: Vec<_> = names.map(|one| one.unwrap().file_name()).collect();
             names.sort();
             names
         };
-        for _ in 0..500 {
-            if left() == [".kept-a-17", "a"] {
-                return;
-            }
-            std::thread::yield_now();
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("{:?} are left", left());
+        assert_eq!(left(), [".kept-a-17", "a"]);
     }
 }
