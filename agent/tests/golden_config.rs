@@ -3,7 +3,8 @@
 //! `tenement.toml` (and `conf.d/*.toml`) is read. `expected.err` holds the rendered problems; else
 //! `expected.props` holds the plans that the config's `#! plan` lines ask for:
 //! `#! plan api:prod systemd=252 mode=system port=20001 account=ten-u1 set=cpu:500`; with `park=yes`,
-//! `tenement-park` is installed.
+//! `tenement-park` is installed; with `jobs=yes` the timers of its jobs follow, and with `task=beside` or `task=alone` the
+//! unit of a command, while the instance runs or not.
 //! `UPDATE_GOLDEN=1 cargo test --test golden_config` writes them anew: read the difference before you commit.
 
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenement_agent::config::{self, Config, SourceFile};
-use tenement_agent::plan::{self, Account, Mode, PlanContext};
+use tenement_agent::plan::{self, Account, Mode, Output, PlanContext, Task, TaskOrder, UnitSpec};
 
 fn golden_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
@@ -103,9 +104,46 @@ fn plan_line(config: &Config, line: &str) -> String {
                     let _ = writeln!(out, "{property}");
                 }
             }
+            for unit in tasks(&name, definition, &config.settings, &context, line) {
+                let _ = writeln!(out, "[{}]", unit.name);
+                for property in &unit.properties {
+                    let _ = writeln!(out, "{property}");
+                }
+            }
             out
         }
     }
+}
+
+/// The units of jobs and of a command that the line asks for.
+fn tasks(
+    name: &tenement_wire::InstanceName,
+    definition: &config::Definition,
+    settings: &config::Settings,
+    context: &PlanContext,
+    line: &str,
+) -> Vec<UnitSpec> {
+    let mut units = Vec::new();
+    if option(line, "jobs").is_some() {
+        for (job, what) in definition.cron.iter().filter(|(_, what)| what.is_of(name.id())) {
+            let plan = plan::timer(name, definition, settings, context, (job, what));
+            let plan = plan.unwrap_or_else(|error| panic!("{name}, {job}: {error}"));
+            units.extend([plan.timer, plan.service]);
+        }
+    }
+    if let Some(how) = option(line, "task") {
+        let order = TaskOrder {
+            tag: "run-1".parse().expect("a tag"),
+            argv: ["./manage.py", "migrate", "two words"].map(str::to_owned).to_vec(),
+            env: vec![("DRY".to_owned(), "1".to_owned())],
+            timeout: std::time::Duration::from_secs(60),
+        };
+        let beside = how == "beside";
+        let task = Task { order: &order, output: Output::Handed, beside, fill: false };
+        let unit = plan::task(name, definition, settings, context, &task);
+        units.push(unit.unwrap_or_else(|error| panic!("{name}: {error}")));
+    }
+    units
 }
 
 fn outcome(case: &Path) -> (&'static str, String) {

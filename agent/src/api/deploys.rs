@@ -219,7 +219,7 @@ async fn abort_deploy(
 ) -> Result<Begun, Problem> {
     let wait = input.parameter("wait");
     input.finish(Some(()))?;
-    let deploy = desk.abort(&process, &id, &caller.to_string())?;
+    let deploy = desk.abort(process, id, caller.to_string()).await?;
     Ok(begun(deploy, wait).await)
 }
 

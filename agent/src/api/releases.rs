@@ -268,12 +268,14 @@ async fn remove_release(
 
 /// Run from a release
 ///
-/// Each instance of the process does from its next start on, unless it is pinned to another.
+/// A deployment in place: each instance of the process does from its next start on, unless it is pinned to another.
+/// The release is on trial until one is ready on it, and is taken back if that fails. Where the process runs from it
+/// already, nothing is done. It is refused while a deployment of the process is under way.
 #[utoipa::path(post, path = "/processes/{process}/releases/{release}/use", tag = "releases",
     security(("token" = ["operator"])),
     params(("process" = ProcessName, Path), ("release" = ReleaseName, Path)),
     responses((status = 200, description = "The process runs from it", body = ReleaseView)),
-    extensions(("x-problems" = json!(["unknown_release"]))))]
+    extensions(("x-problems" = json!(["unknown_release", "deploy_running", "unavailable"]))))]
 async fn use_release(
     State(desk): State<Desk>,
     Names(process, name): Names,

@@ -138,7 +138,10 @@ impl<W: Write> Packer<'_, W> {
             FileType::RegularFile => self.regular(dir, name, path),
             FileType::Symlink => {
                 let mut entry = header(Kind::Symlink, &data(path), &stat);
-                entry.link = readlinkat(dir, name, Vec::new())?.into_bytes();
+                entry.link = match readlinkat(dir, name, Vec::new()) {
+                    Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+                    other => other?.into_bytes(),
+                };
                 self.header(&entry)
             }
             _ => {
@@ -183,7 +186,11 @@ impl<W: Write> Packer<'_, W> {
     /// A database, by way of a copy that SQLite makes.
     fn database(&mut self, stat: &Stat, path: &[u8]) -> io::Result<()> {
         let copy = Scratch::new(self.source.scratch)?;
-        sqlite::copy(&self.source.root.join(OsStr::from_bytes(path)), &copy.0)?;
+        let from = self.source.root.join(OsStr::from_bytes(path));
+        if let Err(error) = sqlite::copy(&from, &copy.0) {
+            // The app has deleted it while we walk.
+            return if from.symlink_metadata().is_err() { Ok(()) } else { Err(error) };
+        }
         let file = File::open(&copy.0)?;
         let size = file.metadata()?.len();
         self.packed.databases += 1;

@@ -8,10 +8,11 @@ use super::process::check_placeholders;
 use super::settings::set;
 use super::{command, quantity};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "build",
     "build_timeout",
     "build_memory_max",
+    "build_tmp_max",
     "build_network",
     "upload_max",
     "keep",
@@ -44,6 +45,8 @@ pub struct Deploy {
     pub build_timeout: Duration,
     /// Memory of a build, in bytes.
     pub build_memory_max: u64,
+    /// Bytes in the `/tmp` of a build, which is memory.
+    pub build_tmp_max: u64,
     /// Whether a build reaches the network.
     pub build_network: bool,
     /// Bytes of an upload, and of what comes out of it (ten times as many).
@@ -78,6 +81,7 @@ impl Default for Deploy {
             build: Vec::new(),
             build_timeout: Duration::from_secs(900),
             build_memory_max: 2 << 30,
+            build_tmp_max: 1 << 30,
             build_network: true,
             upload_max: 1 << 30,
             keep: 5,
@@ -117,6 +121,7 @@ pub(super) fn read(process: &Fields, problems: &mut Problems) -> Deploy {
     });
     for (key, min, slot) in [
         ("build_memory_max", MEMORY_MIN, &mut deploy.build_memory_max),
+        ("build_tmp_max", 1 << 20, &mut deploy.build_tmp_max),
         ("upload_max", 1 << 20, &mut deploy.upload_max),
     ] {
         set(&fields, key, slot, problems, |node, problems| {

@@ -25,7 +25,7 @@ pub use report::{freezer, report};
 
 use super::host::{
     Active, ArchiveDone, ArchiveOrder, Details, Host, HostError, Lacks, LeftOver, Listed, Stdio,
-    TaskRun, TimerState, Units,
+    TaskRelease, TaskRun, TimerState, Units,
 };
 use super::listing;
 use super::observe::{Report, Unit};
@@ -200,6 +200,14 @@ impl Host for Edge {
 
     async fn loaded_release(&self, name: &InstanceName) -> Result<Option<ReleaseName>, HostError> {
         self.release_loaded(name).await
+    }
+
+    async fn task_releases(&self, of: &ProcessName) -> Result<Vec<TaskRelease>, HostError> {
+        self.release_of_tasks(of).await
+    }
+
+    async fn running_tasks(&self, name: &InstanceName) -> Result<Vec<TaskTag>, HostError> {
+        self.systemd.running_tasks_of(name).await.map_err(from_systemd)
     }
 
     async fn secrets(

@@ -67,6 +67,9 @@ pub struct LeftOver {
     pub commands: Vec<(InstanceName, TaskTag)>,
 }
 
+/// A job or command in an instance whose unit is loaded, and the release that this was made from.
+pub type TaskRelease = (InstanceName, TaskTag, ReleaseName);
+
 /// A command that was started once, until its end.
 pub type TaskRun = Pin<Box<dyn Future<Output = Result<TaskEnd, HostError>> + Send>>;
 
@@ -294,6 +297,20 @@ pub trait Host: Send + Sync + 'static {
         _name: &InstanceName,
     ) -> impl Future<Output = Result<Option<ReleaseName>, HostError>> + Send {
         std::future::ready(Ok(None))
+    }
+    /// What the loaded units of jobs and commands in the instances of a process were made from.
+    fn task_releases(
+        &self,
+        _process: &ProcessName,
+    ) -> impl Future<Output = Result<Vec<TaskRelease>, HostError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+    /// Jobs and commands that run in an instance now; not those of its backups.
+    fn running_tasks(
+        &self,
+        _name: &InstanceName,
+    ) -> impl Future<Output = Result<Vec<TaskTag>, HostError>> + Send {
+        std::future::ready(Ok(Vec::new()))
     }
     /// Whether systemd answers.
     fn answers(&self) -> impl Future<Output = bool> + Send {

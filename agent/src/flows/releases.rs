@@ -210,6 +210,7 @@ impl<H: Host> Agent<H> {
         if let Some(current) = known.current.get_mut(process) {
             current.previous.take_if(|previous| previous == name);
         }
+        self.deploys.forget_prepared(process, name);
         Ok(was)
     }
 
@@ -323,13 +324,32 @@ impl<H: Host> Agent<H> {
         Ok(())
     }
 
+    /// Has a process that uses no releases any more run from none.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    pub(super) async fn set_no_current_release(
+        &self,
+        process: &ProcessName,
+    ) -> Result<(), ManageError> {
+        let _turn = self.releases.changes.lock().await;
+        self.store.set_current_release(process.clone(), None).await?;
+        self.releases.write().current.remove(process);
+        self.assign(process);
+        Ok(())
+    }
+
+    pub(super) fn is_ready(&self, process: &ProcessName, release: &ReleaseName) -> bool {
+        let found = self.releases.get(process, release);
+        found.is_some_and(|found| found.state == ReleaseState::Ready)
+    }
+
     fn must_be_ready(
         &self,
         process: &ProcessName,
         release: &ReleaseName,
     ) -> Result<(), ManageError> {
-        let found = self.releases.get(process, release);
-        if found.is_some_and(|found| found.state == ReleaseState::Ready) {
+        if self.is_ready(process, release) {
             return Ok(());
         }
         let message = format!("{process} has no release {release} that is ready");

@@ -141,7 +141,7 @@ impl<H: Host> Agent<H> {
             return Err(given_up(instance));
         }
         self.refit(instance).await.map_err(|e| self.failed(instance, &e))?;
-        let started = Instant::now();
+        let mut started = Instant::now();
         if instance.phase() == Phase::Frozen && instance.is_of_another_release() {
             self.stop_in_flight(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
@@ -157,6 +157,8 @@ impl<H: Host> Agent<H> {
         }
         if idle && (instance.staleness() > 0 || instance.phase() != Phase::Asleep) {
             self.prepare_or_stay(instance).await?;
+            // Its command has a time of its own.
+            started = Instant::now();
             self.load(instance).await.map_err(|e| self.failed(instance, &e))?;
         }
         let mut asked = asked;
@@ -378,6 +380,8 @@ fn abandoned(instance: &Instance) -> bool {
     let nobody = instance.gate.leases() == 0;
     if nobody {
         *slot = None;
+        // No release is to blame for it.
+        instance.source.unreached.store(true, Ordering::Relaxed);
     }
     nobody
 }

@@ -95,7 +95,8 @@ pub fn build(def: &Definition, name: &ReleaseName, ctx: &BuildContext) -> UnitSp
         // Of a oneshot unit this bounds the whole run (systemd.service(5)).
         p("TimeoutStartUSec", Value::U64(timeout)),
         p("TimeoutStopUSec", Value::U64(10_000_000)),
-        p("KillMode", str("control-group")),
+        // The build itself gets SIGTERM; what it has left in the background is killed when it has ended.
+        p("KillMode", str("mixed")),
         p("OOMPolicy", str("kill")),
         p("UMask", Value::U32(0o022)),
         p("NoNewPrivileges", Value::Bool(true)),
@@ -112,7 +113,7 @@ pub fn build(def: &Definition, name: &ReleaseName, ctx: &BuildContext) -> UnitSp
         list.push(p("RemoveIPC", Value::Bool(true)));
         sandbox::of_build(&mut list);
         network(def, &mut list);
-        places(ctx, &mut list);
+        places(def, ctx, &mut list);
     }
     UnitSpec { name: unit, properties: list }
 }
@@ -146,7 +147,8 @@ fn network(def: &Definition, list: &mut Vec<Property>) {
     }
 }
 
-fn places(ctx: &BuildContext, list: &mut Vec<Property>) {
+fn places(def: &Definition, ctx: &BuildContext, list: &mut Vec<Property>) {
+    list.retain(|property| property.name != "PrivateTmp");
     let mut add = |name, value| list.push(Property { name, value });
     let state = ctx.releases_dir.parent().unwrap_or(ctx.releases_dir);
     let covered = if state.starts_with(ctx.data_dir) { ctx.data_dir } else { state };
@@ -156,10 +158,11 @@ fn places(ctx: &BuildContext, list: &mut Vec<Property>) {
     }
     away.extend(ctx.hidden.iter().map(|path| format!("-{}", text(path))));
     add("InaccessiblePaths", Value::Strs(away));
-    let empty = vec![
-        (text(covered), "ro,mode=755".to_owned()),
-        ("/dev/shm".to_owned(), "mode=1777,nosuid,nodev".to_owned()),
-    ];
+    // Of its own, gone with it, and bounded: PrivateTmp= would be on the disk of the host.
+    let size = def.deploy.build_tmp_max;
+    let own = |path: &str| (path.to_owned(), format!("mode=1777,nosuid,nodev,size={size}"));
+    let mut empty = vec![(text(covered), "ro,mode=755".to_owned())];
+    empty.extend(["/dev/shm", "/tmp", "/var/tmp"].map(own));
     add("TemporaryFileSystem", Value::Pairs(empty));
     // Where it will lie, so that paths that a build writes down stay right.
     let bind = (text(ctx.draft), text(ctx.place), false, RECURSIVE);
@@ -197,7 +200,7 @@ mod tests {
     fn a_build_has_its_own_slice_user_and_bounds_and_sees_nothing_of_the_host() {
         let spec = spec(
             Mode::System,
-            "build = [\"make\", \"PREFIX={release}\"]\nbuild_timeout = \"90s\"\nbuild_memory_max = \"64M\"\nupload_max = \"2M\"",
+            "build = [\"make\", \"PREFIX={release}\"]\nbuild_timeout = \"90s\"\nbuild_memory_max = \"64M\"\nbuild_tmp_max = \"8M\"\nupload_max = \"2M\"",
         );
         assert_eq!(spec.name, "ten-build-api.service");
         assert_eq!(get(&spec, "Slice"), Some(Value::Str(BUILD_SLICE.into())));
@@ -216,6 +219,10 @@ mod tests {
         }
         let Some(Value::Pairs(empty)) = get(&spec, "TemporaryFileSystem") else { panic!("none") };
         assert_eq!(empty[0].0, "/var/lib/tenement");
+        assert_eq!(get(&spec, "PrivateTmp"), None, "it would be on the disk, without a bound");
+        let own: Vec<_> = empty[1..].iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(own, ["/dev/shm", "/tmp", "/var/tmp"]);
+        assert!(empty[1..].iter().all(|(_, options)| options.ends_with("size=8388608")));
     }
 
     #[test]

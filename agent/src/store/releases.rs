@@ -9,7 +9,7 @@ use super::{Registered, Store, StoreError};
 
 mod moves;
 
-use moves::{prepared, register_pinned};
+use moves::{prepared, register_pinned, restored};
 
 /// How far a release is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub struct StoredReleases {
     pub pins: Vec<(InstanceName, ReleaseName)>,
     /// Deployments, the newest of all processes first.
     pub deploys: Vec<StoredDeploy>,
-    /// Instances whose data is ready for a release: its command was run for them.
+    /// Instances whose data is ready for a release: its command was run for them. Of each the last one is the last.
     pub prepared: Vec<(InstanceName, ReleaseName)>,
 }
 
@@ -101,6 +101,7 @@ pub(super) enum Order {
     PutDeploy(Box<StoredDeploy>, Answer<()>),
     Register(InstanceName, ReleaseName, (u16, u16), Answer<Registered>),
     Prepared(InstanceName, ReleaseName, Answer<()>),
+    Restored(InstanceName, Option<ReleaseName>, Answer<()>),
 }
 
 impl Order {
@@ -135,6 +136,10 @@ impl Order {
             Self::Prepared(name, release, answer) => {
                 reply.add(answer, alone(transaction, |point| prepared(point, &name, &release)));
             }
+            Self::Restored(name, release, answer) => {
+                let act = |point: &Connection| restored(point, &name, release.as_ref());
+                reply.add(answer, alone(transaction, act));
+            }
         }
     }
 
@@ -144,6 +149,7 @@ impl Order {
             Self::Remove(_, _, answer) => drop(answer.send(Err(error))),
             Self::Register(.., answer) => drop(answer.send(Err(error))),
             Self::Prepared(.., answer)
+            | Self::Restored(.., answer)
             | Self::Put(_, answer)
             | Self::SetCurrent(_, _, answer)
             | Self::Pin(_, _, answer)
@@ -246,8 +252,8 @@ fn all(connection: &Connection) -> Result<StoredReleases, StoreError> {
             })
         })?
         .collect::<Result<_, _>>()?;
-    let mut statement =
-        connection.prepare_cached("SELECT process || ':' || id, name FROM prepared")?;
+    let mut statement = connection
+        .prepare_cached("SELECT process || ':' || id, name FROM preparations ORDER BY number")?;
     let prepared = statement
         .query_map((), |row| Ok((column(row, 0)?, column(row, 1)?)))?
         .collect::<Result<_, _>>()?;
@@ -290,6 +296,9 @@ fn remove(
 ) -> Result<bool, StoreError> {
     let forget = "UPDATE current_releases SET previous = NULL WHERE process = ?1 AND previous = ?2";
     let key = params![process.as_str(), name.as_str()];
+    connection.prepare_cached(forget)?.execute(key)?;
+    // Another one may get its name.
+    let forget = "DELETE FROM preparations WHERE process = ?1 AND name = ?2";
     connection.prepare_cached(forget)?.execute(key)?;
     let sql = "DELETE FROM releases WHERE process = ?1 AND name = ?2";
     Ok(connection.prepare_cached(sql)?.execute(key)? > 0)

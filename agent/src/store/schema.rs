@@ -156,6 +156,19 @@ const STEPS: &[M<'static>] = &[
          FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
      ) STRICT, WITHOUT ROWID;",
     ),
+    // For which releases it was run, by instance: the last one has the highest number.
+    M::up(
+        "CREATE TABLE preparations (
+         number  INTEGER PRIMARY KEY,
+         process TEXT NOT NULL,
+         id      TEXT NOT NULL,
+         name    TEXT NOT NULL,
+         UNIQUE (process, id, name),
+         FOREIGN KEY (process, id) REFERENCES instances (process, id) ON DELETE CASCADE
+     ) STRICT;
+     INSERT INTO preparations (process, id, name) SELECT process, id, name FROM prepared;
+     DROP TABLE prepared;",
+    ),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

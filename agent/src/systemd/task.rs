@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tenement_wire::{InstanceName, TaskTag};
+use tenement_wire::{InstanceName, ProcessName, TaskTag};
 use tokio::sync::oneshot;
 use zbus::Fd;
 use zbus::wire::Variant;
@@ -220,13 +220,49 @@ impl Manager {
     /// [`SystemdError::Unreachable`] and the like.
     pub async fn tasks_of(&self, name: &InstanceName) -> Result<Vec<TaskTag>, SystemdError> {
         let pattern = format!("ten-{}@{}.*.service", name.process(), name.id());
-        let call = self.link()?;
-        let rows = self.call(call.manager.list_units_by_patterns(&[], &[&pattern])).await?;
-        let tag = |unit: &str| {
+        let all = self.tasks_like(&pattern, false).await?;
+        Ok(all.into_iter().filter(|(of, _)| of == name).map(|(_, tag)| tag).collect())
+    }
+
+    /// Those of them that run now, but for what packs and unpacks its data.
+    ///
+    /// # Errors
+    /// [`SystemdError::Unreachable`] and the like.
+    pub async fn running_tasks_of(
+        &self,
+        name: &InstanceName,
+    ) -> Result<Vec<TaskTag>, SystemdError> {
+        let pattern = format!("ten-{}@{}.*.service", name.process(), name.id());
+        let mut all = self.tasks_like(&pattern, true).await?;
+        all.retain(|(of, tag)| of == name && !["backup", "restore"].contains(&tag.as_str()));
+        Ok(all.into_iter().map(|(_, tag)| tag).collect())
+    }
+
+    /// The one-off units of all instances of `process` that are loaded, scheduled jobs among them.
+    ///
+    /// # Errors
+    /// [`SystemdError::Unreachable`] and the like.
+    pub async fn tasks_of_process(
+        &self,
+        process: &ProcessName,
+    ) -> Result<Vec<(InstanceName, TaskTag)>, SystemdError> {
+        let all = self.tasks_like(&format!("ten-{process}@*.*.service"), false).await?;
+        Ok(all.into_iter().filter(|(of, _)| of.process() == process).collect())
+    }
+
+    async fn tasks_like(
+        &self,
+        pattern: &str,
+        running: bool,
+    ) -> Result<Vec<(InstanceName, TaskTag)>, SystemdError> {
+        let states: &[&str] = if running { &["active", "activating", "deactivating"] } else { &[] };
+        let link = self.link()?;
+        let rows = self.call(link.manager.list_units_by_patterns(states, &[pattern])).await?;
+        let task = |unit: &str| {
             let (of, tag, _) = InstanceName::from_task_unit(unit)?;
-            (of == *name).then_some(tag)
+            Some((of, tag))
         };
-        Ok(rows.iter().filter_map(|(unit, ..)| tag(unit)).collect())
+        Ok(rows.iter().filter_map(|(unit, ..)| task(unit)).collect())
     }
 
     /// Sends a signal to the main process of a unit.

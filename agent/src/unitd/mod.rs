@@ -47,6 +47,7 @@ pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let manager = Manager::connect(Bus::System).await?;
     let builder = Builder::new(manager, Place::system()).await?;
+    builder.sweep_restores();
     let calls = Calls::new();
     let etc = Path::new("/etc");
     let releases = Releases::new(Units::new(builder.clone(), etc, calls.clone()));

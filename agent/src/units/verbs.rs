@@ -242,6 +242,9 @@ impl Builder {
             purge::remove_tree(&dir, id)?;
         }
         purge::remove_tree(&parent, id)?;
+        for name in super::archive::beside(&parent, id)? {
+            purge::remove_tree(&parent, &name)?;
+        }
         if let (Some(userdb), Some(uid)) = (&place.userdb_dir, owner.filter(|u| uids::is_ours(*u)))
         {
             accounts::withdraw(userdb, uid);

@@ -126,6 +126,15 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
+/// Of such a file the entry has another name, and a map before its content.
+fn must_not_be_pax_sparse<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<()> {
+    let Some(mut extensions) = entry.pax_extensions()? else { return Ok(()) };
+    match extensions.any(|one| one.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse."))) {
+        true => Err(bad("it is a sparse file in pax format: make the tar file without --sparse")),
+        false => Ok(()),
+    }
+}
+
 fn too_much() -> io::Error {
     let text = "it has more bytes than may come out; see upload_max in [process.NAME.deploy]";
     io::Error::new(io::ErrorKind::QuotaExceeded, text)
@@ -152,6 +161,7 @@ impl Out<'_> {
         self.spend(ENTRY_COST)?;
         let parts = parts_of(Path::new(std::ffi::OsStr::from_bytes(path)))?;
         let mode = entry.header().mode()?;
+        must_not_be_pax_sparse(entry)?;
         match kind {
             EntryType::Directory => self.directory(&parts).map(drop),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {

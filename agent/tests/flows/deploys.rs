@@ -231,12 +231,12 @@ async fn one_deployment_at_a_time_and_an_abort_puts_everything_back() {
     let second = world.agent.deploy(now("v3", 1)).await;
     let Err(DeployError::Running { id, .. }) = second else { panic!("{second:?}") };
     assert_eq!(id, deploy.view().id);
-    world.agent.abort_deploy(&process(), &id, "uid 0").unwrap();
+    world.agent.abort_deploy(&process(), &id, "uid 0").await.unwrap();
     gate.close();
     let view = over(&deploy).await;
     assert_eq!((view.state, current(&world)), (DeployState::Aborted, "v1".into()));
     assert_eq!(made_from(&world, "app:a"), Some(release("v1")));
-    let error = world.agent.abort_deploy(&process(), &id, "uid 0").unwrap_err();
+    let error = world.agent.abort_deploy(&process(), &id, "uid 0").await.unwrap_err();
     assert!(matches!(error, DeployError::Over { .. }), "{error}");
     assert_eq!(world.agent.deploys.of(&process()).len(), 1);
 }

@@ -10,6 +10,7 @@ mod history;
 mod idle;
 mod limits;
 mod manage;
+mod migrations;
 mod observe;
 mod pair;
 mod park;

@@ -57,7 +57,7 @@ async fn a_new_agent_leads_a_canary_on_from_its_step_and_knows_what_is_on_trial(
     let resumed = agent.deploys.get(&process(), &id).unwrap();
     assert_eq!((resumed.view().state, resumed.view().steps.len()), (DeployState::Running, 1));
     assert!(agent.deploy(now("v3", 1)).await.is_err(), "it was forgotten");
-    agent.abort_deploy(&process(), &id, "uid 0").unwrap();
+    agent.abort_deploy(&process(), &id, "uid 0").await.unwrap();
     assert_eq!(over(&resumed).await.state, DeployState::Aborted);
     assert_eq!(agent.domains.weight(&name("app:v2")), Some(0));
     let fresh = agent.deploy(order("v3", Strategy::InPlace)).await.unwrap();

@@ -25,8 +25,9 @@ pub struct Deploy {
 /// What a release is made from, and what it is called.
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseFrom {
-    /// A directory, a tar file (.tar, .tar.gz, .tar.zst), or - for standard input
-    #[arg(value_name = "DIR|FILE|-", value_hint = ValueHint::AnyPath, required_unless_present = "git",
+    /// A directory, a tar file (.tar, .tar.gz, .tar.zst), or - for standard input; with --release or --version alone,
+    /// the release of that name is deployed as it is
+    #[arg(value_name = "DIR|FILE|-", value_hint = ValueHint::AnyPath, required_unless_present_any = ["git", "release", "version"],
           conflicts_with = "git")]
     pub path: Option<PathBuf>,
     /// A git repository

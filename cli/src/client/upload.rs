@@ -128,3 +128,63 @@ impl Agent {
         Ok((status, bytes.map_err(|e| strange(status, &e.to_string()))?.to_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    /// An agent that reads so many bytes, answers, and keeps the connection open.
+    fn answers(read: usize, answer: &'static str) -> (tempfile::TempDir, Agent) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut vec![0; read]).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            // Open until the client has gone, though nothing more is read of what it sends.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
+            std::thread::park_timeout(Duration::from_secs(30));
+        });
+        let endpoint = Endpoint { path, mode: crate::endpoint::Mode::System, remote: None };
+        (dir, Agent::new(endpoint, Duration::from_secs(30)).unwrap())
+    }
+
+    const REFUSED: &str = "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 52\r\n\r\n\
+                           {\"status\":409,\"code\":\"release_exists\",\"detail\":\"no\"}";
+
+    #[test]
+    fn an_upload_that_is_refused_early_ends_at_once_with_what_the_agent_says() {
+        let (_dir, agent) = answers(100_000, REFUSED);
+        let began = std::time::Instant::now();
+        // Far more than fits into the socket: whoever writes would wait for ever.
+        let answer: Result<serde_json::Value> = agent.upload("/x", |pipe| {
+            let piece = vec![7; 64 * 1024];
+            loop {
+                pipe.write_all(&piece)?;
+            }
+        });
+        let error = answer.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(10), "it hung");
+        assert_eq!(
+            (error.code.as_ref(), error.kind),
+            ("release_exists", Kind::Conflict),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_read_breaks_an_upload_off_with_its_reason() {
+        let (_dir, agent) = answers(10, "");
+        let answer: Result<serde_json::Value> = agent.upload("/x", |pipe| {
+            pipe.write_all(b"some of it")?;
+            Err(io::Error::other("the disk is broken"))
+        });
+        let error = answer.unwrap_err();
+        assert!(error.to_string().contains("the disk is broken"), "{error}");
+    }
+}

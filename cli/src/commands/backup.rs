@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, IsTerminal as _, Read, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::builder::styling::Style;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tenement_wire::InstanceName;
 use tenement_wire::backups::{
     BackupList, BackupMethod, BackupState, Restored, StoredBackup, StoredBackups,
@@ -160,10 +162,12 @@ fn download(
     Ok(())
 }
 
-/// A file under another name until it is whole; removed if it does not get so.
+/// A file without a name until it is whole, so that nothing is left of it however this ends; where the file system
+/// knows no such files, one under another name.
 struct Draft {
     file: File,
     path: PathBuf,
+    named: bool,
     whole: bool,
 }
 
@@ -172,14 +176,32 @@ impl Draft {
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(format!(".partial-{}", std::process::id()));
         let path = file.with_file_name(name);
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        if let Ok(file) = open(parent.unwrap_or(Path::new(".")), flags, mode) {
+            return Ok(Self { file: file.into(), path, named: false, whole: false });
+        }
         let mut options = OpenOptions::new();
         let opened = options.write(true).create_new(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| CliError::file("create", &path, &error))?;
-        Ok(Self { file, path, whole: false })
+        Ok(Self { file, path, named: true, whole: false })
+    }
+
+    /// Gives it a name; `linkat` replaces nothing, so it is not the last one yet.
+    fn name(&mut self) -> io::Result<()> {
+        if self.named {
+            return Ok(());
+        }
+        let ours = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        linkat(CWD, ours, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)?;
+        self.named = true;
+        Ok(())
     }
 
     fn finish(mut self, file: &Path) -> Result<()> {
-        let done = self.file.sync_all().and_then(|()| std::fs::rename(&self.path, file));
+        let named = self.file.sync_all().and_then(|()| self.name());
+        let done = named.and_then(|()| std::fs::rename(&self.path, file));
         done.map_err(|error| CliError::file("write", file, &error))?;
         self.whole = true;
         Ok(())
@@ -188,7 +210,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !self.whole {
+        if self.named && !self.whole {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -1,7 +1,7 @@
 //! Instances come to another release: what `ten deploy` does after the release is made, `ten deploys`, `ten rollback`,
 //! `ten route`, `ten pin` and `ten unpin`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::builder::styling::Style;
 use tenement_wire::deploys::{
@@ -21,6 +21,8 @@ use crate::table::{Listing, dash, pairs};
 
 /// Between two looks at one that goes on.
 const LOOK: Duration = Duration::from_millis(400);
+/// How long an agent that does not answer is waited for.
+const AWAY: Duration = Duration::from_secs(60);
 /// Deployments of each process in a list of all.
 const FEW: usize = 5;
 
@@ -74,7 +76,7 @@ fn watch(agent: &Agent, out: Output, mut view: DeployView, detach: bool) -> Resu
             break;
         }
         std::thread::sleep(LOOK);
-        view = agent.get(&path(&view))?;
+        view = again(agent, out, &path(&view))?;
     }
     if out.json {
         out.json(&view)?;
@@ -93,6 +95,22 @@ fn watch(agent: &Agent, out: Output, mut view: DeployView, detach: bool) -> Resu
         None => format!("see all of it: ten deploys {} {}", view.process, view.id),
     };
     Err(CliError::new(Kind::Failure, "deploy_failed", detail, hint))
+}
+
+/// Looks at it again. An agent that is started anew goes on with it, so that is waited for.
+fn again(agent: &Agent, out: Output, path: &str) -> Result<DeployView> {
+    let began = Instant::now();
+    loop {
+        match agent.get(path) {
+            Err(error) if error.kind == Kind::Unreachable && began.elapsed() < AWAY => {
+                if began.elapsed() < LOOK {
+                    out.say("the agent does not answer; waiting for it");
+                }
+                std::thread::sleep(LOOK);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// What its steps have shown, and what the instance said at which it failed.

@@ -21,6 +21,7 @@ impl From<ReleaseError> for Problem {
         let new = |status, code, hint: &str| Self::new(status, code, text.clone(), hint);
         match error {
             ReleaseError::Manage(error) => error.into(),
+            ReleaseError::Deploy(error) => error.into(),
             ReleaseError::Unknown { process, .. } => {
                 new(S::NOT_FOUND, "unknown_release", &format!("ten releases {process} lists them"))
             }

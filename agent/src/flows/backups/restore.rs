@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use tenement_wire::InstanceName;
 use tenement_wire::backups::Restored;
 use tenement_wire::events::{Actor, Event, EventKind};
+use tenement_wire::{InstanceName, ReleaseName};
 
 use super::hold::Held;
+use super::schedule::AHEAD_MS;
 use super::{BackupError, Backups, pipe};
 use crate::archive::Unpacked;
 use crate::flows::host::{ArchiveOrder, Host};
-use crate::flows::instance::Instance;
+use crate::flows::instance::{Instance, now_ms};
 use crate::vault::Pieces;
 
 /// What is to be restored.
@@ -93,8 +94,25 @@ impl<H: Host> Backups<H> {
         let held = Held::take(self.agent(), instance, bound, true).await?;
         let exchange = ArchiveOrder::Exchange { keep_old: order.keep_old };
         let swapped = self.agent().host.archive(&order.name, &with, exchange).await;
+        if swapped.is_ok() {
+            self.settle_in(instance, unpacked.manifest.release.as_deref()).await;
+        }
         drop(held);
         Ok((unpacked, swapped?.kept))
+    }
+
+    /// What is known of its former data is not true of what it has now.
+    async fn settle_in(&self, instance: &Instance, release: Option<&str>) {
+        let release = release.and_then(|text| ReleaseName::new(text).ok());
+        if let Err(error) = self.agent().note_restored(instance, release).await {
+            log::error!(
+                "the release_command of {} may not be run for its restored data: {error}",
+                instance.name
+            );
+        }
+        if let Err(error) = self.agent().absolve(instance).await {
+            log::warn!("{} stays failed until it is reset: {error}", instance.name);
+        }
     }
 
     /// A backup of `of` that is kept.
@@ -106,7 +124,10 @@ impl<H: Host> Backups<H> {
         let file = match file {
             Some(file) => file,
             None => {
-                let newest = vault.list(of).await?.into_iter().next();
+                // Newest first; not one that the clock was far ahead for, unless there is no other.
+                let all = vault.list(of).await?;
+                let now = now_ms() + AHEAD_MS;
+                let newest = all.iter().find(|one| one.time_ms <= now).or(all.first()).cloned();
                 newest.ok_or_else(|| BackupError::Missing(format!("of {of}")))?.file
             }
         };

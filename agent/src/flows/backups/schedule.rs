@@ -18,6 +18,9 @@ use crate::store::backups::BackupRecord;
 /// How often is looked for what is due.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// What lies further ahead than this was noted while the clock was wrong, in milliseconds.
+pub(super) const AHEAD_MS: u64 = 3_600_000;
+
 /// When the next backup of an instance is due, Unix milliseconds.
 pub(super) fn next(
     plan: &BackupPlan,
@@ -26,11 +29,20 @@ pub(super) fn next(
     zone: &TimeZone,
 ) -> Option<u64> {
     plan.to.as_ref()?;
-    let since_ms = record.last.as_ref().map_or(instance.registered_ms(), |last| last.at_ms);
+    let ahead = now_ms() + AHEAD_MS;
+    let known = |ms: &u64| *ms <= ahead;
+    let last = record.last.as_ref().map(|last| last.at_ms);
+    // Of one in the future nobody knows how old it is: then one is due.
+    let since_ms = Some(last.unwrap_or(instance.registered_ms())).filter(known).unwrap_or(0);
     // Its identity is random and never changes.
     let number = instance.uuid.as_u128() as u32;
     let place = f64::from(number) / f64::from(u32::MAX);
-    let past = Past { since_ms, failed_ms: record.failed_ms, failures: record.failures, place };
+    let past = Past {
+        since_ms,
+        failed_ms: record.failed_ms.filter(known),
+        failures: record.failures,
+        place,
+    };
     due(plan, past, zone)
 }
 

@@ -10,6 +10,7 @@ use tenement_wire::events::{Actor, Event, EventKind};
 use tokio::sync::mpsc;
 
 use super::hold::Held;
+use super::schedule::AHEAD_MS;
 use super::spool::{self, Feeder, Taker};
 use super::{BackupError, Backups, pipe};
 use crate::archive::Packed;
@@ -50,8 +51,11 @@ impl<H: Host> Backups<H> {
         let began = Instant::now();
         let before = self.record_of(instance);
         // In whole seconds, as in its name, and after the last one.
-        let after = before.last.as_ref().map_or(0, |last| last.at_ms + 1000);
-        let at_ms = now_ms().max(after) / 1000 * 1000;
+        let now = now_ms();
+        let last = before.last.as_ref().map_or(0, |last| last.at_ms);
+        // One that the clock was far ahead for is nothing to go by.
+        let after = if last > now + AHEAD_MS { 0 } else { last + 1000 };
+        let at_ms = now.max(after) / 1000 * 1000;
         let made = self.keep(instance, at_ms).await;
         let record = match &made {
             Ok((stored, _)) => BackupRecord {
@@ -197,10 +201,7 @@ impl<H: Host> Backups<H> {
                 return Err(BackupError::Held { name: instance.name.clone(), after: bound });
             }
         };
-        if !held.is_still() {
-            let why = format!("{} was started by hand while its data was read", instance.name);
-            return Err(BackupError::Failed(why));
-        }
+        held.must_be_still().await?;
         Ok(packed)
     }
 
@@ -214,7 +215,8 @@ impl<H: Host> Backups<H> {
         let (data, out) = pipe::sockets()?;
         let (ear, said) = pipe::sockets()?;
         let order = ArchiveOrder::Pack { online, timeout, streams: [out, said] };
-        let with = instance.particulars();
+        // The release that its data fits is noted in the archive.
+        let with = self.agent().particulars_beside(instance);
         let job = self.agent().host.archive(&instance.name, &with, order);
         pipe::collect(data, ear, job, feeder).await
     }

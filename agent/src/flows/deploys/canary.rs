@@ -45,11 +45,16 @@ impl<H: Host> Agent<H> {
         };
         let led = self.lead(deploy, &own).await;
         if let Err(broken) = &led {
-            // In the next route table already.
+            deploy.rest().back = Some(broken.state);
+            deploy.change(|view| {
+                (view.reason, view.failed) = (Some(broken.why.clone()), broken.at.clone());
+            });
+            // In the next route table already; and should the agent be killed, the next one does not lead it again.
             let mut weights = self.still_there(deploy.rest().weights.clone());
             weights.push((own.clone(), Some(0)));
             weights.retain(|(name, _)| self.get(name).is_some());
-            if let Err(error) = self.domains.weigh(weights).await {
+            let (weighed, ()) = tokio::join!(self.domains.weigh(weights), self.save(deploy));
+            if let Err(error) = weighed {
                 self.say(deploy, format!("its weight can't be taken: {error}"));
             }
             self.say(deploy, format!("{own} gets no more requests: {}", broken.why));
@@ -71,6 +76,9 @@ impl<H: Host> Agent<H> {
         let over = |view: &StepView| view.verdict.is_some();
         let done = deploy.view().steps.iter().filter(|step| over(step)).count();
         for percent in steps.into_iter().skip(done) {
+            if let Some(broken) = deploy.stopped() {
+                return Err(broken);
+            }
             self.share(deploy, own, percent).await?;
             if percent >= 100 {
                 self.say(deploy, format!("{own} gets all requests"));

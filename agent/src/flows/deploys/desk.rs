@@ -12,6 +12,7 @@ use super::{DeployError, DeployOrder};
 use crate::flows::ManageError;
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
+use crate::flows::releases::ReleaseError;
 
 /// An answer in the making.
 pub type Answer<T> = BoxFuture<'static, Result<T, DeployError>>;
@@ -34,9 +35,7 @@ pub trait Rollouts: Send + Sync + 'static {
     fn get(&self, process: &ProcessName, id: &str) -> Result<Arc<Deploy>, DeployError>;
     /// Ends one that is under way.
     ///
-    /// # Errors
-    /// If there is none, or it is over.
-    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError>;
+    fn abort(&self, process: ProcessName, id: String, by: String) -> Answer<Arc<Deploy>>;
     /// Moves requests from one instance to another.
     fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting>;
     /// Has an instance stay at a release, or go with its process again.
@@ -68,8 +67,9 @@ impl<H: Host> Rollouts for Arc<Agent<H>> {
         self.deploys.get(process, id)
     }
 
-    fn abort(&self, process: &ProcessName, id: &str, by: &str) -> Result<Arc<Deploy>, DeployError> {
-        self.abort_deploy(process, id, by)
+    fn abort(&self, process: ProcessName, id: String, by: String) -> Answer<Arc<Deploy>> {
+        let agent = self.clone();
+        Box::pin(async move { agent.abort_deploy(&process, &id, &by).await })
     }
 
     fn route(&self, process: ProcessName, change: MoveRoute) -> Answer<ProcessRouting> {
@@ -88,6 +88,42 @@ impl<H: Host> Rollouts for Arc<Agent<H>> {
             let (pinned, release) = (agent.releases.pin_of(&name), instance.release());
             Ok(PinView { name, pinned, release })
         })
+    }
+}
+
+impl<H: Host> Agent<H> {
+    /// Deploys a release in place, each instance at its next start; waits until the process is at it.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Unknown`], or [`DeployError`]: nothing was done.
+    pub async fn adopt_release(
+        self: &Arc<Self>,
+        process: &ProcessName,
+        name: &ReleaseName,
+    ) -> Result<(), ReleaseError> {
+        if self.releases.get(process, name).is_none() {
+            return Err(ReleaseError::Unknown { process: process.clone(), name: name.clone() });
+        }
+        let is_at = self.releases.current(process).is_some_and(|current| current.name == *name);
+        if is_at && self.deploys.running(process).is_none() {
+            return Ok(());
+        }
+        let order = DeployOrder {
+            release: name.clone(),
+            rollback: false,
+            ..DeployOrder::back(process.clone(), false, None)
+        };
+        let deploy = self.deploy(order).await?;
+        let mut watch = deploy.watch();
+        // Nothing in it waits for an instance. The sender lives as long as `deploy`.
+        let end = watch.wait_for(|view| view.state.is_over()).await;
+        match end.ok().map(|view| (view.state.is_good(), view.reason.clone())) {
+            Some((true, _)) => Ok(()),
+            other => {
+                let why = other.and_then(|(_, why)| why).unwrap_or_default();
+                Err(ManageError::Internal(why.into()).into())
+            }
+        }
     }
 }
 
@@ -116,8 +152,8 @@ impl Rollouts for NoRollouts {
         Err(nothing(process))
     }
 
-    fn abort(&self, process: &ProcessName, _: &str, _: &str) -> Result<Arc<Deploy>, DeployError> {
-        Err(nothing(process))
+    fn abort(&self, process: ProcessName, _: String, _: String) -> Answer<Arc<Deploy>> {
+        Box::pin(std::future::ready(Err(nothing(&process))))
     }
 
     fn route(&self, process: ProcessName, _: MoveRoute) -> Answer<ProcessRouting> {

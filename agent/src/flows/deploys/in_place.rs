@@ -20,11 +20,7 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         deploy: &Arc<Deploy>,
     ) -> Result<DeployState, Broken> {
-        let back = deploy.rest().back;
-        if let Some(state) = back {
-            let view = deploy.view();
-            let (why, at) = (view.reason.unwrap_or_default(), view.failed);
-            let broken = Broken { state, why, at, lines: view.last_lines };
+        if let Some(broken) = deploy.way_back() {
             return Err(self.go_back(deploy, broken).await);
         }
         let (process, release) = (deploy.process(), deploy.release());
@@ -55,6 +51,9 @@ impl<H: Host> Agent<H> {
             let ends = join_all(batch.iter().map(|name| self.move_one(deploy, name))).await;
             self.save(deploy).await;
             let Some(broken) = ends.into_iter().find_map(Result::err) else { continue };
+            if let Some(broken) = deploy.stopped() {
+                return Err(self.go_back(deploy, broken).await);
+            }
             if !self.takes_back(deploy) {
                 return Err(Broken { state: DeployState::Failed, ..broken });
             }
@@ -92,7 +91,10 @@ impl<H: Host> Agent<H> {
             return Ok(());
         };
         deploy.set_move(name, MoveState::Moving, None);
-        let replaced = self.replace(&moving).await;
+        let replaced = tokio::select! {
+            replaced = self.replace(&moving) => replaced,
+            () = deploy.until_stopped() => Err("the deployment was ended".into()),
+        };
         let took = |began: Instant| Some(u64::try_from(began.elapsed().as_millis()).unwrap_or(0));
         let (at, of) = deploy.place(name);
         let Err(why) = replaced else {
@@ -106,7 +108,8 @@ impl<H: Host> Agent<H> {
         };
         self.say(deploy, format!("{name} is not ready on {}: {why}", deploy.release()));
         let since = Self::since_ms(began);
-        if self.takes_back(deploy) {
+        let ended = deploy.stopped().is_some() && deploy.before().is_some();
+        if ended || self.takes_back(deploy) {
             // Now, so that its requests wait no longer than they must.
             match self.restore_release(&deploy.process(), deploy.before()).await {
                 Ok(()) => {

@@ -65,7 +65,8 @@ pub struct Deploys {
     any_trial: AtomicBool,
     /// Held while a release is taken back.
     taking_back: tokio::sync::Mutex<()>,
-    prepared: Mutex<HashMap<InstanceName, ReleaseName>>,
+    /// The releases whose command was run for an instance's data, the last one last.
+    prepared: Mutex<HashMap<InstanceName, Vec<ReleaseName>>>,
     /// Held while an instance is prepared: a move and a request that waits may want it at once.
     preparing: Mutex<HashMap<InstanceName, Arc<tokio::sync::Mutex<()>>>>,
     /// Where releases lie, if not where the host's own agent has them.
@@ -128,7 +129,11 @@ impl Deploys {
 
     /// Takes in what is stored.
     pub(super) fn recall_prepared(&self, prepared: Vec<(InstanceName, ReleaseName)>) {
-        *lock(&self.prepared) = prepared.into_iter().collect();
+        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for (name, release) in prepared {
+            by_name.entry(name).or_default().push(release);
+        }
+        *lock(&self.prepared) = by_name;
     }
 }
 
@@ -227,8 +232,10 @@ impl<H: Host> Agent<H> {
             match deploy.state() {
                 DeployState::Unproven => self.resume_trial(&deploy),
                 state if !state.is_over() => {
-                    if deploy.strategy() == Strategy::InPlace {
-                        self.resume_trial(&deploy);
+                    match deploy.way_back() {
+                        _ if deploy.strategy() == Strategy::InPlace => self.resume_trial(&deploy),
+                        Some(broken) => deploy.stop(broken),
+                        None => {}
                     }
                     self.say(&deploy, "it goes on with a new agent".into());
                     self.drive(deploy);
@@ -257,8 +264,9 @@ impl<H: Host> Agent<H> {
                 Ok(end) => end,
                 Err(error) => Err(Broken::other(format!("it broke off: {error}"))),
             };
-            agent.end(&deploy, end).await;
+            // Before it is told of: whoever hears that it is over may delete what is not needed.
             drop(held);
+            agent.end(&deploy, end).await;
             agent.collect_releases(&process).await;
         });
     }
@@ -311,8 +319,8 @@ impl<H: Host> Agent<H> {
     /// Ends a deployment that is under way: everything is put back.
     ///
     /// # Errors
-    /// [`DeployError::Unknown`], [`DeployError::Over`]
-    pub fn abort_deploy(
+    /// [`DeployError::Unknown`], [`DeployError::Over`]; or that can't be stored, and is done all the same.
+    pub async fn abort_deploy(
         &self,
         process: &ProcessName,
         id: &str,
@@ -325,7 +333,16 @@ impl<H: Host> Agent<H> {
         }
         let why = format!("{by} has ended it");
         let state = DeployState::Aborted;
+        // Stored before it is answered: an agent that is killed now goes on with the way back.
+        deploy.rest().back.get_or_insert(state);
+        deploy.change(|view| {
+            view.reason.get_or_insert(why.clone());
+        });
+        let turn = deploy.saving.lock().await;
+        let stored = self.store.put_deploy(deploy.to_store()).await;
+        drop(turn);
         deploy.stop(Broken { state, why, at: None, lines: Vec::new() });
+        stored?;
         Ok(deploy)
     }
 }

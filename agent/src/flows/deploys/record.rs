@@ -190,6 +190,14 @@ impl Deploy {
         });
     }
 
+    /// What it was ended for, if everything is being put back.
+    pub(super) fn way_back(&self) -> Option<Broken> {
+        let state = self.rest().back?;
+        let view = self.view();
+        let (why, at, lines) = (view.reason.unwrap_or_default(), view.failed, view.last_lines);
+        Some(Broken { state, why, at, lines })
+    }
+
     /// Has it end as `broken` says, if nothing else has done so.
     pub(super) fn stop(&self, broken: Broken) {
         self.stop.send_if_modified(|stop| {

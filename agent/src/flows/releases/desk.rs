@@ -40,7 +40,7 @@ pub trait ReleaseDesk: Send + Sync {
     fn printed(&self, process: ProcessName, name: ReleaseName) -> Coming<'_, Printed>;
     /// Deletes it.
     fn remove(&self, process: ProcessName, name: ReleaseName) -> Coming<'_, ()>;
-    /// Has its process run from it, each instance from its next start on.
+    /// Deploys it in place: its process runs from it, each instance from its next start on.
     fn adopt(&self, process: ProcessName, name: ReleaseName) -> Coming<'_, ReleaseView>;
 }
 
@@ -173,8 +173,7 @@ impl<H: Host> ReleaseDesk for Shelf<H> {
             if self.agent.releases.get(&process, &name).is_none() {
                 return Err(ReleaseError::Unknown { process, name });
             }
-            self.agent.set_current_release(&process, &name).await?;
-            self.agent.collect_releases(&process).await;
+            self.agent.adopt_release(&process, &name).await?;
             self.view(process, name).await
         })
     }

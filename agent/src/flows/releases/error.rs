@@ -3,6 +3,7 @@
 use tenement_wire::{ProcessName, ReleaseName};
 
 use crate::flows::ManageError;
+use crate::flows::deploys::DeployError;
 use crate::flows::host::HostError;
 
 /// Why a release could not be made, shown or deleted. Display is what the client reads.
@@ -60,6 +61,9 @@ pub enum ReleaseError {
     /// The disk is nearly full.
     #[error("the disk has too little space left for the upload")]
     NoSpace,
+    /// It can't be deployed.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
     /// Anything else.
     #[error(transparent)]
     Manage(#[from] ManageError),

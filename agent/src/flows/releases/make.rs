@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tenement_wire::events::{Actor, Event, EventKind};
-use tenement_wire::{ProcessName, ReleaseName, ReleaseSource};
+use tenement_wire::{InstanceName, ProcessName, ReleaseName, ReleaseSource};
 use tokio::sync::{Semaphore, watch};
 
 use super::ReleaseError;
@@ -24,6 +24,7 @@ use crate::flows::ManageError;
 use crate::flows::agent::Agent;
 use crate::flows::clock::{mono_ms, now_ms};
 use crate::flows::host::{Host, HostError};
+use crate::plan::Particulars;
 use crate::store::releases::{ReleaseState, StoredRelease};
 use crate::units::Sealed;
 
@@ -159,6 +160,15 @@ impl<H: Host> Agent<H> {
         let (held, key) = (self.releases.workshop.held.clone(), (process.clone(), name.clone()));
         *locked(&held).entry(key.clone()).or_default() += 1;
         Hold { held, key }
+    }
+
+    /// The same for the release that something is run from in an instance, if it is one.
+    pub(in crate::flows) fn hold_release_of(
+        &self,
+        name: &InstanceName,
+        with: &Particulars,
+    ) -> Option<Hold> {
+        with.release.as_ref().map(|release| self.hold_release(name.process(), release))
     }
 
     /// Takes a name for an upload, which is then to be written to its spool.

@@ -55,9 +55,17 @@ impl<H: Host> Agent<H> {
         for (_, release) in
             locked(&self.releases.workshop.held).keys().filter(|(p, _)| p == process)
         {
-            needed.insert(release.clone(), "it is being deployed".into());
+            needed
+                .insert(release.clone(), "it is being deployed, or a command runs from it".into());
         }
-        if let Some(current) = self.releases.current(process) {
+        for (name, tag, release) in self.host.task_releases(process).await? {
+            let what = tag.job().map_or("a command".to_owned(), |job| format!("the job {job}"));
+            needed.insert(release, format!("{what} of {name} runs from it"));
+        }
+        // One that is out of the config, or uses releases no more, runs from none and goes back to none.
+        let current =
+            self.releases.current(process).filter(|_| self.uses_releases(process).is_ok());
+        if let Some(current) = current {
             let previous = current.previous.map(|name| (name, "a rollback goes to it".to_owned()));
             needed.extend(previous);
             needed.insert(current.name, format!("{process} runs from it"));
@@ -107,6 +115,11 @@ impl<H: Host> Agent<H> {
             return Err(ReleaseError::Unknown { process: process.clone(), name: name.clone() });
         }
         let mut needed = self.needed(process).await.map_err(ReleaseError::host)?;
+        let is_current =
+            self.releases.current(process).is_some_and(|current| current.name == *name);
+        if is_current && !needed.contains_key(name) {
+            self.set_no_current_release(process).await?;
+        }
         if let Some(why) = needed.remove(name) {
             return Err(ReleaseError::InUse { process: process.clone(), name: name.clone(), why });
         }

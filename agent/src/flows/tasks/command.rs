@@ -51,7 +51,7 @@ pub async fn run_command<H: Host>(
     let tag = fresh_tag(kind)?;
     let order = TaskOrder { tag: tag.clone(), argv, env: Vec::new(), timeout };
     let name = &instance.name;
-    let mut leash = Leash { agent: agent.clone(), name: name.clone(), tag, ended: false };
+    let mut leash = Leash::new(agent, name, tag, with);
     let stdio = Stdio::Handed([input, output, errors]);
     let mut run =
         agent.host.start_task(name, with, order, stdio).await.map_err(|e| refused(name, e))?;

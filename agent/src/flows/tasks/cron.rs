@@ -144,7 +144,7 @@ impl<H: Host> Agent<H> {
             if !definition.cron.values().any(|job| job.is_of(name.id())) {
                 continue;
             }
-            let (with, stale) = (instance.particulars(), instance.staleness());
+            let (with, stale) = (self.particulars_beside(&instance), instance.staleness());
             let made = Made { definition: definition.clone(), with, stale };
             if entries.get(name).and_then(|entry| entry.made.as_ref()) != Some(&made) {
                 due.push((name.clone(), Some(made)));
@@ -308,6 +308,7 @@ pub(super) async fn start<H: Host>(
     let (Some(what), Some(tag)) = (what, tag) else {
         return Err(ManageError::UnknownJob { name: name.clone(), job: job.to_owned() });
     };
+    agent.tasks.must_not_be_still(name)?;
     agent.host.start_job(&instance.name, &tag).await.map_err(|error| match error {
         HostError::Unreachable(_) => {
             ManageError::Unavailable { what: "the unit helper or systemd", source: error.into() }

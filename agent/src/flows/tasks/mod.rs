@@ -14,9 +14,9 @@ mod cron;
 mod session;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,8 @@ use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::instance::Instance;
 use super::management::ManageError;
+use super::releases::make::Hold;
+use crate::plan::Particulars;
 
 /// Commands for callers of the API at once, on the whole host: each holds two connections and a thread of
 /// nobody's.
@@ -40,9 +42,35 @@ const RUNS: usize = 32;
 pub struct Tasks {
     runs: Arc<Semaphore>,
     cron: cron::Book,
+    /// Instances whose data nothing may be run on now.
+    still: Arc<Mutex<HashSet<InstanceName>>>,
+}
+
+/// Nothing is begun in an instance while this lives.
+#[derive(Debug)]
+pub(super) struct Still(Arc<Mutex<HashSet<InstanceName>>>, InstanceName);
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.0.lock().expect("no panic while held").remove(&self.1);
+    }
 }
 
 impl Tasks {
+    /// Has commands refused in an instance whose data is read or replaced: one at a time does that.
+    pub(super) fn hold_back(&self, name: &InstanceName) -> Still {
+        self.still.lock().expect("no panic while held").insert(name.clone());
+        Still(self.still.clone(), name.clone())
+    }
+
+    fn must_not_be_still(&self, name: &InstanceName) -> Result<(), ManageError> {
+        if self.still.lock().expect("no panic while held").contains(name) {
+            let what = "its data is being backed up or replaced".to_owned();
+            return Err(ManageError::Conflict { name: name.clone(), what });
+        }
+        Ok(())
+    }
+
     /// Says that timers may have to be made or removed. It never waits.
     pub(super) fn look_at_timers(&self) {
         self.cron.look();
@@ -51,7 +79,8 @@ impl Tasks {
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { runs: Arc::new(Semaphore::new(RUNS)), cron: cron::Book::default() }
+        let (cron, still) = (cron::Book::default(), Arc::default());
+        Self { runs: Arc::new(Semaphore::new(RUNS)), cron, still }
     }
 }
 
@@ -201,6 +230,16 @@ struct Leash<H: Host> {
     name: InstanceName,
     tag: TaskTag,
     ended: bool,
+    /// What it runs from stays meanwhile.
+    held_release: Option<Hold>,
+}
+
+impl<H: Host> Leash<H> {
+    /// Of a command that is about to be started in an instance.
+    fn new(agent: &Arc<Agent<H>>, name: &InstanceName, tag: TaskTag, with: &Particulars) -> Self {
+        let held_release = agent.hold_release_of(name, with);
+        Self { agent: agent.clone(), name: name.clone(), tag, ended: false, held_release }
+    }
 }
 
 impl<H: Host> Drop for Leash<H> {
@@ -209,9 +248,11 @@ impl<H: Host> Drop for Leash<H> {
             return;
         }
         let (agent, name, tag) = (self.agent.clone(), self.name.clone(), self.tag.clone());
+        let held = self.held_release.take();
         // Only as long as there is a runtime; when the agent ends, its next start does it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
+            let _held = held;
             if let Err(error) = agent.host.end_task(&name, &tag).await {
                 log::warn!(TENEMENT_INSTANCE = name.to_string(); "{name}: the unit {tag} may still run: {error}");
             }

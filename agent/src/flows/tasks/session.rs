@@ -35,6 +35,7 @@ pub(super) async fn open<H: Host>(
     ask: RunAsk,
 ) -> Result<Session, ManageError> {
     let name = &instance.name;
+    agent.tasks.must_not_be_still(name)?;
     let permit = agent.tasks.runs.clone().try_acquire_owned();
     let permit = permit.map_err(|_| ManageError::TooMany { what: "commands" })?;
     let streams = match ask.terminal {
@@ -45,8 +46,9 @@ pub(super) async fn open<H: Host>(
     let tag = fresh_tag("run")?;
     let env = ask.env.into_iter().collect();
     let order = TaskOrder { tag: tag.clone(), argv: ask.command, env, timeout: ask.timeout };
-    let leash = Leash { agent: agent.clone(), name: name.clone(), tag, ended: false };
-    let run = agent.host.start_task(name, &instance.particulars(), order, stdio).await;
+    let with = agent.particulars_beside(&instance);
+    let leash = Leash::new(&agent, name, tag, &with);
+    let run = agent.host.start_task(name, &with, order, stdio).await;
     let run = run.map_err(|error| refused(name, error))?;
     let (input, from_caller) = mpsc::channel(QUEUE);
     let (to_caller, output) = mpsc::channel(QUEUE);

@@ -22,7 +22,7 @@ impl Store {
         self.ask(|answer| Request::Release(Order::Register(name, release, ports, answer))).await
     }
 
-    /// Notes for which release the command of releases was run for an instance.
+    /// Notes that the command of a release was run for an instance.
     ///
     /// # Errors
     /// If there is no such instance; or see [`StoreError`].
@@ -32,6 +32,19 @@ impl Store {
         release: ReleaseName,
     ) -> Result<(), StoreError> {
         self.ask(|answer| Request::Release(Order::Prepared(name, release, answer))).await
+    }
+
+    /// Notes that the data of an instance is that of a backup, made when it ran from `release`: commands of others
+    /// have not been run for it.
+    ///
+    /// # Errors
+    /// If there is no such instance; or see [`StoreError`].
+    pub async fn note_restored(
+        &self,
+        name: InstanceName,
+        release: Option<ReleaseName>,
+    ) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Release(Order::Restored(name, release, answer))).await
     }
 }
 
@@ -54,7 +67,20 @@ pub(super) fn prepared(
     release: &ReleaseName,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO prepared (process, id, name) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO preparations (process, id, name) VALUES (?1, ?2, ?3)",
+        )?
         .execute(params![name.process().as_str(), name.id().as_str(), release.as_str()])?;
     Ok(())
+}
+
+pub(super) fn restored(
+    connection: &Connection,
+    name: &InstanceName,
+    release: Option<&ReleaseName>,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM preparations WHERE process = ?1 AND id = ?2")?
+        .execute(params![name.process().as_str(), name.id().as_str()])?;
+    release.map_or(Ok(()), |release| prepared(connection, name, release))
 }
