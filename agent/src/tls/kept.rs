@@ -66,6 +66,7 @@ impl Kept {
     /// Whether nobody has asked for so long that nothing of it need be known.
     pub(super) fn is_over(&self, now: u64) -> bool {
         match &self.facts {
+            _ if self.wished => false,
             Some(facts) => facts.not_after + REMEMBERED * ENDED_KEPT <= now,
             None => self.due + REMEMBERED <= now,
         }

@@ -12,7 +12,7 @@ use tenement_wire::events::{Actor, Event, EventKind};
 use tokio::sync::watch;
 
 use super::acme::{Acme, Way};
-use super::certificate::{Certificate, Facts};
+use super::certificate::Certificate;
 use super::kept::{Flight, Kept, Orders, chance};
 use super::limits::pause;
 use super::memory::Memory;
