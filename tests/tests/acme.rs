@@ -210,10 +210,11 @@ fn routing() -> String {
 
 /// Publishes a text below `customer.test`.
 fn publish(host: &Host, name: &str, text: &str) {
-    host.run_nearby(&format!(
+    let ran = host.run_nearby(&format!(
         "printf 'server 127.0.0.1 5355\\nzone customer.test.\\nupdate add {name}. 1 TXT \"{text}\"\\nsend\\n' | \
          knsupdate -y hmac-sha256:acme.:c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA=="
     ));
+    assert_eq!(ran.code, 0, "{ran:?}");
 }
 
 #[test]
