@@ -79,10 +79,13 @@ pub struct Tls {
     listeners: AtomicU32,
 }
 
+/// From a host to the custom domain that it is or lies below.
+pub type Allowed = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// What the certificates need of the rest of the agent.
 pub struct Hooks {
     /// The verified custom domain that a host, in lower case, is or lies below: for others no CA is asked.
-    pub allowed: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub allowed: Box<Allowed>,
     /// Takes in that a certificate could not be had.
     pub tell: Box<dyn Fn(Event) + Send + Sync>,
 }

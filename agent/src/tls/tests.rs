@@ -6,7 +6,7 @@ use super::kept::Kept;
 use super::*;
 use crate::config::{AcmeSettings, TlsSettings};
 
-type Allowed = Arc<Mutex<Option<String>>>;
+type Named = Arc<Mutex<Option<String>>>;
 
 fn wanted(directory: &str) -> Wanted {
     let acme = AcmeSettings {
@@ -29,7 +29,7 @@ fn wanted(directory: &str) -> Wanted {
 const NOBODY: &str = "https://127.0.0.1:1/dir";
 
 /// One whose verified custom domain is what `allowed` says.
-fn tls(dir: &Path, allowed: &Allowed) -> Arc<Tls> {
+fn tls(dir: &Path, allowed: &Named) -> Arc<Tls> {
     let allowed = allowed.clone();
     let hooks = Hooks {
         allowed: Box::new(move |_| allowed.lock().unwrap().clone()),
@@ -38,7 +38,7 @@ fn tls(dir: &Path, allowed: &Allowed) -> Arc<Tls> {
     Tls::open(dir, "host", wanted(NOBODY), hooks).unwrap()
 }
 
-fn allowed(domain: &str) -> Allowed {
+fn allowed(domain: &str) -> Named {
     Arc::new(Mutex::new(Some(domain.to_owned())))
 }
 

@@ -63,11 +63,10 @@ impl Home for House {
 
     fn has(&self, target: &RouteTarget) -> bool {
         self.has_calls.fetch_add(1, SeqCst);
-        let known = Self::all().into_iter().any(|name| match target.instance_name() {
+        Self::all().into_iter().any(|name| match target.instance_name() {
             Some(one) => one == name,
             None => *name.process() == target.process,
-        });
-        known
+        })
     }
 
     fn identity(&self, target: &RouteTarget) -> Option<String> {
