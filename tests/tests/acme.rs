@@ -203,13 +203,82 @@ fn without_dns_the_domain_is_had_by_tls_alpn_or_by_http() {
     }
 }
 
+/// Custom domains that the DNS and the CA have, beside the config with RFC 2136.
+fn routing() -> String {
+    format!("\n[routing]\nresolver = [\"{KNOT}\"]\nchallenge_networks = [\"127.0.0.0/8\"]\n")
+}
+
+/// Publishes a text below `customer.test`.
+fn publish(host: &Host, name: &str, text: &str) {
+    let ran = host.run_nearby(&format!(
+        "printf 'server 127.0.0.1 5355\\nzone customer.test.\\nupdate add {name}. 1 TXT \"{text}\"\\nsend\\n' | \
+         knsupdate -y hmac-sha256:acme.:c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA=="
+    ));
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn names_below_a_verified_wildcard_get_certificates_on_demand_and_no_more_than_their_share() {
+    let (host, ca) = (Host::the(), &mut ca());
+    ca.start_pebble(KNOT, 86_400, BAD_NONCES);
+    let text = config(DNS).replace("orders_per_hour = 1000", "orders_per_hour = 12");
+    fresh(host, &(text + &routing()));
+    until_issued(host, "example.test", ca);
+    until_issued(host, "*.acme.example.test", ca);
+    let added = host.ten_json("domain add '*.customer.test' acme:a");
+    let challenge = &added["challenge"];
+    let (name, value) = (challenge["txt_name"].as_str(), challenge["txt_value"].as_str());
+    publish(host, name.expect("a name"), value.expect("a text"));
+    let checked = host.ten_json("domain check '*.customer.test'");
+    assert_eq!(checked["state"], "verified", "{checked}");
+    let orders = |ca: &Ca| ca.pebble_log().matches("/order-plz -> calling handler").count();
+    let served = |i: u32| serves(host, ca, &format!("s{i}.customer.test")).starts_with("200");
+    let count = (1..=10).filter(|i| served(*i)).count();
+    assert!((1..=3).contains(&count), "a quarter of 12 at most, retries included: {count}");
+    let before = orders(ca);
+    assert_eq!((11..=20).filter(|i| served(*i)).count(), 0);
+    host.run("systemctl restart tenement");
+    until("the agent answers", PATIENCE, || {
+        let ran = host.try_run("ten ls");
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    });
+    assert_eq!((21..=30).filter(|i| served(*i)).count(), 0, "a restart fills no hour");
+    assert_eq!(orders(ca), before, "the CA was asked");
+    let shown = host.ten_json("domain show '*.customer.test'");
+    assert_eq!(shown["certificate"]["state"], "valid", "{shown}");
+    host.run("ten domain rm '*.customer.test'");
+    assert_ne!(serves(host, ca, "s1.customer.test"), "200", "removed");
+}
+
+#[test]
+fn certificates_of_custom_domains_are_renewed_until_the_domain_is_removed() {
+    let (host, ca) = (Host::the(), &mut ca());
+    ca.start_pebble(KNOT, 60, BAD_NONCES);
+    fresh(host, &(config(DNS) + &routing()));
+    host.run("ten domain add renew.customer.test acme:a && ten domain check renew.customer.test");
+    until("it is served", PATIENCE, || {
+        let code = serves(host, ca, "renew.customer.test");
+        if code == "200" { Ok(()) } else { Err(code) }
+    });
+    let first = shown(host, "renew.customer.test");
+    until("it is renewed", PATIENCE, || {
+        let now = shown(host, "renew.customer.test");
+        if now["expires_ms"].as_u64() > first["expires_ms"].as_u64() { Ok(()) } else { Err(now) }
+    });
+    host.run("ten domain rm renew.customer.test");
+    assert_ne!(serves(host, ca, "renew.customer.test"), "200", "removed");
+    until("its key is deleted", PATIENCE, || {
+        let find = "find /var/lib/tenement/_agent/tls -name 'renew.customer.test*'";
+        let left = host.run(find).out;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
 #[test]
 fn fifty_verified_domains_are_served_on_demand_and_a_thousand_others_make_no_call_of_the_ca() {
     let (host, ca) = (Host::the(), &mut ca());
     ca.start_pebble(KNOT, 86_400, BAD_NONCES);
-    let routing =
-        format!("\n[routing]\nresolver = [\"{KNOT}\"]\nchallenge_networks = [\"127.0.0.0/8\"]\n");
-    fresh(host, &(config(DNS) + &routing));
+    fresh(host, &(config(DNS) + &routing()));
     until_issued(host, "example.test", ca);
     until_issued(host, "*.acme.example.test", ca);
     host.run(

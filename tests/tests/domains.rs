@@ -148,14 +148,14 @@ fn a_wildcard_needs_the_txt_record_and_covers_one_label() {
     assert_eq!(host.get("any.wild.example", "/").status, 200);
     assert_eq!(host.get("wild.example", "/").status, 404);
     assert_eq!(host.get("a.b.wild.example", "/").status, 404);
-    // A name of its own below it does not route by the wildcard while it is not proven.
+    // Who claims a name below it without a proof takes nothing off the wildcard.
     domain(host, "add shop.wild.example dapp:alice");
     assert_eq!(
         domain(host, "check shop.wild.example")["state"],
         "pending",
         "leading here proves nothing"
     );
-    assert_eq!(host.get("shop.wild.example", "/").status, 404);
+    assert_eq!(host.get("shop.wild.example", "/").status, 200);
     host.run("ten domain rm shop.wild.example && ten domain rm '*.wild.example'");
 }
 
@@ -235,4 +235,35 @@ fn a_tenants_token_sees_and_changes_its_own_domains_alone() {
     let events = host.ten_json("events --kind change -n 50").to_string();
     assert!(events.contains("mine.customer.org"), "who added what is among the events");
     host.run("ten domain rm mine.customer.org && ten domain rm others.customer.org");
+}
+
+#[test]
+fn the_owner_takes_a_name_from_whoever_claims_it_and_a_namesake_gets_no_domain_of_a_purged_instance()
+ {
+    let host = host();
+    dns(host, "");
+    domain(host, "add wanted.customer.dev dapp:bob");
+    host.run("ten spawn dapp:carol");
+    let refused = host.try_run("ten domain add wanted.customer.dev dapp:carol");
+    assert_ne!(refused.code, 0, "{refused:?}");
+    let value = refused.err.split('"').find(|part| part.starts_with("tenement="));
+    let value = value.unwrap_or_else(|| panic!("no record is named: {refused:?}"));
+    dns(host, &format!("txt-record=_tenement-challenge.wanted.customer.dev,{value}"));
+    let given = domain(host, "add wanted.customer.dev dapp:carol");
+    assert_eq!((&given["state"], &given["target"]), (&"verified".into(), &"dapp:carol".into()));
+    assert_eq!(host.get("wanted.customer.dev", "/").status, 200);
+
+    let kept = host.run("ten rm dapp:carol").out;
+    assert!(kept.contains("wanted.customer.dev"), "{kept}");
+    assert_eq!(host.get("wanted.customer.dev", "/").status, 404);
+    host.run("ten spawn dapp:carol");
+    assert_eq!(host.get("wanted.customer.dev", "/").status, 200, "it stays with the data");
+    let purged = host.run("ten rm dapp:carol --purge --yes").out;
+    assert!(purged.contains("wanted.customer.dev"), "{purged}");
+    host.run("ten spawn dapp:carol");
+    assert_eq!(host.get("wanted.customer.dev", "/").status, 404, "somebody else's instance");
+    assert_eq!(host.try_run("ten domain show wanted.customer.dev").code, 3);
+    let events = host.ten_json("events --kind change -n 50").to_string();
+    assert!(events.contains("dapp:carol was deleted, and with it its custom domain"), "{events}");
+    host.run("ten rm dapp:carol --purge --yes");
 }

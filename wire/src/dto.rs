@@ -249,6 +249,9 @@ pub struct Removed {
     pub data_dir: String,
     /// Whether its data was deleted.
     pub purged: bool,
+    /// Custom domains that lead to it alone. They are removed if its data was deleted, and else kept with it.
+    #[serde(default)]
+    pub domains: Vec<String>,
 }
 
 /// Body of `PATCH /api/v1/instances/{name}`.

@@ -20,7 +20,7 @@ use super::input::Input;
 use super::problem::Problem;
 use super::routes::{ProcessInPath, collect};
 use crate::flows::ManageError;
-use crate::flows::domains::{DomainError, Domains, Wish};
+use crate::flows::domains::{DomainError, Domains, Page, Wish};
 use crate::routes::DomainName;
 
 /// Domains on one page at most.
@@ -80,9 +80,9 @@ struct Filter {
     cursor: Option<String>,
 }
 
-struct Page(usize);
+struct PageSize(usize);
 
-impl FromStr for Page {
+impl FromStr for PageSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -131,31 +131,25 @@ async fn list_domains(
 ) -> Result<Json<DomainList>, Problem> {
     let target: Option<RouteTarget> = input.parameter("target");
     let state: Option<Wanted> = input.parameter("state");
-    let Page(limit) = input.parameter("limit").unwrap_or(Page(PAGE_MAX));
+    let PageSize(limit) = input.parameter("limit").unwrap_or(PageSize(PAGE_MAX));
     let cursor: Option<Cursor> = input.parameter("cursor");
     input.finish(Some(()))?;
-    let wanted = |view: &DomainView| {
-        let leads = target.as_ref().is_none_or(|target| {
-            let whole = target.instance.is_none() && view.target.process == target.process;
-            whole || view.target == *target
+    let wanted = |leads: &RouteTarget, is: DomainState| {
+        let there = target.as_ref().is_none_or(|target| {
+            let whole = target.instance.is_none() && leads.process == target.process;
+            whole || leads == target
         });
-        leads && state.as_ref().is_none_or(|state| view.state == state.0)
+        there && state.as_ref().is_none_or(|state| is == state.0)
     };
-    let mut found = domains.list(caller.reach(), wanted);
-    let total = found.len() as u64;
-    if let Some(Cursor(cursor)) = cursor {
-        found.retain(|view| view.domain > cursor);
-    }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|view| view.domain.clone());
-    Ok(Json(DomainList { domains: found, total, next }))
+    let page = Page { after: cursor.as_ref().map(|Cursor(name)| name.as_str()), limit };
+    Ok(Json(domains.list(caller.reach(), wanted, page)))
 }
 
 /// Add a custom domain
 ///
 /// It is pending until it is verified: by its TXT record, or by an HTTP request to it where the answer has a URL for that.
-/// The same domain with the same target again is answered as it is.
+/// The same domain with the same target again is answered as it is. A name that somebody else has added and not proven
+/// is given to whoever puts the TXT record there that `hint` names, and asks again.
 #[utoipa::path(post, path = "/domains", tag = "domains", security(("token" = ["operator"])),
     request_body = AddDomain,
     responses((status = 201, description = "What proves it is in `challenge`", body = DomainView)),

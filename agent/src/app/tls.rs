@@ -11,7 +11,7 @@ use super::listeners::Listeners;
 use crate::flows::agent::Agent;
 use crate::flows::domains::Certificates;
 use crate::flows::edge::Edge;
-use crate::tls::{Hooks, Tls, Wanted};
+use crate::tls::{Hooks, Standing, Tls, Wanted};
 
 /// Reads and makes what certificates there are.
 pub(super) fn start(
@@ -23,7 +23,7 @@ pub(super) fn start(
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (routes, events) = (agent.clone(), trail.events.clone());
     let hooks = Hooks {
-        allowed: Box::new(move |host| routes.is_custom(host)),
+        allowed: Box::new(move |host| routes.custom_of(host)),
         tell: Box::new(move |event| events.record(event)),
     };
     let tls = Tls::open(&places.tls(), &host, Wanted::from(&**agent.config.load()), hooks)?;
@@ -39,23 +39,27 @@ pub(super) fn start(
 struct OfDomains(Arc<Tls>);
 
 impl Certificates for OfDomains {
-    fn of(&self, domain: &str) -> Option<DomainCertificate> {
-        let (standing, now) = (self.0.standing(domain)?, SystemTime::now());
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let state = match (standing.not_after, &standing.error) {
-            (Some(end), _) if end <= now => "expired",
-            (Some(_), Some(_)) => "expiring",
-            (Some(_), None) => "valid",
-            (None, Some(_)) => "failed",
-            (None, None) if standing.ordered => "pending",
-            // It is obtained when the first visitor comes.
-            (None, None) => "none",
-        };
-        Some(DomainCertificate {
-            state: state.to_owned(),
-            expires_ms: standing.not_after.map(|end| end * 1000),
-            issuer: standing.issuer,
-            problem: standing.error,
-        })
+    fn of(&self, domains: &[&str]) -> Vec<Option<DomainCertificate>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let standings = self.0.standings(domains).into_iter();
+        standings.map(|standing| standing.map(|standing| shown(standing, now))).collect()
+    }
+}
+
+fn shown(standing: Standing, now: u64) -> DomainCertificate {
+    let state = match (standing.not_after, &standing.error) {
+        (Some(end), _) if end <= now => "expired",
+        (Some(_), Some(_)) => "expiring",
+        (Some(_), None) => "valid",
+        (None, Some(_)) => "failed",
+        (None, None) if standing.ordered => "pending",
+        // It is obtained when the first visitor comes.
+        (None, None) => "none",
+    };
+    DomainCertificate {
+        state: state.to_owned(),
+        expires_ms: standing.not_after.map(|end| end * 1000),
+        issuer: standing.issuer,
+        problem: standing.error,
     }
 }

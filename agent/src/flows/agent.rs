@@ -181,9 +181,11 @@ impl<H: Host> Agent<H> {
         self.routes.load().lookup(host)
     }
 
-    /// Whether `host`, in lower case, is a verified custom domain or a foreign host that the config names.
-    pub fn is_custom(&self, host: &str) -> bool {
-        self.routes.load().custom(host).is_some()
+    /// The verified custom domain, or foreign host that the config names, that `host`, in lower case, is or lies below.
+    pub fn custom_of(&self, host: &str) -> Option<String> {
+        let routes = self.routes.load();
+        let found = routes.custom(host)?;
+        Some(if found.wildcard { format!("*.{}", found.name) } else { found.name.to_owned() })
     }
 
     /// Takes registered instances into memory; call [`Agent::publish`] when all are in.

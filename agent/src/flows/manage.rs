@@ -268,6 +268,7 @@ impl<H: Host> Management for Manager<H> {
             }
         };
         self.take_down(name, purge).await?;
+        let domains = self.agent.domains.end_or_keep(name, purge).await?;
         {
             let _turn = self.agent.changes.lock().await;
             self.agent.store.remove(name.clone()).await?;
@@ -276,13 +277,17 @@ impl<H: Host> Management for Manager<H> {
         if let Some(removing) = &mut removing {
             removing.done = true;
         }
+        if purge {
+            // One that was added meanwhile must not lead to whoever gets the name next.
+            self.agent.domains.end_with(name).await?;
+        }
         if let (true, Some(logs)) = (purge, self.agent.logs.get())
             && let Err(error) = logs.purge(name).await
         {
             // It is gone all the same, and to remove it once more would find nothing.
             log::error!("the log lines of {name}, which was purged, could not be removed: {error}");
         }
-        Ok(Removed { name: name.clone(), data_dir, purged: purge })
+        Ok(Removed { name: name.clone(), data_dir, purged: purge, domains })
     }
 
     async fn why(&self, name: &InstanceName) -> Result<Why, ManageError> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! host ─► hosts: plain instances, at once ─► or a Site: paths, weights, rules, redirects
-//!   └ not there ─► pending custom domains ─► wildcards of customers ─► what the name could mean
+//!   └ not there ─► what the name could mean within our domain ─► wildcards of customers ─► pending custom domains
 //! ```
 //! The table maps whole lower-case host names; it is built anew only when an instance is registered
 //! or removed, a domain or weight changes, or the config does, never on wake or sleep (a clone of 10,000 entries
@@ -32,7 +32,7 @@ pub enum Route<T> {
     Site(Arc<Site<T>>),
     /// Well formed for a process that spawns on request, but not registered yet; with the process's rules.
     Spawnable(InstanceName, Option<Arc<Rules>>),
-    /// A custom domain that is not verified yet.
+    /// A custom domain that is not verified yet, and that no verified wildcard covers.
     Pending,
     /// Well formed for a known process, but no such instance.
     UnknownInstance,
@@ -133,7 +133,8 @@ impl<T: Clone> RouteTable<T> {
         self.wildcards.insert(base.into(), Entry::of(dest));
     }
 
-    /// `host` does not route yet, whatever wildcard covers it.
+    /// `host` is not verified yet. It changes nothing for a name that routes already, by a wildcard too: whoever
+    /// claims a name without a proof must not take it off the one who has proven it.
     pub fn set_pending(&mut self, host: &str) {
         self.pending.insert(host.into());
     }
@@ -168,9 +169,6 @@ impl<T: Clone> RouteTable<T> {
         if let Some((name, _)) = self.hosts.get_key_value(host) {
             return Some(Custom { name, wildcard: false });
         }
-        if self.pending.contains(host) {
-            return None;
-        }
         let (_, base) = host.split_once('.')?;
         let (name, _) = self.wildcards.get_key_value(base)?;
         Some(Custom { name, wildcard: true })
@@ -182,14 +180,15 @@ impl<T: Clone> RouteTable<T> {
     }
 
     fn lookup_further(&self, host: &str) -> Route<T> {
-        if self.pending.contains(host) {
-            return Route::Pending;
-        }
         if let Some(rest) = self.within(host) {
             return self.lookup_own(rest);
         }
         let wildcard = host.split_once('.').and_then(|(_, base)| self.wildcards.get(base));
-        wildcard.map_or(Route::UnknownHost, Entry::route)
+        match wildcard {
+            Some(entry) => entry.route(),
+            None if self.pending.contains(host) => Route::Pending,
+            None => Route::UnknownHost,
+        }
     }
 
     /// `rest` is what stands before our domain, with its dot.
@@ -266,19 +265,31 @@ mod tests {
         let mut table = table();
         table.set("shop.customer.com", Dest::Instance(8, None));
         table.set_wildcard("customer.org", Dest::Instance(9, None));
-        table.set_pending("new.customer.org");
+        table.set_pending("new.customer.net");
         assert!(matches!(table.lookup("shop.customer.com"), Route::Instance(8)));
         assert!(matches!(table.lookup("any.customer.org"), Route::Instance(9)));
         for host in ["customer.org", "a.any.customer.org", "x.shop.customer.com", "customer.com"] {
             assert!(matches!(table.lookup(host), Route::UnknownHost), "{host}");
             assert_eq!(table.custom(host), None, "{host}");
         }
-        assert!(matches!(table.lookup("new.customer.org"), Route::Pending));
+        assert!(matches!(table.lookup("new.customer.net"), Route::Pending));
         let custom = |host| table.custom(host).map(|found| (found.name, found.wildcard));
         assert_eq!(custom("shop.customer.com"), Some(("shop.customer.com", false)));
         assert_eq!(custom("any.customer.org"), Some(("customer.org", true)));
-        assert_eq!(custom("new.customer.org"), None, "a pending one gets none, wildcard or not");
+        assert_eq!(custom("new.customer.net"), None, "a pending one gets none");
         assert_eq!(custom("prod.api.example.com"), None, "our own names are not custom");
+    }
+
+    #[test]
+    fn a_claim_without_proof_takes_no_name_off_a_verified_wildcard() {
+        let mut table = table();
+        table.set_wildcard("customer.org", Dest::Instance(9, None));
+        table.set_pending("shop.customer.org");
+        table.set_pending("prod.web.example.com");
+        assert!(matches!(table.lookup("shop.customer.org"), Route::Instance(9)));
+        let found = table.custom("shop.customer.org").expect("it has its certificate too");
+        assert_eq!((found.name, found.wildcard), ("customer.org", true));
+        assert!(matches!(table.lookup("prod.web.example.com"), Route::Spawnable(..)));
     }
 
     #[test]

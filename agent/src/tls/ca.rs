@@ -44,6 +44,10 @@ impl OwnCa {
                 (facts.not_after > super::now() + 2 * u64::from(LEAF_DAYS) * DAY.as_secs())
                     .then_some(text)
             }
+            // Only what is not there is made anew: clients trust the one that is.
+            (Err(e), _) | (_, Err(e)) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("the CA in {} can't be read: {e}", dir.display()));
+            }
             _ => None,
         };
         if let Some(text) = expires {
@@ -118,5 +122,19 @@ mod tests {
         assert!(leaf.facts.issuer.contains("tenement CA of host"), "{}", leaf.facts.issuer);
         let life = leaf.facts.not_after - leaf.facts.not_before;
         assert!(life < 8 * 86_400, "{life}");
+    }
+
+    #[test]
+    fn a_root_that_can_not_be_read_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(OwnCa::open(dir.path(), "host").unwrap());
+        let (root, key) = (dir.path().join("root.pem"), dir.path().join("root.key"));
+        let text = std::fs::read(&root).unwrap();
+        std::fs::rename(&key, dir.path().join("away")).unwrap();
+        // Reading a directory fails, and not because nothing is there.
+        std::fs::create_dir(&key).unwrap();
+        let error = OwnCa::open(dir.path(), "host").unwrap_err();
+        assert!(error.contains("can't be read"), "{error}");
+        assert_eq!(std::fs::read(&root).unwrap(), text);
     }
 }

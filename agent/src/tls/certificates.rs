@@ -72,10 +72,22 @@ impl Certificates {
         }
     }
 
+    /// Holds no custom domain's certificate any more.
+    pub(super) fn drop_all_custom(&self) {
+        let mut custom = self.custom();
+        custom.held.clear();
+        custom.order.clear();
+    }
+
     /// The certificate for `host`, if it is in memory.
     pub(super) fn find(&self, host: &str) -> Option<Arc<Certificate>> {
         let fixed = self.fixed.load().find(host).cloned();
         fixed.or_else(|| self.custom().held.get(host).cloned())
+    }
+
+    /// The certificate for `host`, if it is one that is not a custom domain's.
+    pub(super) fn fixed(&self, host: &str) -> Option<Arc<Certificate>> {
+        self.fixed.load().find(host).cloned()
     }
 
     /// Whether `host` has a certificate that is not a custom domain's.

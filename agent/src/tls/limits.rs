@@ -1,12 +1,18 @@
 //! How often a CA is asked: nobody outside may make us reach its limits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(86_400);
 
+/// Of how many orders one is kept for renewals, and how many stored domains share what there is at least.
+const PART: u32 = 4;
+
 /// Orders for custom domains in an hour, as a bucket that fills again evenly.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Bucket {
     left: f64,
     at: u64,
@@ -18,16 +24,43 @@ impl Bucket {
         Self { left: f64::from(per_hour), at: now }
     }
 
-    /// Takes one, if there is one. `now` in seconds.
-    pub(super) fn take(&mut self, per_hour: u32, now: u64) -> bool {
+    /// Fills it up to what it has by `now`, in seconds, and says what there is.
+    fn fill(&mut self, per_hour: u32, now: u64) -> f64 {
         let filled = now.saturating_sub(self.at) as f64 / 3600.0 * f64::from(per_hour);
         self.left = (self.left + filled).min(f64::from(per_hour));
         self.at = now;
-        let is_there = self.left >= 1.0;
-        if is_there {
-            self.left -= 1.0;
+        self.left
+    }
+}
+
+/// What is left of the orders for custom domains: of all together, and of each domain that somebody has added. A
+/// wildcard is one such domain, whatever number of names below it is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Allowance {
+    all: Option<Bucket>,
+    shares: BTreeMap<String, Bucket>,
+}
+
+impl Allowance {
+    /// Takes an order for a name of `domain`, if there is one left. Renewals may have all; others leave a quarter to
+    /// them, and one domain gets a quarter of all at most.
+    pub(super) fn take(&mut self, per_hour: u32, domain: &str, renews: bool, now: u64) -> bool {
+        let share = (per_hour / PART).max(1);
+        let kept = if renews { 0 } else { per_hour / PART };
+        let all = self.all.get_or_insert_with(|| Bucket::new(per_hour, now));
+        if all.fill(per_hour, now) < 1.0 + f64::from(kept) {
+            return false;
         }
-        is_there
+        // Those that are full again are as good as new ones.
+        self.shares.retain(|_, bucket| bucket.fill(share, now) < f64::from(share));
+        let fresh = || Bucket::new(share, now);
+        let own = self.shares.entry(domain.to_owned()).or_insert_with(fresh);
+        if own.left < 1.0 {
+            return false;
+        }
+        own.left -= 1.0;
+        all.left -= 1.0;
+        true
     }
 }
 
@@ -41,16 +74,30 @@ pub(super) fn pause(first: Duration, failures: u32, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
+    fn taken(from: &mut Allowance, domain: &str, renews: bool, now: u64) -> usize {
+        (0..1000).filter(|_| from.take(60, domain, renews, now)).count()
+    }
+
     #[test]
     fn an_hour_gives_no_more_than_it_has_and_fills_again() {
-        let mut bucket = Bucket::new(60, 0);
-        assert_eq!((0..1000).filter(|_| bucket.take(60, 0)).count(), 60);
-        assert_eq!((0..1000).filter(|_| bucket.take(60, 600)).count(), 10, "after ten minutes");
-        assert_eq!(
-            (0..1000).filter(|_| bucket.take(60, 1_000_000)).count(),
-            60,
-            "it never holds more"
-        );
+        let mut all = Allowance::default();
+        let mut of_all = |now| (0..9).map(|i| taken(&mut all, &format!("d{i}"), true, now)).sum();
+        let sums: [usize; 3] = [of_all(0), of_all(600), of_all(1_000_000)];
+        assert_eq!(sums, [60, 10, 60], "after ten minutes a sixth; it never holds more");
+    }
+
+    #[test]
+    fn one_domain_gets_a_quarter_of_the_hour_and_renewals_have_a_quarter_to_themselves() {
+        let mut all = Allowance::default();
+        assert_eq!(taken(&mut all, "*.evil.com", false, 0), 15);
+        assert_eq!(taken(&mut all, "*.evil.com", true, 0), 0, "by whatever way");
+        let others: usize = (0..9).map(|i| taken(&mut all, &format!("d{i}"), false, 0)).sum();
+        assert_eq!(others, 30);
+        assert_eq!(taken(&mut all, "renewed.com", true, 0), 15);
+        let text = serde_json::to_string(&all).unwrap();
+        let mut again: Allowance = serde_json::from_str(&text).unwrap();
+        assert_eq!(taken(&mut again, "new.com", true, 1), 0, "a restart fills nothing");
+        assert!(all.take(1, "new.com", false, 1_000_000), "one an hour is one for any");
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod certificates;
 mod challenges;
 mod fetch;
 mod files;
+mod kept;
 mod limits;
+mod memory;
 mod names;
 mod orders;
 mod own;
@@ -43,10 +45,10 @@ use certificate::Certificate;
 use certificates::Certificates;
 use challenges::Challenges;
 pub use challenges::PATH as CHALLENGE_PATH;
+use kept::Orders;
 use names::NameMap;
-use orders::Orders;
 use own::OwnFile;
-pub use show::Expiry;
+pub use show::{Expiry, Standing};
 pub use wanted::Wanted;
 
 /// How often files are looked at.
@@ -77,10 +79,13 @@ pub struct Tls {
     listeners: AtomicU32,
 }
 
+/// From a host to the custom domain that it is or lies below.
+pub type Allowed = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// What the certificates need of the rest of the agent.
 pub struct Hooks {
-    /// Whether a host is a verified custom domain of this host, in lower case: for others no CA is asked.
-    pub allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The verified custom domain that a host, in lower case, is or lies below: for others no CA is asked.
+    pub allowed: Box<Allowed>,
     /// Takes in that a certificate could not be had.
     pub tell: Box<dyn Fn(Event) + Send + Sync>,
 }
@@ -238,10 +243,21 @@ impl Tls {
         drop(sources);
         all.extend(self.orders().kept.values().filter_map(|kept| kept.certificate.clone()));
         all.extend(internal);
+        // One that has ended is shown only where nothing better is.
+        let now = now();
+        let (good, ended): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|one| one.facts.not_after > now);
         let mut map = NameMap::default();
-        for certificate in &all {
+        for certificate in &good {
             for name in &certificate.facts.names {
                 map.put(name, certificate.clone());
+            }
+        }
+        for certificate in &ended {
+            for name in &certificate.facts.names {
+                if map.find(name).is_none() {
+                    map.put(name, certificate.clone());
+                }
             }
         }
         self.certificates.set_fixed(map, &wanted.domain, wanted.settings.cache);
@@ -258,7 +274,10 @@ impl Tls {
             return Ok(Chosen { config: self.ca_asks.clone(), host, is_challenge: true });
         }
         let host = asked.unwrap_or_else(|| self.certificates.default_name().to_string());
-        if self.certificates.find(&host).is_none() && !self.bring(&host).await {
+        // A custom domain may have been removed since its certificate came into memory.
+        let is_there = self.certificates.has_fixed(&host)
+            || (self.certificates.find(&host).is_some() && (self.hooks.allowed)(&host).is_some());
+        if !is_there && !self.bring(&host).await {
             return Err(NoCertificate);
         }
         Ok(Chosen { config: self.clients.load_full(), host, is_challenge: false })
@@ -268,7 +287,7 @@ impl Tls {
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
         self.certificates.has_fixed(host)
-            || (self.wanted.load().settings.acme.is_some() && (self.hooks.allowed)(host))
+            || (self.wanted.load().settings.acme.is_some() && (self.hooks.allowed)(host).is_some())
     }
 
     /// What a CA that asks for `token` by HTTP is answered.
@@ -320,3 +339,6 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

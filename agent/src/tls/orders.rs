@@ -6,66 +6,24 @@
 //!   files of before ───────┘   (back-off, bucket)     └─► failure: event, tried again later
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tenement_wire::events::{Actor, Event, EventKind};
 use tokio::sync::watch;
 
 use super::acme::{Acme, Way};
-use super::certificate::{Certificate, Facts};
-use super::limits::{Bucket, pause};
+use super::certificate::Certificate;
+use super::kept::{Flight, Kept, Orders, chance};
+use super::limits::pause;
+use super::memory::Memory;
 use super::{Tls, Wanted, now, shelf};
 
 /// Renewals begun at once.
 const RENEWALS: usize = 32;
+/// How often it is said that the orders of an hour are used up, in seconds.
+const SAID_EVERY: u64 = 60;
 /// Files read between two looks of others at the table.
 const SCAN_STEP: usize = 100;
-
-/// How an order went; none: it is under way.
-type Flight = watch::Receiver<Option<bool>>;
-
-/// All certificates of one CA.
-#[derive(Default)]
-pub(super) struct Orders {
-    pub(super) acme: Option<Arc<Acme>>,
-    /// Why there is no CA although the config names one.
-    pub(super) error: Option<String>,
-    pub(super) kept: BTreeMap<String, Kept>,
-    bucket: Option<Bucket>,
-    /// The files have been read.
-    scanned: bool,
-}
-
-/// One certificate, or one that should be there, under the first of its names.
-#[derive(Default)]
-pub(super) struct Kept {
-    pub(super) names: Vec<String>,
-    /// Wanted by the config; others are custom domains'.
-    pub(super) managed: bool,
-    /// Of custom domains only what is used is in memory, elsewhere.
-    pub(super) certificate: Option<Arc<Certificate>>,
-    pub(super) facts: Option<Facts>,
-    /// When the next order is due, in Unix seconds.
-    pub(super) due: u64,
-    failures: u32,
-    pub(super) error: Option<String>,
-    flight: Option<Flight>,
-}
-
-impl Kept {
-    fn is_good(&self, now: u64) -> bool {
-        self.facts.as_ref().is_some_and(|facts| facts.not_after > now)
-    }
-}
-
-/// From 0 to 1, always the same for a name: it spreads what would happen at once.
-fn chance(name: &str) -> f64 {
-    let sum = name
-        .bytes()
-        .fold(2_166_136_261u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(16_777_619));
-    f64::from(sum) / f64::from(u32::MAX)
-}
 
 impl Tls {
     pub(super) fn orders(&self) -> MutexGuard<'_, Orders> {
@@ -78,9 +36,15 @@ impl Tls {
         let settings = wanted.settings.acme.as_ref();
         let same = orders.acme.as_ref().map(|acme| &acme.settings) == settings;
         if !same || orders.error.is_some() {
+            if let Some(before) = orders.acme.clone() {
+                orders.memory().save(&before.dir);
+            }
             *orders = Orders::default();
+            // They may be another CA's.
+            self.certificates.drop_all_custom();
             if let Some(settings) = settings {
                 let dir = shelf::dir_of(&self.dir, &settings.directory);
+                orders.recall(Memory::load(&dir));
                 match Acme::new(settings.clone(), dir, self.challenges.clone()) {
                     Ok(acme) => orders.acme = Some(Arc::new(acme)),
                     Err(error) => {
@@ -114,29 +78,53 @@ impl Tls {
     /// Begins what is due, and forgets custom domains that are none any more.
     pub(super) async fn order_due(self: &Arc<Self>) {
         self.scan().await;
+        self.remember().await;
         let now = now();
-        let mut gone = Vec::new();
-        let due: Vec<String> = {
-            let orders = self.orders();
+        let (mut gone, mut due) = (Vec::new(), Vec::new());
+        let mut room = {
+            let mut orders = self.orders();
+            orders.kept.retain(|_, kept| {
+                kept.managed
+                    || kept.wished
+                    || kept.facts.is_some()
+                    || !kept.is_over(now)
+                    || kept.flight.is_some()
+            });
             let under_way = orders.kept.values().filter(|kept| kept.flight.is_some()).count();
-            let due =
+            let idle =
                 orders.kept.iter().filter(|(_, kept)| kept.due <= now && kept.flight.is_none());
-            let wanted = |(name, kept): &(&String, &Kept)| {
-                let wanted = kept.managed || (self.hooks.allowed)(name);
-                if !wanted {
-                    gone.push((*name).clone());
+            for (name, kept) in idle {
+                if !kept.managed && (kept.is_over(now) || (self.hooks.allowed)(name).is_none()) {
+                    gone.push(name.clone());
+                } else if kept.is_renewed(now) {
+                    due.push(name.clone());
                 }
-                wanted
-            };
-            let due = due.filter(wanted).take(RENEWALS.saturating_sub(under_way));
-            due.map(|(name, _)| name.clone()).collect()
+            }
+            RENEWALS.saturating_sub(under_way)
         };
         for name in gone {
             self.forget(&name);
         }
         for name in due {
-            self.begin(&name, false);
+            if room == 0 {
+                break;
+            }
+            // One that may not be ordered now holds up no other.
+            room -= usize::from(self.begin(&name, false).is_some());
         }
+    }
+
+    /// Writes what is to be known after a restart, if that has changed.
+    async fn remember(self: &Arc<Self>) {
+        let (memory, acme) = {
+            let mut orders = self.orders();
+            let Some(acme) = orders.acme.clone() else { return };
+            if !std::mem::take(&mut orders.changed) {
+                return;
+            }
+            (orders.memory(), acme)
+        };
+        let _ = tokio::task::spawn_blocking(move || memory.save(&acme.dir)).await;
     }
 
     /// Drops a custom domain that is none any more, with its key.
@@ -174,9 +162,11 @@ impl Tls {
                     for (name, facts) in found {
                         let due = facts.due(chance(name));
                         let kept = orders.kept.entry(name.clone()).or_default();
-                        if kept.names.is_empty() {
+                        if !kept.managed && kept.facts.is_none() {
                             kept.names = vec![name.clone()];
-                            (kept.due, kept.facts) = (due, Some(facts));
+                            kept.facts = Some(facts);
+                            // One whose renewal has failed waits on.
+                            kept.due = if kept.failures > 0 { kept.due } else { due };
                         }
                     }
                 }
@@ -189,7 +179,8 @@ impl Tls {
 
     /// Has a custom domain's certificate in memory, from its file or from the CA. It comes back when that is done.
     pub(super) async fn bring(self: &Arc<Self>, host: &str) -> bool {
-        if !(self.hooks.allowed)(host) {
+        if (self.hooks.allowed)(host).is_none() {
+            self.certificates.drop_custom(host);
             return false;
         }
         let (acme, flight) = {
@@ -243,12 +234,20 @@ impl Tls {
                 return None;
             }
         }
-        let bucket = orders.bucket.get_or_insert_with(|| Bucket::new(per_hour, now));
-        if on_demand && !bucket.take(per_hour, now) {
-            log::warn!(
-                "no certificate for {name} now: {per_hour} were ordered within an hour (orders_per_hour)"
-            );
-            return None;
+        let managed = orders.kept.get(name).is_some_and(|kept| kept.managed);
+        if !managed {
+            let domain = (self.hooks.allowed)(name)?;
+            if !orders.allowance.take(per_hour, &domain, !on_demand, now) {
+                if on_demand && orders.said + SAID_EVERY <= now {
+                    orders.said = now;
+                    log::warn!(
+                        "no certificate for {name} now: of the {per_hour} orders an hour \
+                         (orders_per_hour) none is left for {domain}"
+                    );
+                }
+                return None;
+            }
+            orders.changed = true;
         }
         let kept = orders.kept.entry(name.to_owned()).or_default();
         if kept.names.is_empty() {
@@ -256,6 +255,7 @@ impl Tls {
         }
         let (say, flight) = watch::channel(None);
         kept.flight = Some(flight.clone());
+        kept.wished = false;
         let (names, failures) = (kept.names.clone(), kept.failures);
         let way = match kept.managed && acme.settings.dns.is_some() && self.is_below(&names) {
             true => Way::Dns,
@@ -308,6 +308,7 @@ impl Tls {
         if !orders.acme.as_ref().is_some_and(|now| Arc::ptr_eq(now, acme)) {
             return;
         }
+        orders.changed = true;
         let Some(kept) = orders.kept.get_mut(name) else { return };
         kept.flight = None;
         match done {
@@ -340,7 +341,8 @@ impl Tls {
                     "there is none"
                 };
                 let message = format!("no certificate for {name} ({left}): {error}");
-                log::warn!("{message}; tried again in {} s", pause.as_secs());
+                let when = if kept.is_renewed(now()) { "" } else { "when a client asks, " };
+                log::warn!("{message}; tried again {when}in {} s at the earliest", pause.as_secs());
                 let event = Event::new(EventKind::Certificate, message).by(Actor::agent());
                 let event = event.with("name", name).with("failures", kept.failures.to_string());
                 kept.error = Some(error);
@@ -353,7 +355,7 @@ impl Tls {
     /// Has an order begun at the next look, whatever its back-off.
     pub(super) fn order_soon(&self, name: &str) {
         if let Some(kept) = self.orders().kept.get_mut(name) {
-            (kept.due, kept.failures) = (0, 0);
+            (kept.due, kept.failures, kept.wished) = (0, 0, true);
         }
     }
 }

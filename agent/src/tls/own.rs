@@ -9,7 +9,8 @@ use super::certificate::Certificate;
 use super::files;
 use crate::config::CertificateFiles;
 
-/// What tells a file from what it was before: inode, size, and time of change in seconds and nanoseconds.
+/// What tells a file from what it was before: inode, size, and when it or its owner or mode was changed, in seconds and
+/// nanoseconds: a key that was refused for its mode is read again after a chmod.
 type Stamp = (u64, u64, i64, i64);
 
 /// One pair of files, and what was last read from it.
@@ -55,7 +56,7 @@ impl OwnFile {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let meta = fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+    Some((meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()))
 }
 
 fn load(from: &CertificateFiles) -> Result<Certificate, String> {
@@ -78,4 +79,66 @@ fn load(from: &CertificateFiles) -> Result<Certificate, String> {
     let (chain, key) = (read(&from.certificate)?, read(&from.key)?);
     Certificate::from_pem(&chain, &key)
         .map_err(|error| format!("{}: {error}", from.certificate.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_refused_for_its_mode_is_read_after_a_chmod_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: dir.path().join("a.pem"),
+            key: dir.path().join("a.key"),
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(vec!["a.example.com".into()]).unwrap();
+        fs::write(&files.certificate, made.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        let mode = |mode| fs::set_permissions(&files.key, fs::Permissions::from_mode(mode));
+        mode(0o644).unwrap();
+        let mut own = OwnFile::new(files.clone());
+        assert!(!own.look() && own.error.as_ref().unwrap().contains("chmod 640"));
+        mode(0o640).unwrap();
+        assert!(own.look(), "{:?}", own.error);
+        assert!(!own.look(), "nothing has changed since");
+    }
+
+    #[test]
+    fn a_pair_that_is_half_written_or_does_not_match_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: dir.path().join("a.pem"),
+            key: dir.path().join("a.key"),
+        };
+        let pair = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let made = rcgen::CertificateParams::new(vec!["a.example.com".into()]).unwrap();
+            (made.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let write = |chain: &str, key: &str| {
+            fs::write(&files.certificate, chain).unwrap();
+            fs::write(&files.key, key).unwrap();
+            fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let (first, next) = (pair(), pair());
+        write(&first.0, &first.1);
+        let mut own = OwnFile::new(files.clone());
+        assert!(own.look());
+        let before = own.certificate.clone().unwrap();
+        for (chain, key) in [
+            (next.0.as_str(), first.1.as_str()),
+            (&next.0[..next.0.len() / 2], next.1.as_str()),
+            (next.0.as_str(), &next.1[..next.1.len() / 2]),
+        ] {
+            write(chain, key);
+            assert!(!own.look() && own.error.is_some());
+            assert!(Arc::ptr_eq(own.certificate.as_ref().unwrap(), &before));
+        }
+        write(&next.0, &next.1);
+        assert!(own.look() && own.error.is_none());
+    }
 }

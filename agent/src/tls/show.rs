@@ -1,10 +1,12 @@
 //! What there is, for the API and the metrics.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use tenement_wire::tls::{CertificateList, CertificateSource, CertificateView};
 
 use super::certificate::{Certificate, Facts};
+use super::kept::{Kept, Orders};
 use super::{Tls, Wanted};
 
 /// A certificate that is served. Times are Unix seconds.
@@ -29,6 +31,53 @@ pub struct Standing {
     pub error: Option<String>,
     /// Whether a CA was ever asked for it.
     pub ordered: bool,
+}
+
+impl Standing {
+    fn of(facts: Option<&Facts>, error: Option<String>) -> Self {
+        Self {
+            not_after: facts.map(|facts| facts.not_after),
+            issuer: facts.map(|facts| facts.issuer.clone()),
+            error,
+            ordered: true,
+        }
+    }
+
+    /// Of two names below one wildcard: the first to expire, and what is wrong with one that has a certificate before
+    /// what is wrong with one that never had any, which anybody may have asked for.
+    fn and(self, other: Self) -> Self {
+        match (self.not_after, other.not_after) {
+            (Some(a), Some(b)) => {
+                let error = self.error.clone().or(other.error.clone());
+                Self { error, ..if b < a { other } else { self } }
+            }
+            (None, Some(_)) => other,
+            (Some(_), None) => self,
+            (None, None) => Self { error: self.error.or(other.error), ..Self::of(None, None) },
+        }
+    }
+}
+
+impl From<&Kept> for Standing {
+    fn from(kept: &Kept) -> Self {
+        Self::of(kept.facts.as_ref(), kept.error.clone())
+    }
+}
+
+/// What is kept, by what follows the first label of its name.
+fn below(orders: &Orders) -> HashMap<&str, Standing> {
+    let mut all: HashMap<&str, Standing> = HashMap::new();
+    for (name, kept) in orders.kept.iter().filter(|(_, kept)| !kept.managed) {
+        let Some((_, base)) = name.split_once('.') else { continue };
+        let mut one = Standing::from(kept);
+        one.error = one.error.map(|error| format!("{name}: {error}"));
+        let both = match all.remove(base) {
+            Some(other) => other.and(one),
+            None => one,
+        };
+        all.insert(base, both);
+    }
+    all
 }
 
 impl Tls {
@@ -107,18 +156,25 @@ impl Tls {
         self.sources().ca.as_ref().map(|ca| ca.root().to_owned())
     }
 
-    /// How the certificate of one name stands, which is got from a CA; `None`: no CA is asked at all.
+    /// How the certificates of these names stand, in the same order: what is served for them now, or what a CA
+    /// was asked for. A wildcard's is the first to expire of all names below it. `None`: there is none, and no CA is asked.
     #[must_use]
-    pub fn standing(&self, name: &str) -> Option<Standing> {
-        self.wanted.load().settings.acme.as_ref()?;
+    pub fn standings(&self, names: &[&str]) -> Vec<Option<Standing>> {
+        let is_asked = self.wanted.load().settings.acme.is_some();
         let orders = self.orders();
-        let Some(kept) = orders.kept.get(name) else { return Some(Standing::default()) };
-        Some(Standing {
-            not_after: kept.facts.as_ref().map(|facts| facts.not_after),
-            issuer: kept.facts.as_ref().map(|facts| facts.issuer.clone()),
-            error: kept.error.clone(),
-            ordered: true,
-        })
+        // One look at all of them, whatever number of wildcards is asked for.
+        let below = names.iter().any(|name| name.starts_with("*.")).then(|| below(&orders));
+        let of = |name: &&str| {
+            if let Some(fixed) = self.certificates.fixed(name) {
+                return Some(Standing::of(Some(&fixed.facts), None));
+            }
+            let kept = match (name.strip_prefix("*."), &below) {
+                (Some(base), Some(below)) => below.get(base).cloned(),
+                _ => orders.kept.get(*name).map(Standing::from),
+            };
+            is_asked.then(|| kept.unwrap_or_default())
+        };
+        names.iter().map(of).collect()
     }
 
     /// When each certificate that is served expires, by name, in Unix seconds. Those of custom domains, which may be

@@ -147,7 +147,12 @@ impl Management for Fake {
 
     async fn remove(&self, name: &InstanceName, purge: bool) -> Result<Removed> {
         self.note(format!("remove {name} {purge}"))?;
-        Ok(Removed { name: name.clone(), data_dir: "/d".into(), purged: purge })
+        Ok(Removed {
+            name: name.clone(),
+            data_dir: "/d".into(),
+            purged: purge,
+            domains: Vec::new(),
+        })
     }
 
     async fn why(&self, name: &InstanceName) -> Result<Why> {

@@ -1,9 +1,11 @@
 //! The verbs of `ten` where they meet requests, each other and failures.
 
+use tenement_agent::flows::domains::Wish;
 use tenement_agent::flows::host::HostError;
 use tenement_agent::flows::management::{ManageError, Management as _, Spawn};
 use tenement_agent::flows::{Phase, Served, Tenants as _, WakeError};
 use tenement_agent::routes::Route;
+use tenement_agent::token::Reach;
 
 use super::fake::App;
 use super::poll::until;
@@ -155,4 +157,27 @@ async fn an_operators_wake_does_not_wait_for_the_back_off() {
     let view = world.manager.wake(&"sock:1".parse().unwrap()).await.unwrap();
     assert!(view.failure.is_none());
     assert_eq!(world.request("sock:1").await.unwrap().1, Served::Hot);
+}
+
+#[tokio::test]
+async fn custom_domains_end_with_a_purge_and_stay_with_data_that_is_kept() {
+    let world = World::with(MODES, &["fd:1"]).await;
+    let wish = || Wish {
+        name: "shop.customer.com".parse().unwrap(),
+        target: "fd:1".parse().unwrap(),
+        by: "uid 0".into(),
+        reach: Reach::Host,
+    };
+    let name = "fd:1".parse().unwrap();
+    world.agent.domains.add(wish()).await.unwrap();
+    let kept = world.manager.remove(&name, false).await.unwrap();
+    assert_eq!(kept.domains, ["shop.customer.com"]);
+    assert_eq!(world.agent.store.routing().await.unwrap().domains.len(), 1);
+    world.register("fd:1").await;
+    let purged = world.manager.remove(&name, true).await.unwrap();
+    assert_eq!(purged.domains, ["shop.customer.com"]);
+    assert_eq!(world.agent.store.routing().await.unwrap().domains.len(), 0);
+    world.register("fd:1").await;
+    let shown = world.agent.domains.show(&wish().name, &Reach::Host);
+    assert!(shown.is_err(), "a namesake has none of them");
 }

@@ -46,6 +46,11 @@ pub fn remove(agent: &Agent, out: Output, args: &Rm) -> Result<()> {
         let dir = clean(&gone.data_dir);
         let fate = if gone.purged { "deleted" } else { "kept" };
         out.say(&format!("{BOLD}{name}{BOLD:#} is removed; its data in {dir} is {fate}"));
+        if !gone.domains.is_empty() {
+            let fate = if gone.purged { "removed too" } else { "kept for whoever gets its name" };
+            let domains: Vec<_> = gone.domains.iter().map(|one| clean(one)).collect();
+            out.say(&format!("  its custom domains are {fate}: {}", domains.join(", ")));
+        }
     }
     failed.map_or(Ok(()), Err)
 }

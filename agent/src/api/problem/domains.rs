@@ -27,7 +27,13 @@ impl From<DomainError> for Problem {
                     vec![tenement_wire::FieldError { field: "domain".into(), message }];
                 problem
             }
-            DomainError::TooMany => {
+            DomainError::Claimed { txt_name, txt_value, .. } => {
+                let hint = format!(
+                    "if it is yours: add the DNS record {txt_name} TXT \"{txt_value}\", then add the domain again"
+                );
+                Self::new(S::CONFLICT, "domain_taken", text, &hint)
+            }
+            DomainError::TooMany | DomainError::TooManyOfYours { .. } => {
                 Self::new(S::CONFLICT, "too_many_domains", text, "remove some: ten domain rm")
             }
             DomainError::Busy => {

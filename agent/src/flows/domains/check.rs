@@ -13,7 +13,7 @@ use crate::routes::DomainName;
 use crate::token::Reach;
 
 /// How long a check waits for its turn.
-const TURN: Duration = Duration::from_secs(20);
+pub(super) const TURN: Duration = Duration::from_secs(20);
 
 impl Domains {
     /// Looks at a domain now. It routes when this returns, if that verified it.
@@ -34,7 +34,7 @@ impl Domains {
         self.show(name, reach)
     }
 
-    fn prober(&self) -> Option<Arc<dyn Prober>> {
+    pub(super) fn prober(&self) -> Option<Arc<dyn Prober>> {
         read(&self.prober).clone()
     }
 

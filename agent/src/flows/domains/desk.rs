@@ -1,7 +1,7 @@
 //! Adding, listing and removing domains.
 
 use tenement_wire::RouteTarget;
-use tenement_wire::domains::{DOMAINS_MAX, DomainView};
+use tenement_wire::domains::{DomainList, DomainState, DomainView};
 
 use super::{DomainError, Domains, Held};
 use crate::flows::ManageError;
@@ -26,8 +26,17 @@ pub struct Wish {
     pub reach: Reach,
 }
 
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// The domain before it; none: it is the first page.
+    pub after: Option<&'a str>,
+    /// How many domains at most.
+    pub limit: usize,
+}
+
 /// Whether `reach` covers where a domain leads.
-fn sees(reach: &Reach, target: &RouteTarget) -> bool {
+pub(super) fn sees(reach: &Reach, target: &RouteTarget) -> bool {
     match target.instance_name() {
         Some(name) => reach.sees(&name),
         // All instances of a process are not one tenant's.
@@ -45,27 +54,31 @@ impl Domains {
     /// See [`DomainError`]; [`ManageError`] if there is nothing where it leads.
     pub async fn add(&self, wish: Wish) -> Result<DomainView, DomainError> {
         self.check_target(&wish)?;
-        let _turn = self.changes.lock().await;
+        let turn = self.changes.lock().await;
+        // Again: it may have been removed while this waited, and its domains with it.
+        self.check_target(&wish)?;
         if let Some(home) = self.home.get()
             && home.owns(&wish.name)
         {
             return Err(DomainError::Ours(wish.name));
         }
-        let (known, count) = {
-            let held = self.read();
-            (held.get(&wish.name).cloned(), held.len())
-        };
-        if let Some(known) = known {
-            if known.stored.target == wish.target {
-                return Ok(self.view(&known));
-            }
-            // Nobody keeps a name from its owner by adding it and never proving it.
-            if known.stored.verified.is_some() || known.next_ms.is_some() {
+        let known = self.read().get(&wish.name).cloned();
+        if let Some(known) = &known
+            && known.stored.target == wish.target
+        {
+            return Ok(self.view(known));
+        }
+        self.check_room(&wish)?;
+        match known {
+            Some(known) if known.stored.verified.is_some() => {
                 return Err(DomainError::Taken(wish.name));
             }
-        }
-        if count >= DOMAINS_MAX {
-            return Err(DomainError::TooMany);
+            // Nobody keeps a name from its owner by adding it and never proving it.
+            Some(known) if known.next_ms.is_some() => {
+                drop(turn);
+                return self.contest(wish).await;
+            }
+            _ => {}
         }
         let now = now_ms();
         let covered = !wish.name.is_wildcard() && self.is_covered(&wish.name);
@@ -100,11 +113,11 @@ impl Domains {
             });
         }
         let Some(home) = self.home.get() else { return Ok(()) };
-        let Some((_, instances)) = home.process(process) else {
+        if !home.has_process(process) {
             return Err(unknown_process(process.clone()).into());
-        };
+        }
         match wish.target.instance_name() {
-            Some(name) if !instances.contains(&name) => {
+            Some(name) if !home.has(&wish.target) => {
                 Err(ManageError::NotFound { name, similar: Vec::new() }.into())
             }
             _ => Ok(()),
@@ -117,15 +130,31 @@ impl Domains {
         wildcard.is_ok_and(|wildcard| self.read().contains_key(&wildcard))
     }
 
-    /// Those that `reach` may know of, in order of name.
+    /// A page of those that `reach` may know of and that are `wanted`, in order of name.
     #[must_use]
-    pub fn list(&self, reach: &Reach, wanted: impl Fn(&DomainView) -> bool) -> Vec<DomainView> {
-        // Cloned first: a view asks the agent, whose own locks come before this one.
-        let seen: Vec<Held> = {
+    pub fn list(
+        &self,
+        reach: &Reach,
+        wanted: impl Fn(&RouteTarget, DomainState) -> bool,
+        page: Page<'_>,
+    ) -> DomainList {
+        // Cloned first: a view asks the agent, whose own locks come before this one. Only those of the page are.
+        let (seen, total): (Vec<Held>, usize) = {
             let held = self.read();
-            held.values().filter(|one| sees(reach, &one.stored.target)).cloned().collect()
+            let good = |one: &&Held| {
+                let target = &one.stored.target;
+                sees(reach, target) && wanted(target, one.state())
+            };
+            let good: Vec<&Held> = held.values().filter(good).collect();
+            let after =
+                |one: &&&Held| page.after.is_none_or(|after| one.stored.name.as_str() > after);
+            let rest = good.iter().filter(after).take(page.limit.saturating_add(1));
+            (rest.map(|one| (*one).clone()).collect(), good.len())
         };
-        seen.iter().map(|one| self.view(one)).filter(wanted).collect()
+        let more = seen.len() > page.limit;
+        let domains = self.views(&seen[..seen.len().min(page.limit)]);
+        let next = domains.last().filter(|_| more).map(|view| view.domain.clone());
+        DomainList { domains, total: total as u64, next }
     }
 
     /// One domain.
@@ -158,7 +187,7 @@ impl Domains {
     }
 }
 
-fn fresh_token() -> Result<String, ManageError> {
+pub(super) fn fresh_token() -> Result<String, ManageError> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| ManageError::Internal(Box::new(error)))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -14,6 +14,8 @@ const PAUSES: [u64; 8] = [15, 30, 60, 120, 300, 600, 1800, 3600];
 /// How long one is looked at by itself after it was added. `ten domain check` goes on.
 const PATIENCE_MS: u64 = 7 * DAY_MS;
 const DAY_MS: u64 = 86_400_000;
+/// How long a domain that nobody proves is kept.
+const STALE_MS: u64 = 30 * DAY_MS;
 /// How often it is looked whether one is due.
 const LOOK: Duration = Duration::from_secs(5);
 /// Looks side by side: fewer than there may be, so that `ten domain check` finds a place.
@@ -41,6 +43,11 @@ fn within_patience(stored: &StoredDomain, at: u64) -> Option<u64> {
     (at < stored.created_ms + PATIENCE_MS).then_some(at)
 }
 
+/// Whether a pending domain was added so long ago that it is forgotten.
+pub(super) fn is_stale(stored: &StoredDomain, now: u64) -> bool {
+    now >= stored.created_ms.saturating_add(STALE_MS)
+}
+
 /// A number of its own for each name (FNV-1a).
 fn spread(name: &DomainName) -> u64 {
     name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -52,6 +59,9 @@ impl Domains {
     /// Looks at what is due, for as long as the agent lives.
     pub async fn keep_checking(self: Arc<Self>) {
         loop {
+            if let Err(error) = self.end_stale().await {
+                log::warn!("custom domains that nobody has proven could not be forgotten: {error}");
+            }
             let due = self.due_now();
             if due.is_empty() {
                 let _ = tokio::time::timeout(LOOK, self.due.notified()).await;
@@ -110,6 +120,7 @@ mod tests {
         assert!(pause(2) > pause(1) && pause(8) > pause(7));
         assert!((3_600_000..=3_960_000).contains(&pause(99)));
         assert_eq!(next_look(&stored, 9, PATIENCE_MS), None, "it is not looked at for ever");
+        assert!(!is_stale(&stored, PATIENCE_MS) && is_stale(&stored, STALE_MS));
         stored.verified = Some((tenement_wire::domains::DomainProof::Txt, 1));
         assert!(next_look(&stored, 1, PATIENCE_MS).unwrap() >= PATIENCE_MS + DAY_MS);
     }

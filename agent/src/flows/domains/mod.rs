@@ -9,7 +9,9 @@
 //! a restricted token adds is verified by TXT record alone, and so is a wildcard.
 
 mod check;
+mod claims;
 mod desk;
+mod ends;
 mod loops;
 mod shares;
 mod view;
@@ -18,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tenement_wire::domains::{DOMAINS_MAX, DnsState, DomainCertificate, DomainDns, DomainState};
+use tenement_wire::events::Event;
 use tenement_wire::{InstanceName, ProcessName, RouteTarget};
 use tokio::sync::{Notify, Semaphore};
 
@@ -29,7 +32,7 @@ use crate::routes::DomainName;
 use crate::store::domains::StoredDomain;
 use crate::store::{Store, StoreError};
 
-pub use desk::Wish;
+pub use desk::{Page, Wish};
 pub use view::{PROOF_PATH, proves};
 
 /// Domains that are looked at side by side.
@@ -41,14 +44,22 @@ pub trait Home: Send + Sync + 'static {
     fn owns(&self, name: &DomainName) -> bool;
     /// The default weight of a process of the config, and its instances.
     fn process(&self, process: &ProcessName) -> Option<(u32, Vec<InstanceName>)>;
+    /// Whether the config has this process.
+    fn has_process(&self, process: &ProcessName) -> bool;
+    /// Whether that instance is registered, or any instance of that process. It costs the same for any number of them.
+    fn has(&self, target: &RouteTarget) -> bool;
+    /// What tells a target from all others of that name, elsewhere or later. None: there is no such target.
+    fn identity(&self, target: &RouteTarget) -> Option<String>;
+    /// Takes in what is to be told.
+    fn tell(&self, event: Event);
     /// Makes the route table anew.
     fn publish(&self);
 }
 
 /// Who knows of certificates.
 pub trait Certificates: Send + Sync + 'static {
-    /// That of a custom domain, as [`DomainName`] writes it.
-    fn of(&self, domain: &str) -> Option<DomainCertificate>;
+    /// Those of custom domains, as [`DomainName`] writes them, in the same order.
+    fn of(&self, domains: &[&str]) -> Vec<Option<DomainCertificate>>;
 }
 
 /// Why nothing was done. Display is what the client reads.
@@ -63,9 +74,29 @@ pub enum DomainError {
     /// It is one of the host's own.
     #[error("the domain {0} is one of this host's own names")]
     Ours(DomainName),
+    /// Somebody has added it and not proven it, so this record decides.
+    #[error("the domain {name} has been added already, and is not proven yet")]
+    Claimed {
+        /// The domain.
+        name: DomainName,
+        /// The name of the TXT record.
+        txt_name: String,
+        /// What it has to say for this caller's target.
+        txt_value: String,
+    },
     /// There are [`DOMAINS_MAX`].
     #[error("there are {DOMAINS_MAX} custom domains already")]
     TooMany,
+    /// As many as whoever may not change the whole host may have.
+    #[error(
+        "there are {count} {what} already, as many as there may be within what the token reaches"
+    )]
+    TooManyOfYours {
+        /// How many.
+        count: usize,
+        /// Of which kind.
+        what: &'static str,
+    },
     /// Too many are being looked at.
     #[error("too many domains are being checked right now")]
     Busy,

@@ -1,6 +1,8 @@
 //! Domains against a DNS and a web that a test makes up.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use tenement_wire::domains::{DnsState, DomainProof, DomainState, DomainView, RoutingChange};
 
@@ -28,7 +30,20 @@ impl Prober for Arc<Fake> {
 }
 
 /// A host with `api:alice`, `api:bob` and `web:a`.
-struct House(Arc<std::sync::atomic::AtomicUsize>);
+#[derive(Clone, Default)]
+struct House {
+    published: Arc<AtomicUsize>,
+    /// How often all instances of a process were asked for.
+    clones: Arc<AtomicUsize>,
+    has_calls: Arc<AtomicUsize>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl House {
+    fn all() -> [InstanceName; 3] {
+        ["api:alice", "api:bob", "web:a"].map(|name| name.parse().unwrap())
+    }
+}
 
 impl Home for House {
     fn owns(&self, name: &DomainName) -> bool {
@@ -36,29 +51,49 @@ impl Home for House {
     }
 
     fn process(&self, process: &ProcessName) -> Option<(u32, Vec<InstanceName>)> {
-        let all =
-            ["api:alice", "api:bob", "web:a"].map(|name| name.parse::<InstanceName>().unwrap());
-        let own: Vec<_> = all.into_iter().filter(|name| name.process() == process).collect();
+        self.clones.fetch_add(1, SeqCst);
+        let own: Vec<_> =
+            Self::all().into_iter().filter(|name| name.process() == process).collect();
         (!own.is_empty()).then_some((100, own))
     }
 
+    fn has_process(&self, process: &ProcessName) -> bool {
+        self.process(process).is_some()
+    }
+
+    fn has(&self, target: &RouteTarget) -> bool {
+        self.has_calls.fetch_add(1, SeqCst);
+        Self::all().into_iter().any(|name| match target.instance_name() {
+            Some(one) => one == name,
+            None => *name.process() == target.process,
+        })
+    }
+
+    fn identity(&self, target: &RouteTarget) -> Option<String> {
+        Some(format!("id of {target}"))
+    }
+
+    fn tell(&self, event: Event) {
+        self.told.lock().unwrap().push(event.message);
+    }
+
     fn publish(&self) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.published.fetch_add(1, SeqCst);
     }
 }
 
 struct World {
     domains: Arc<Domains>,
     net: Arc<Fake>,
-    published: Arc<std::sync::atomic::AtomicUsize>,
+    home: House,
 }
 
 fn world() -> World {
-    let (net, published) = (Arc::new(Fake::default()), Arc::default());
+    let (net, home) = (Arc::new(Fake::default()), House::default());
     let domains = Arc::new(Domains::new(None));
-    domains.set_home(House(Arc::clone(&published)));
+    domains.set_home(home.clone());
     domains.set_prober(Arc::new(net.clone()));
-    World { domains, net, published }
+    World { domains, net, home }
 }
 
 fn of(name: &str) -> Reach {
@@ -95,15 +130,12 @@ async fn a_domain_routes_from_the_moment_its_txt_record_is_there() {
     assert!(missing.fix[0].contains("_tenement-challenge.shop.customer.com TXT"), "{missing:?}");
     assert!(missing.fix[1].contains("CNAME"), "{missing:?}");
     assert!(missing.next_check_ms > missing.checked_ms);
-    let before = world.published.load(std::sync::atomic::Ordering::SeqCst);
+    let before = world.home.published.load(SeqCst);
     world.prove(&added);
     let verified = world.check("shop.customer.com").await;
     assert_eq!((verified.state, verified.proof), (DomainState::Verified, Some(DomainProof::Txt)));
     assert_eq!(verified.challenge, None);
-    assert!(
-        world.published.load(std::sync::atomic::Ordering::SeqCst) > before,
-        "no table was made"
-    );
+    assert!(world.home.published.load(SeqCst) > before, "no table was made");
 }
 
 #[tokio::test]
@@ -140,7 +172,14 @@ async fn tenants_see_their_own_domains_and_a_conflict_names_nobody() {
     world.add("b.customer.com", "api:bob", Reach::Host).await.unwrap();
     world.add("all.customer.com", "api", Reach::Host).await.unwrap();
     let names = |reach: &Reach| -> Vec<String> {
-        world.domains.list(reach, |_| true).into_iter().map(|view| view.domain).collect()
+        let page = Page { after: None, limit: 9 };
+        world
+            .domains
+            .list(reach, |_, _| true, page)
+            .domains
+            .into_iter()
+            .map(|view| view.domain)
+            .collect()
     };
     assert_eq!(names(&of("api:alice")), ["a.customer.com"]);
     assert_eq!(names(&Reach::Process("api".parse().unwrap())).len(), 3);
@@ -151,7 +190,7 @@ async fn tenants_see_their_own_domains_and_a_conflict_names_nobody() {
     assert!(matches!(world.domains.check(&name, &other).await, Err(DomainError::Unknown(_))));
     assert!(matches!(world.domains.remove(&name, &other).await, Err(DomainError::Unknown(_))));
     let taken = world.add("b.customer.com", "api:alice", other.clone()).await.unwrap_err();
-    assert!(matches!(taken, DomainError::Taken(_)));
+    assert!(matches!(taken, DomainError::Claimed { .. }));
     assert!(!taken.to_string().contains("bob"), "{taken}");
     for target in ["api:bob", "api", "web"] {
         assert!(world.add("c.customer.com", target, other.clone()).await.is_err(), "{target}");
@@ -211,4 +250,75 @@ async fn weights_and_maintenance_are_set_and_told() {
     assert!(!off.maintenance && off.weights.iter().all(|one| one.weight == 100 && !one.set));
     let nobody = change(Some("nobody"), Some(1), None);
     assert!(world.domains.change_routing(&api, nobody).await.is_err());
+}
+
+#[tokio::test]
+async fn a_page_of_domains_asks_once_for_each_that_it_shows_and_never_for_all_instances() {
+    let world = world();
+    for i in 0..100 {
+        world.add(&format!("d{i:03}.customer.com"), "api:alice", Reach::Host).await.unwrap();
+    }
+    world.home.clones.store(0, SeqCst);
+    world.home.has_calls.store(0, SeqCst);
+    let page = Page { after: Some("d009.customer.com"), limit: 5 };
+    let listed = world.domains.list(&Reach::Host, |_, _| true, page);
+    let names: Vec<_> = listed.domains.iter().map(|view| view.domain.as_str()).collect();
+    assert_eq!((names[0], names.len()), ("d010.customer.com", 5));
+    assert_eq!((listed.total, listed.next.as_deref()), (100, Some("d014.customer.com")));
+    assert_eq!((world.home.clones.load(SeqCst), world.home.has_calls.load(SeqCst)), (0, 5));
+    let last = Page { after: Some("d094.customer.com"), limit: 5 };
+    let last = world.domains.list(&Reach::Host, |_, state| state == DomainState::Pending, last);
+    assert_eq!((last.domains.len(), last.next), (5, None));
+}
+
+#[tokio::test]
+async fn the_owner_of_a_name_gets_it_from_whoever_has_added_it_without_a_proof() {
+    let world = world();
+    let squatted = world.add("shop.customer.com", "api:alice", of("api:alice")).await.unwrap();
+    let refused = world.add("shop.customer.com", "api:bob", of("api:bob")).await.unwrap_err();
+    let DomainError::Claimed { txt_name, txt_value, .. } = refused else { panic!("{refused}") };
+    assert_ne!(txt_value, squatted.challenge.as_ref().unwrap().txt_value);
+    // Added anew by the other one, it still takes the same record.
+    let name = "shop.customer.com".parse().unwrap();
+    world.domains.remove(&name, &Reach::Host).await.unwrap();
+    world.add("shop.customer.com", "api:alice", of("api:alice")).await.unwrap();
+    world.net.txt.lock().unwrap().push((txt_name, txt_value));
+    assert!(
+        world.add("shop.customer.com", "web:a", of("web:a")).await.is_err(),
+        "it proves nothing for another target"
+    );
+    let view = world.add("shop.customer.com", "api:bob", of("api:bob")).await.unwrap();
+    assert_eq!((view.state, view.proof), (DomainState::Verified, Some(DomainProof::Txt)));
+    assert_eq!(view.target.to_string(), "api:bob");
+    let late = world.add("shop.customer.com", "api:alice", of("api:alice")).await.unwrap_err();
+    assert!(matches!(late, DomainError::Taken(_)), "one that is proven is taken: {late}");
+}
+
+#[tokio::test]
+async fn a_restricted_token_holds_a_bounded_number_of_names_that_it_does_not_prove() {
+    let world = world();
+    for i in 0..50 {
+        world.add(&format!("d{i}.customer.com"), "api:alice", of("api:alice")).await.unwrap();
+    }
+    let more = world.add("more.customer.com", "api:alice", of("api:alice")).await.unwrap_err();
+    assert!(matches!(more, DomainError::TooManyOfYours { count: 50, .. }), "{more}");
+    world.add("more.customer.com", "api:bob", of("api:bob")).await.unwrap();
+    world.add("host.customer.com", "api:alice", Reach::Host).await.unwrap();
+}
+
+#[tokio::test]
+async fn domains_of_an_instance_that_is_deleted_with_its_data_are_not_its_namesakes() {
+    let world = world();
+    for (name, target) in
+        [("a.customer.com", "api:alice"), ("b.customer.com", "api:bob"), ("c.customer.com", "api")]
+    {
+        world.add(name, target, Reach::Host).await.unwrap();
+    }
+    let alice = "api:alice".parse().unwrap();
+    let ended = world.domains.end_with(&alice).await.unwrap();
+    assert_eq!(ended.iter().map(DomainName::as_str).collect::<Vec<_>>(), ["a.customer.com"]);
+    let page = Page { after: None, limit: 9 };
+    assert_eq!(world.domains.list(&Reach::Host, |_, _| true, page).total, 2);
+    let told = world.home.told.lock().unwrap().join(" ");
+    assert!(told.contains("a.customer.com") && !told.contains("b.customer.com"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! What is said of a domain, and what its owner has to do.
 
-use tenement_wire::domains::{DnsState, DomainChallenge, DomainView};
+use tenement_wire::domains::{DnsState, DomainCertificate, DomainChallenge, DomainView};
 
 use super::{Domains, Held};
 use crate::dns::Ask;
@@ -40,19 +40,33 @@ pub(super) fn ask(stored: &StoredDomain) -> Ask {
     }
 }
 
-fn txt_name(name: &DomainName) -> String {
+pub(super) fn txt_name(name: &DomainName) -> String {
     format!("{TXT_LABEL}.{}", name.base())
 }
 
-fn txt_value(token: &str) -> String {
+pub(super) fn txt_value(token: &str) -> String {
     format!("tenement={token}")
 }
 
 impl Domains {
+    /// What is said of one.
     pub(super) fn view(&self, held: &Held) -> DomainView {
+        let name = held.stored.name.as_str();
+        let certificate = self.certificates.get().and_then(|of| of.of(&[name]).pop().flatten());
+        self.view_with(held, certificate)
+    }
+
+    /// What is said of each.
+    pub(super) fn views(&self, held: &[Held]) -> Vec<DomainView> {
+        let names: Vec<&str> = held.iter().map(|one| one.stored.name.as_str()).collect();
+        let mut certificates = self.certificates.get().map(|of| of.of(&names)).unwrap_or_default();
+        certificates.resize(held.len(), None);
+        held.iter().zip(certificates).map(|(one, of)| self.view_with(one, of)).collect()
+    }
+
+    fn view_with(&self, held: &Held, certificate: Option<DomainCertificate>) -> DomainView {
         let stored = &held.stored;
         let challenge = stored.verified.is_none().then(|| challenge(stored));
-        let certificate = self.certificates.get().and_then(|of| of.of(stored.name.as_str()));
         let mut fix = held.found.clone();
         if let Some(problem) = certificate.as_ref().and_then(|one| one.problem.as_ref()) {
             fix.push(format!("certificate: {problem}"));
@@ -88,18 +102,10 @@ impl Domains {
             let DomainChallenge { txt_name, txt_value, .. } = challenge;
             fix.insert(0, format!("add the DNS record {txt_name} TXT \"{txt_value}\"{or}"));
         }
-        if let Some(home) = self.home.get() {
-            let process = home.process(&target.process);
-            let there = match (&process, target.instance_name()) {
-                (Some((_, instances)), Some(name)) => instances.contains(&name),
-                (Some((_, instances)), None) => !instances.is_empty(),
-                (None, _) => false,
-            };
-            if !there {
-                fix.push(format!(
-                    "there is nothing at {target}: ten spawn {target}, or remove the domain"
-                ));
-            }
+        if self.home.get().is_some_and(|home| !home.has(target)) {
+            fix.push(format!(
+                "there is nothing at {target}: ten spawn {target}, or remove the domain"
+            ));
         }
         fix
     }

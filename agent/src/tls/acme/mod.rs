@@ -29,6 +29,8 @@ use dns::Publisher;
 const AT_ONCE: usize = 8;
 /// How long an order may take, waiting for DNS included.
 const ORDER_MAX: Duration = Duration::from_secs(600);
+/// How long records are being taken back of an order that took too long.
+const WITHDRAW_MAX: Duration = Duration::from_secs(60);
 /// How often an order is begun anew because the CA refused a nonce (RFC 8555 section 6.5).
 const NONCES_MAX: u32 = 10;
 /// How long the CA is asked whether it has looked at the answers, and then for the certificate.
@@ -82,15 +84,21 @@ impl Acme {
     pub(super) async fn obtain(&self, names: &[String], way: Way) -> Result<String, String> {
         let _room = self.room.acquire().await.map_err(|e| e.to_string())?;
         let mut left = NONCES_MAX;
+        // Out here, so that an order that is broken off takes its records back too.
+        let mut answers = Answers::default();
         let work = async {
             loop {
-                match self.order(names, way).await {
+                match self.order(names, way, &mut answers).await {
                     Err(error) if error.contains("badNonce") && left > 0 => left -= 1,
                     done => return done,
                 }
             }
         };
         let done = tokio::time::timeout(ORDER_MAX, work).await;
+        if let Some(publisher) = &self.publisher {
+            // What a server that does not answer leaves there is taken back at the next start.
+            let _ = tokio::time::timeout(WITHDRAW_MAX, publisher.withdraw(&answers.records)).await;
+        }
         done.unwrap_or_else(|_| Err("the order took too long".into()))
     }
 
@@ -101,7 +109,12 @@ impl Acme {
         }
     }
 
-    async fn order(&self, names: &[String], way: Way) -> Result<String, String> {
+    async fn order(
+        &self,
+        names: &[String],
+        way: Way,
+        answers: &mut Answers,
+    ) -> Result<String, String> {
         let account = self.account().await?;
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
         let mut wish = NewOrder::new(&identifiers);
@@ -118,8 +131,7 @@ impl Acme {
                 return Err(format!("order: {text}"));
             }
         };
-        let mut answers = Answers::default();
-        let answered = self.answer(&mut order, way, &mut answers).await;
+        let answered = self.answer(&mut order, way, answers).await;
         let done = match answered {
             Ok(()) => finish(&mut order, names).await,
             Err(error) => Err(error),
@@ -127,6 +139,7 @@ impl Acme {
         if let Some(publisher) = &self.publisher {
             publisher.withdraw(&answers.records).await;
         }
+        *answers = Answers::default();
         done
     }
 
