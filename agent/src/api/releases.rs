@@ -132,7 +132,7 @@ struct About {
     params(("process" = ProcessName, Path), About),
     request_body(content = inline(Tarball), content_type = "application/octet-stream"),
     responses((status = 202, description = "It is being made", body = ReleaseView)),
-    extensions(("x-problems" = json!(["unknown_process", "release_exists", "busy", "not_a_tarball", "no_space"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "no_releases", "release_exists", "busy", "not_a_tarball", "no_space"]))))]
 async fn upload_release(
     State(desk): State<Desk>,
     ProcessInPath(process): ProcessInPath,

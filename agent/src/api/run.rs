@@ -70,7 +70,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(
     request_body(content = inline(Frames), content_type = "application/vnd.tenement.run"),
     responses((status = 200, description = "Frames, until the command has ended",
         content_type = "application/vnd.tenement.run", body = inline(Frames))),
-    extensions(("x-problems" = json!(["start_failed"]))))]
+    extensions(("x-problems" = json!(["no_release", "start_failed"]))))]
 async fn run_command(
     State(commands): State<Arc<dyn Commands>>,
     Name(name): Name,

@@ -10,6 +10,7 @@
 
 mod due;
 mod error;
+mod head;
 mod hold;
 mod keep;
 mod order;

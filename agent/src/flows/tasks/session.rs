@@ -35,6 +35,7 @@ pub(super) async fn open<H: Host>(
     ask: RunAsk,
 ) -> Result<Session, ManageError> {
     let name = &instance.name;
+    instance.has_release()?;
     let permit = agent.tasks.runs.clone().try_acquire_owned();
     let permit = permit.map_err(|_| ManageError::TooMany { what: "commands" })?;
     let streams = match ask.terminal {
