@@ -118,7 +118,7 @@ struct About {
     /// Its name; a time stamp such as 20261121-233015 by default
     name: Option<ReleaseName>,
     /// Where it comes from, for people
-    #[param(max_length = 200)]
+    #[param(max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     source: Option<String>,
 }
 
