@@ -65,6 +65,27 @@ async fn every_error_has_its_status_and_code_and_says_what_to_do() {
             "ten sleep --force api:prod",
         ),
         (
+            ManageError::NoRelease { process: "api".parse().unwrap() },
+            409,
+            "no_release",
+            "ten deploy api",
+        ),
+        (
+            ManageError::NoReleases { process: "api".parse().unwrap() },
+            409,
+            "no_releases",
+            "{release}",
+        ),
+        (
+            ManageError::UnknownRelease {
+                process: "api".parse().unwrap(),
+                release: "v9".parse().unwrap(),
+            },
+            404,
+            "unknown_release",
+            "ten releases api",
+        ),
+        (
             ManageError::StartFailed {
                 name: prod(),
                 reason: "exit code 1".into(),

@@ -110,6 +110,13 @@ fn a1_without_a_release_an_instance_says_how_to_make_one() {
     let host = host();
     let ran = host.try_run("ten spawn rel:a");
     assert!(ran.err.contains("ten deploy rel"), "{ran:?}");
+    for what in ["wake rel:a", "restart rel:a", "run rel:a -- true"] {
+        let ran = host.try_run(&format!("ten {what}"));
+        assert_eq!((ran.code, ran.err.contains("ten deploy rel")), (6, true), "{what}: {ran:?}");
+    }
+    assert_eq!(host.ten_json("show rel:a")["state"], "asleep", "no failure is counted against it");
+    assert_eq!(host.get("a.rel.localhost", "/").status, 503);
+    host.run("ten reset rel:a");
 }
 
 #[test]

@@ -37,7 +37,10 @@ pub struct Login {
     #[cfg_attr(feature = "schema", schema(max_length = 200))]
     pub token: String,
     /// The six digits of the authenticator app, or a recovery code.
-    #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 40, nullable = false))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(min_length = 1, max_length = 40, pattern = "^[\\x00-\\x7f]*$", nullable = false)
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
 }

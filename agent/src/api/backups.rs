@@ -109,7 +109,7 @@ async fn stored_backups(
 #[utoipa::path(post, path = "/instances/{name}/backups", tag = "backups", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path)),
     responses((status = 201, description = "The backup", body = StoredBackup)),
-    extensions(("x-problems" = json!(["busy", "no_backup_target", "backup_failed", "held_too_long"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "no_backup_target", "backup_failed", "held_too_long"]))))]
 async fn run_backup(
     State(desk): State<Desk>,
     Name(name): Name,
@@ -129,7 +129,7 @@ async fn run_backup(
         ("method" = inline(Option<BackupMethod>), Query, description = "How; without it as the config says"),
     ),
     responses((status = 200, description = "The archive", body = inline(ArchiveBytes), content_type = "application/zstd")),
-    extensions(("x-problems" = json!(["busy", "backup_failed", "held_too_long"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "backup_failed", "held_too_long"]))))]
 async fn download_backup(
     State(desk): State<Desk>,
     Name(name): Name,
@@ -161,9 +161,9 @@ async fn download_backup(
         ("of" = Option<InstanceName>, Query, description = "The instance that the backup is of, if it is another"),
         ("keep_old" = Option<bool>, Query, description = "Keep the data that is there now, beside it"),
     ),
-    request_body(content = inline(ArchiveBytes), content_type = "application/zstd"),
+    request_body(content((inline(ArchiveBytes) = "application/zstd"), (inline(ArchiveBytes) = "application/octet-stream"))),
     responses((status = 200, description = "What was restored", body = Restored)),
-    extensions(("x-problems" = json!(["busy", "bad_archive", "no_backup_target", "unknown_backup", "backup_failed", "held_too_long"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "bad_archive", "no_backup_target", "unknown_backup", "backup_failed", "held_too_long"]))))]
 async fn restore_backup(
     State(desk): State<Desk>,
     Name(name): Name,

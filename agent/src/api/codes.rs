@@ -36,6 +36,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("in_use", 409, "The instance is in use"),
     ("release_exists", 409, "The process has a release of this name"),
     ("release_in_use", 409, "The release is needed"),
+    ("no_release", 409, "The process has no release to run from"),
+    ("no_releases", 409, "The process runs from no releases"),
     ("deploy_running", 409, "Another deployment of the process is under way"),
     ("deploy_over", 409, "The deployment is over"),
     ("not_healthy", 409, "The instance is not healthy"),

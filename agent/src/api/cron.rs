@@ -82,7 +82,7 @@ async fn jobs_of_instance(
 #[utoipa::path(post, path = "/instances/{name}/cron/{job}/run", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), ("job" = String, Path, description = "Its name in the config")),
     responses((status = 200, description = "The job", body = CronView)),
-    extensions(("x-problems" = json!(["busy", "unknown_job"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "unknown_job"]))))]
 async fn run_job(State(commands): Desk, Names(name, job): Names, input: Input) -> Answer<CronView> {
     input.finish(Some(()))?;
     let begun = tokio::spawn(commands.run_job(&name, &job)).await;

@@ -139,7 +139,7 @@ async fn list_deploys(
         (status = 202, description = "It goes on", body = DeployView),
         (status = 200, description = "It is over: `state` says how it went", body = DeployView),
     ),
-    extensions(("x-problems" = json!(["unknown_process", "deploy_running"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "unknown_release", "no_releases", "deploy_running"]))))]
 async fn start_deploy(
     State(desk): State<Desk>,
     ProcessInPath(process): ProcessInPath,
@@ -231,7 +231,7 @@ async fn abort_deploy(
         (status = 202, description = "It goes on", body = DeployView),
         (status = 200, description = "It is over: `state` says how it went", body = DeployView),
     ),
-    extensions(("x-problems" = json!(["unknown_process", "deploy_running"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "unknown_release", "no_release", "no_releases", "deploy_running"]))))]
 async fn start_rollback(
     State(desk): State<Desk>,
     ProcessInPath(process): ProcessInPath,
@@ -273,7 +273,8 @@ async fn move_route(
 #[utoipa::path(put, path = "/instances/{name}/pin", tag = "releases", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path)),
     request_body = SetPin,
-    responses((status = 200, description = "It stays there", body = PinView)))]
+    responses((status = 200, description = "It stays there", body = PinView)),
+    extensions(("x-problems" = json!(["unknown_process", "unknown_release", "no_releases"]))))]
 async fn pin_instance(
     State(desk): State<Desk>,
     Name(name): Name,
@@ -287,7 +288,8 @@ async fn pin_instance(
 /// Have an instance go with its process again
 #[utoipa::path(delete, path = "/instances/{name}/pin", tag = "releases", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path)),
-    responses((status = 200, description = "It runs from the current release from its next start on", body = PinView)))]
+    responses((status = 200, description = "It runs from the current release from its next start on", body = PinView)),
+    extensions(("x-problems" = json!(["unknown_process", "no_releases"]))))]
 async fn unpin_instance(
     State(desk): State<Desk>,
     Name(name): Name,

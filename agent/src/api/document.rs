@@ -18,6 +18,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::codes::{OF_ALL, OF_GUARDED, OF_KEYED, OF_NAMED, OF_WRITING, known};
+use super::exclusive;
 use super::idempotency::KEY_MAX;
 use super::input::Input;
 use super::problem::Problem;
@@ -94,6 +95,7 @@ impl Document {
                 }
             }
         }
+        exclusive::complete(&mut value);
         let operations = operations(&value);
         let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
         text.push('\n');

@@ -126,7 +126,7 @@ impl FromStr for Text {
     params(Waiting),
     request_body = SpawnRequest,
     responses((status = 201, description = "Every instance that was meant", body = InstanceList)),
-    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
 async fn spawn<M: Management>(
     State(m): Manager<M>,
     caller: Caller,

@@ -21,6 +21,7 @@ mod document;
 mod domains;
 mod etag;
 mod events;
+mod exclusive;
 mod gate;
 mod guard;
 mod health;

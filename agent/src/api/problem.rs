@@ -307,6 +307,16 @@ fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
             let hint = format!("wait until it is done, or cut it off: ten sleep --force {name}");
             (S::CONFLICT, "in_use", hint)
         }
+        ManageError::NoRelease { process } => {
+            (S::CONFLICT, "no_release", format!("make one: ten deploy {process} DIRECTORY"))
+        }
+        ManageError::NoReleases { .. } => {
+            let hint = "mention {release} in its command or directory, then: ten config reload";
+            (S::CONFLICT, "no_releases", hint.into())
+        }
+        ManageError::UnknownRelease { process, .. } => {
+            (S::NOT_FOUND, "unknown_release", format!("ten releases {process} lists them"))
+        }
         ManageError::StartFailed { name, .. } => {
             (S::SERVICE_UNAVAILABLE, "start_failed", format!("see its log: ten logs {name}"))
         }

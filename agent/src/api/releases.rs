@@ -118,7 +118,7 @@ struct About {
     /// Its name; a time stamp such as 20261121-233015 by default
     name: Option<ReleaseName>,
     /// Where it comes from, for people
-    #[param(max_length = 200)]
+    #[param(max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     source: Option<String>,
 }
 
@@ -132,7 +132,7 @@ struct About {
     params(("process" = ProcessName, Path), About),
     request_body(content = inline(Tarball), content_type = "application/octet-stream"),
     responses((status = 202, description = "It is being made", body = ReleaseView)),
-    extensions(("x-problems" = json!(["unknown_process", "release_exists", "busy", "not_a_tarball", "no_space"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "no_releases", "release_exists", "busy", "not_a_tarball", "no_space"]))))]
 async fn upload_release(
     State(desk): State<Desk>,
     ProcessInPath(process): ProcessInPath,

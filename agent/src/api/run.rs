@@ -67,10 +67,10 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(
 /// command is ended when the connection is.
 #[utoipa::path(post, path = "/instances/{name}/run", tag = "instances", security(("token" = ["admin"])),
     params(("name" = InstanceName, Path)),
-    request_body(content = inline(Frames), content_type = "application/vnd.tenement.run"),
+    request_body(content((inline(Frames) = "application/vnd.tenement.run"), (inline(Frames) = "application/octet-stream"))),
     responses((status = 200, description = "Frames, until the command has ended",
         content_type = "application/vnd.tenement.run", body = inline(Frames))),
-    extensions(("x-problems" = json!(["start_failed"]))))]
+    extensions(("x-problems" = json!(["no_release", "start_failed"]))))]
 async fn run_command(
     State(commands): State<Arc<dyn Commands>>,
     Name(name): Name,

@@ -27,7 +27,7 @@ pub(super) fn routes<M: Management>() -> OpenApiRouter<Arc<M>> {
 #[utoipa::path(post, path = "/instances/{name}/wake", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
 async fn wake<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
@@ -43,7 +43,7 @@ async fn wake<M: Management>(
 #[utoipa::path(post, path = "/instances/{name}/start", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
 async fn start<M: Management>(m: Manager<M>, name: Name, input: Input) -> Answer<InstanceView> {
     wake(m, name, input).await
 }
@@ -93,7 +93,7 @@ async fn stop<M: Management>(
 #[utoipa::path(post, path = "/instances/{name}/restart", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
 async fn restart<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,

@@ -68,6 +68,7 @@ impl<H: Host> Manager<H> {
 
     /// Starts it for an operator, who also gives one that had failed a new chance.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
+        instance.has_release()?;
         self.agent.absolve(instance).await?;
         if instance.disk.is_full() {
             // Data may have been deleted since.
@@ -214,6 +215,8 @@ impl<H: Host> Management for Manager<H> {
 
     async fn restart(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
+        // One that can't start again is not stopped.
+        instance.has_release()?;
         let _because = instance.because(Way::Down, Cause::Operator);
         self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
         instance.mark_stale();

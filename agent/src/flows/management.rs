@@ -17,7 +17,9 @@ use tenement_wire::dto::{
     MetricsSummary, Removed, Version, Why,
 };
 use tenement_wire::status::{History, StateDatabase};
-use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, SecretName, SecretView};
+use tenement_wire::{
+    InstanceId, InstanceName, Limit, ProcessName, ReleaseName, SecretName, SecretView,
+};
 
 use super::secrets::SecretOrder;
 
@@ -97,6 +99,26 @@ pub enum ManageError {
         name: InstanceName,
         /// What holds it, such as `2 open requests`.
         holds: Vec<String>,
+    },
+    /// The process runs from releases and has none, so that nothing was started.
+    #[error("there is no release of {process} yet")]
+    NoRelease {
+        /// Which process.
+        process: ProcessName,
+    },
+    /// Nothing in the config of the process mentions a release.
+    #[error("{process} runs from no release: nothing in its config mentions {{release}}")]
+    NoReleases {
+        /// Which process.
+        process: ProcessName,
+    },
+    /// The process has no release of that name that is ready.
+    #[error("{process} has no release {release} that is ready")]
+    UnknownRelease {
+        /// The process.
+        process: ProcessName,
+        /// What was asked for.
+        release: ReleaseName,
     },
     /// It did not start. It stays registered.
     #[error("{name} did not start: {reason}")]

@@ -131,6 +131,17 @@ impl Instance {
         self.source.next.lock().expect("no panic while held").clone()
     }
 
+    /// Whether there is what it would run from.
+    ///
+    /// # Errors
+    /// [`ManageError::NoRelease`] if its process runs from releases and has none.
+    pub(super) fn has_release(&self) -> Result<(), ManageError> {
+        if self.setup().definition.uses_releases() && self.release().is_none() {
+            return Err(ManageError::NoRelease { process: self.name.process().clone() });
+        }
+        Ok(())
+    }
+
     /// The release that its loaded units were made from, as far as that is known.
     #[must_use]
     pub fn loaded_release(&self) -> Option<ReleaseName> {
@@ -344,7 +355,7 @@ impl<H: Host> Agent<H> {
         found.is_some_and(|found| found.state == ReleaseState::Ready)
     }
 
-    fn must_be_ready(
+    pub(super) fn must_be_ready(
         &self,
         process: &ProcessName,
         release: &ReleaseName,
@@ -352,8 +363,7 @@ impl<H: Host> Agent<H> {
         if self.is_ready(process, release) {
             return Ok(());
         }
-        let message = format!("{process} has no release {release} that is ready");
-        Err(ManageError::Invalid { field: "release", message })
+        Err(ManageError::UnknownRelease { process: process.clone(), release: release.clone() })
     }
 
     /// Tells each instance of a process what it runs from.

@@ -1,6 +1,10 @@
 //! What instances run from: the release of their process, or the one that they stay at.
 
-use tenement_agent::flows::management::ManageError;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tenement_agent::flows::management::{ManageError, Management as _, Spawn};
+use tenement_agent::flows::tasks::{Commands as _, RunAsk};
 use tenement_agent::store::releases::{ReleaseState, StoredRelease};
 use tenement_wire::{ProcessName, ReleaseName};
 
@@ -19,6 +23,33 @@ async fn world() -> (World, ProcessName, [ReleaseName; 2]) {
         world.agent.put_release(release(name, ReleaseState::Ready)).await.unwrap();
     }
     (world, "app".parse().unwrap(), ["v1", "v2"].map(|name| name.parse().unwrap()))
+}
+
+#[tokio::test]
+async fn without_a_release_nothing_is_started_stopped_or_counted_as_a_failure() {
+    let world = World::with(APP, &["app:a"]).await;
+    let name = "app:a".parse().unwrap();
+    let ask = RunAsk {
+        command: vec!["true".into()],
+        env: BTreeMap::new(),
+        timeout: Duration::from_secs(1),
+        terminal: None,
+    };
+    let spawn =
+        Spawn { process: "app".parse().unwrap(), ids: vec!["b".parse().unwrap()], start: true };
+    let errors = [
+        world.manager.wake(&name).await.map(drop),
+        world.manager.restart(&name).await.map(drop),
+        world.manager.spawn(spawn).await.map(drop),
+        world.agent.run(&name, ask).await.map(drop),
+    ];
+    for error in errors {
+        assert!(matches!(error, Err(ManageError::NoRelease { .. })), "{error:?}");
+    }
+    let touched = ["load", "start", "unload"].map(|verb| world.host.count(verb));
+    assert_eq!(touched[1..], [0, 0], "start and unload");
+    assert!(world.get("app:a").failure().is_none());
+    assert!(world.agent.get(&"app:b".parse().unwrap()).is_some(), "it is registered");
 }
 
 #[tokio::test]
@@ -58,7 +89,7 @@ async fn only_a_ready_release_is_run_from() {
     world.agent.put_release(release("v3", ReleaseState::Building)).await.unwrap();
     for name in ["v3", "v4"] {
         let error = world.agent.set_current_release(&app, &name.parse().unwrap()).await;
-        assert!(matches!(error, Err(ManageError::Invalid { .. })), "{error:?}");
+        assert!(matches!(error, Err(ManageError::UnknownRelease { .. })), "{error:?}");
     }
     world.agent.set_current_release(&app, &v1).await.unwrap();
     assert!(world.agent.forget_release(&app, &v1).await.is_err(), "the process runs from it");

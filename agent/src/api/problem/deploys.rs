@@ -20,6 +20,11 @@ impl From<DeployError> for Problem {
                 let hint = format!("list them: ten deploys {process}");
                 Self::new(S::NOT_FOUND, "unknown_deploy", text, &hint)
             }
+            DeployError::NothingBefore { process } => {
+                let hint =
+                    format!("name one, or move requests back with ten route {process} --to ID");
+                Self::new(S::CONFLICT, "no_release", text, &hint)
+            }
             DeployError::Over { .. } => {
                 Self::new(S::CONFLICT, "deploy_over", text, "go back with ten rollback")
             }

@@ -38,14 +38,6 @@ impl From<ReleaseError> for Problem {
                 "busy",
                 &format!("wait for it: ten releases log {process} {name} --follow"),
             ),
-            ReleaseError::NotUsed { process } => {
-                let hint = "mention {release} in its command or directory, then: ten config reload";
-                let mut problem = new(S::UNPROCESSABLE_ENTITY, "invalid_request", hint);
-                let message = format!("{process} uses no releases");
-                problem.api.errors =
-                    vec![tenement_wire::FieldError { field: "process".into(), message }];
-                problem
-            }
             ReleaseError::NoTarball => new(
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "not_a_tarball",

@@ -10,6 +10,7 @@
 
 mod due;
 mod error;
+mod head;
 mod hold;
 mod keep;
 mod order;
@@ -158,6 +159,13 @@ impl<H: Host> Backups<H> {
             .ok_or_else(|| ManageError::NotFound { name: name.clone(), similar: Vec::new() }.into())
     }
 
+    /// One whose data can be read and written: a sandbox for that is made of what the instance would run as.
+    fn find_whole(&self, name: &InstanceName) -> Result<Arc<Instance>, BackupError> {
+        let found = self.find(name)?;
+        found.has_release()?;
+        Ok(found)
+    }
+
     fn record_of(&self, instance: &Instance) -> BackupRecord {
         let records = self.records();
         let found = records.get(&instance.name).filter(|(uuid, _)| *uuid == instance.uuid);
@@ -232,11 +240,11 @@ impl<H: Host> Archives for Backups<H> {
     }
 
     fn run(&self, name: InstanceName) -> Reply<'_, StoredBackup> {
-        Box::pin(async move { self.make(&self.find(&name)?).await })
+        Box::pin(async move { self.make(&self.find_whole(&name)?).await })
     }
 
     fn download(&self, name: InstanceName, method: Option<BackupMethod>) -> Reply<'_, Pieces> {
-        Box::pin(async move { self.hand_out(&self.find(&name)?, method).await })
+        Box::pin(async move { self.hand_out(&self.find_whole(&name)?, method).await })
     }
 
     fn restore(&self, order: Restore, from: From) -> Reply<'_, Restored> {

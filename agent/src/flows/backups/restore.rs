@@ -42,7 +42,7 @@ impl<H: Host> Backups<H> {
         order: Restore,
         from: From,
     ) -> Result<Restored, BackupError> {
-        let instance = self.find(&order.name)?;
+        let instance = self.find_whole(&order.name)?;
         let _alone = self.alone(&order.name)?;
         let pieces = match from {
             From::Sent(pieces) => pieces,

@@ -9,6 +9,7 @@ use tenement_wire::backups::{BackupMethod, StoredBackup};
 use tenement_wire::events::{Actor, Event, EventKind};
 use tokio::sync::mpsc;
 
+use super::head::{head, unless_removed};
 use super::hold::Held;
 use super::schedule::AHEAD_MS;
 use super::spool::{self, Feeder, Taker};
@@ -82,7 +83,7 @@ impl<H: Host> Backups<H> {
             }
             Err(error) => {
                 self.fail(instance, &format!("no backup could be made: {error}"));
-                Err(error)
+                Err(unless_removed(instance, error))
             }
         }
     }
@@ -109,8 +110,8 @@ impl<H: Host> Backups<H> {
         Ok((StoredBackup { file, time_ms: at_ms, bytes: packed.written }, vault))
     }
 
-    /// Makes a backup for a client, who gets it as it is made. Errors until its first bytes are answers; later ones
-    /// break it off.
+    /// Makes a backup for a client, who gets it as it is made. Errors until its [`head`] is there are answers;
+    /// later ones break it off.
     pub(super) async fn hand_out(
         &self,
         instance: &Arc<Instance>,
@@ -119,9 +120,9 @@ impl<H: Host> Backups<H> {
         let alone = self.alone(&instance.name)?;
         let method = method.unwrap_or(instance.setup().definition.backup.method);
         let (client, mut pieces) = mpsc::channel(PIECES);
-        let (backups, instance) = (self.clone(), instance.clone());
+        let (backups, one) = (self.clone(), instance.clone());
         tokio::spawn(async move {
-            let _alone = alone;
+            let (_alone, instance) = (alone, one);
             let outlet = Outlet::Client(client.clone());
             match backups.take(&instance, method, backups.spool_max(), outlet).await {
                 Ok((packed, _)) => backups.tell(&instance, "a client", &packed),
@@ -131,16 +132,12 @@ impl<H: Host> Backups<H> {
                 }
             }
         });
-        let first = match pieces.recv().await {
-            Some(Ok(first)) => first,
-            Some(Err(error)) => return Err(error),
-            None => return Err(BackupError::Failed("there is no archive".into())),
-        };
+        let head = head(&mut pieces).await.map_err(|error| unless_removed(instance, error))?;
         let rest = stream::unfold(pieces, |mut pieces| async move {
             let piece: Result<Bytes, BackupError> = pieces.recv().await?;
             Some((piece.map_err(|error| VaultError::Failed(error.to_string())), pieces))
         });
-        Ok(Box::pin(stream::iter([Ok(first)]).chain(rest)))
+        Ok(Box::pin(stream::iter(head.into_iter().map(Ok)).chain(rest)))
     }
 
     fn spool_max(&self) -> u64 {

@@ -9,8 +9,7 @@ use tenement_wire::{InstanceName, ProcessName, ReleaseName};
 use tokio::time::Instant;
 
 use super::record::{Broken, Deploy};
-use super::{DeployError, DeployOrder, invalid};
-use crate::flows::ManageError;
+use super::{DeployError, DeployOrder};
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
 
@@ -193,15 +192,8 @@ impl<H: Host> Agent<H> {
         let process = &order.process;
         let previous = self.releases.current(process).and_then(|current| current.previous);
         let Some(release) = to.or(previous) else {
-            let known = self.config.load().processes.contains_key(process);
-            if !known {
-                let known = self.config.load().processes.keys().cloned().collect();
-                return Err(ManageError::UnknownProcess { process: process.clone(), known }.into());
-            }
-            let message = format!(
-                "{process} has no release before: name one, or move requests back with ten route {process} --to ID"
-            );
-            return Err(invalid("to", message));
+            self.definition_for(process)?;
+            return Err(DeployError::NothingBefore { process: process.clone() });
         };
         order.release = release;
         order.rollback = true;

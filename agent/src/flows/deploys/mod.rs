@@ -45,7 +45,7 @@ use super::agent::Agent;
 use super::clock::now_ms;
 use super::host::Host;
 use crate::config::Definition;
-use crate::store::releases::{ReleaseState, StoredDeploy};
+use crate::store::releases::StoredDeploy;
 
 /// Deployments of each process that are kept.
 const KEPT: usize = 100;
@@ -150,11 +150,7 @@ impl<H: Host> Agent<H> {
             return Err(DeployError::Running { process: process.clone(), id, release });
         }
         let definition = self.definition_for(process)?;
-        let found = self.releases.get(process, &order.release);
-        if found.is_none_or(|found| found.state != ReleaseState::Ready) {
-            let message = format!("{process} has no release {} that is ready", order.release);
-            return Err(invalid("release", message));
-        }
+        self.must_be_ready(process, &order.release)?;
         let deploy = Arc::new(self.planned(&order, &definition)?);
         // Before anything is done, so that nothing half done is forgotten.
         self.store.put_deploy(deploy.to_store()).await?;
@@ -171,9 +167,7 @@ impl<H: Host> Agent<H> {
             return Err(ManageError::UnknownProcess { process: process.clone(), known }.into());
         };
         if !definition.uses_releases() {
-            let message =
-                format!("{process} runs from no release: its config nowhere says {{release}}");
-            return Err(invalid("process", message));
+            return Err(ManageError::NoReleases { process: process.clone() }.into());
         }
         Ok(definition.clone())
     }

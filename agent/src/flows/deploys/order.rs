@@ -64,6 +64,12 @@ pub enum DeployError {
         /// What was asked for.
         id: String,
     },
+    /// There is nothing to go back to.
+    #[error("{process} has no release before")]
+    NothingBefore {
+        /// The process.
+        process: ProcessName,
+    },
     /// It is over.
     #[error("deployment {id} is over: it has {}", .state.as_str())]
     Over {

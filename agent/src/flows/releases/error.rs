@@ -43,12 +43,6 @@ pub enum ReleaseError {
         /// The one that is being made.
         name: ReleaseName,
     },
-    /// Nothing in the config mentions a release.
-    #[error("{process} runs from no release: nothing in its config mentions {{release}}")]
-    NotUsed {
-        /// The process.
-        process: ProcessName,
-    },
     /// The upload is something else.
     #[error("the upload is no tar, tar.gz or tar.zst file")]
     NoTarball,

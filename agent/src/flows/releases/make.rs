@@ -204,7 +204,7 @@ impl<H: Host> Agent<H> {
             return Err(ManageError::UnknownProcess { process: process.clone(), known }.into());
         };
         if !definition.uses_releases() {
-            return Err(ReleaseError::NotUsed { process: process.clone() });
+            return Err(ManageError::NoReleases { process: process.clone() }.into());
         }
         Ok(definition.clone())
     }

@@ -308,6 +308,7 @@ pub(super) async fn start<H: Host>(
     let (Some(what), Some(tag)) = (what, tag) else {
         return Err(ManageError::UnknownJob { name: name.clone(), job: job.to_owned() });
     };
+    instance.has_release()?;
     agent.tasks.must_not_be_still(name)?;
     agent.host.start_job(&instance.name, &tag).await.map_err(|error| match error {
         HostError::Unreachable(_) => {

@@ -35,6 +35,7 @@ pub(super) async fn open<H: Host>(
     ask: RunAsk,
 ) -> Result<Session, ManageError> {
     let name = &instance.name;
+    instance.has_release()?;
     agent.tasks.must_not_be_still(name)?;
     let permit = agent.tasks.runs.clone().try_acquire_owned();
     let permit = permit.map_err(|_| ManageError::TooMany { what: "commands" })?;
