@@ -187,6 +187,29 @@ async fn the_first_start_that_fails_takes_a_release_back_and_its_request_is_serv
 }
 
 #[tokio::test]
+async fn a_request_that_comes_while_a_release_is_being_taken_back_waits_for_that() {
+    for verb in ["stop", "unload", "load"] {
+        let world = world(APP, &["app:a"]).await;
+        world.host.breaks(&release("v2"), App::Crashes);
+        deployed(&world, order("v2", Strategy::InPlace)).await;
+        let ask = || {
+            let (agent, instance) = (world.agent.clone(), world.get("app:a"));
+            tokio::spawn(async move { request(&agent, &instance).await.map(drop) })
+        };
+        let first = ask();
+        let instance = world.get("app:a");
+        until("its start has failed", || instance.failure().is_some()).await;
+        let gate = world.host.hold(verb);
+        let second = ask();
+        tokio::task::yield_now().await;
+        gate.close();
+        first.await.unwrap().unwrap_or_else(|e| panic!("{verb}: {e}"));
+        second.await.unwrap().unwrap_or_else(|e| panic!("{verb}: {e}"));
+        assert_eq!(made_from(&world, "app:a"), Some(release("v1")));
+    }
+}
+
+#[tokio::test]
 async fn a_start_that_works_proves_a_release() {
     let world = world(FD, &["app:a", "app:b"]).await;
     let deploy = world.agent.deploy(order("v2", Strategy::InPlace)).await.unwrap();
