@@ -46,7 +46,8 @@ pub struct Drain {
     pub bound_ms: u64,
 }
 
-/// The drains of a deployment, out of its progress: `… is ready on v2 (1 of 4, 1234 ms)`, written when it was over.
+/// The drains of a deployment, out of its progress: `… is ready on v2 (1 of 4, 1234 ms)`, written when it was over, and
+/// `… has 3 open WebSockets, …`, written when those were given notice.
 #[must_use]
 pub fn drains(deployment: &Value, bound_ms: u64) -> Vec<Drain> {
     let lines = deployment["log"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -54,7 +55,12 @@ pub fn drains(deployment: &Value, bound_ms: u64) -> Vec<Drain> {
         let (text, at) = (line["text"].as_str()?, line["time_ms"].as_u64()?);
         let (instance, rest) = text.split_once(" is ready on ")?;
         let took = rest.strip_suffix(" ms)")?.rsplit([' ', '(']).next()?.parse::<u64>().ok()?;
-        Some(Drain { instance: instance.to_owned(), began_ms: at.saturating_sub(took), bound_ms })
+        let noticed = |line: &&Value| {
+            line["text"].as_str().is_some_and(|text| text.starts_with(&format!("{instance} has ")))
+        };
+        let notice = lines.iter().find(noticed).and_then(|line| line["time_ms"].as_u64());
+        let began_ms = notice.unwrap_or(at.saturating_sub(took));
+        Some(Drain { instance: instance.to_owned(), began_ms, bound_ms })
     };
     lines.iter().filter_map(drain).collect()
 }

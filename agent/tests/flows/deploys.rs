@@ -119,6 +119,31 @@ async fn requests_wait_while_their_instance_is_replaced_and_none_fails() {
 }
 
 #[tokio::test]
+async fn open_web_sockets_have_their_time_while_requests_go_on() {
+    let config = format!("{APP}[process.app.deploy]\ndrain_timeout = \"2s\"\n");
+    for stays in [true, false] {
+        let world = world(&config, &["app:a"]).await;
+        let (lease, _) = world.request("app:a").await.unwrap();
+        let tunnel = lease.of_tunnel();
+        let deploy = world.agent.deploy(now("v2", 1)).await.unwrap();
+        let told = || deploy.view().log.iter().any(|line| line.text.contains("1 open WebSocket"));
+        until("it is given notice", told).await;
+        let begun = std::time::Instant::now();
+        serve(&world, &["app:a"]).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "a request waited for a WebSocket");
+        assert_eq!(made_from(&world, "app:a"), Some(release("v1")));
+        let kept = stays.then_some(tunnel);
+        let view = over(&deploy).await;
+        assert_eq!(view.state, DeployState::Succeeded);
+        assert_eq!(begun.elapsed() >= Duration::from_millis(1800), stays, "{:?}", begun.elapsed());
+        let waited = view.moves[0].took_ms.unwrap();
+        assert!(waited < 1500, "requests waited {waited} ms");
+        drop(kept);
+        serve(&world, &["app:a"]).await;
+    }
+}
+
+#[tokio::test]
 async fn an_instance_that_is_not_ready_takes_everybody_back() {
     for (config, app) in
         [(APP, App::Crashes), (APP, App::Mute), (FD, App::Crashes), (FD, App::Mute)]

@@ -17,9 +17,12 @@ const BEAT: Duration = Duration::from_millis(100);
 /// After a failure, and after a WebSocket was closed.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What lasts: one after the other, each to its end.
+type Work = fn(&Shared, &str);
+
 /// Begins all.
 pub(super) fn start(host: &Host, plan: &Plan, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
-    let kinds: [(usize, fn(&Shared, &str)); 3] =
+    let kinds: [(usize, Work); 3] =
         [(plan.streams, streams), (plan.sockets, sockets), (plan.uploads, uploads)];
     let mut threads = Vec::new();
     for (count, work) in kinds {
