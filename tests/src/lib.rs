@@ -11,8 +11,12 @@ pub mod load;
 pub mod nearby;
 pub mod poll;
 pub mod results;
+pub mod rollout;
+pub mod traffic;
+pub mod websocket;
 
 pub use host::Host;
 pub use http::{Client, Response};
 pub use load::Load;
 pub use poll::until;
+pub use traffic::Traffic;

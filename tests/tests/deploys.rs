@@ -1,17 +1,11 @@
 //! Deployments under load: no request fails while releases come and go, and a broken one is taken back.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tenement_tests::Host;
-use tenement_tests::host::{PORT, Ran};
-use tenement_tests::http::Client;
-use tenement_tests::load::{Load, Outcome};
 use tenement_tests::results::Figure;
+use tenement_tests::rollout::{deploy, deployed, install};
+use tenement_tests::traffic::{Plan, now_ms};
+use tenement_tests::{Host, Load, Traffic};
 
 const CONFIG: &str = r#"
 [process.roll]
@@ -37,181 +31,32 @@ stop_timeout = "1s"
 drain_timeout = "6s"
 "#;
 
-/// Serves with keep-alive, a stream of five seconds at `/stream`, and an echo behind `Upgrade`.
-const SERVER: &str = r#"#!/usr/bin/python3
-import http.server, os, sys, time
-home = os.path.dirname(os.path.abspath(__file__))
-kind = open(home + "/kind").read().strip()
-if kind == "crashes":
-    print("this release is broken", flush=True)
-    sys.exit(3)
-count = 0
-class Answer(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def log_message(self, *_):
-        pass
-    def do_GET(self):
-        global count
-        if self.headers.get("Upgrade"):
-            self.close_connection = True
-            self.send_response(101)
-            self.send_header("Connection", "Upgrade")
-            self.send_header("Upgrade", self.headers["Upgrade"])
-            self.end_headers()
-            while data := self.connection.recv(1):
-                self.connection.sendall(data)
-            return
-        if self.path == "/stream":
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for _ in range(10):
-                self.wfile.write(b"4\r\ntick\r\n")
-                self.wfile.flush()
-                time.sleep(0.5)
-            self.wfile.write(b"0\r\n\r\n")
-            return
-        status = 200
-        if self.path == "/health":
-            status = 503 if kind == "sick" else 200
-        else:
-            count += 1
-            if kind == "half" and count % 2 == 0:
-                status = 500
-        body = os.environ["TENEMENT_RELEASE"].encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 1024
-    daemon_threads = True
-Server(("127.0.0.1", int(os.environ["PORT"])), Answer).serve_forever()
-"#;
-
-const APP: &str = "/srv/roll";
-
 fn host() -> &'static Host {
     let host = Host::the();
     if host.try_run("test -e /etc/tenement/conf.d/deploys.toml").code != 0 {
-        host.write(&format!("{APP}/server"), SERVER);
-        host.write(&format!("{APP}/migrate"), "echo \"$TENEMENT_RELEASE\" >> migrated\n");
-        host.run(&format!("chmod 755 {APP}/server"));
+        install(host);
         host.configure("deploys.toml", CONFIG);
     }
     host
 }
 
-fn deploy(host: &Host, process: &str, name: &str, kind: &str, how: &str) -> Ran {
-    host.write(&format!("{APP}/kind"), kind);
-    host.try_run(&format!("ten --timeout 300 deploy {process} {APP} --release {name} {how}"))
-}
-
-fn deployed(host: &Host, process: &str, name: &str, how: &str) {
-    let ran = deploy(host, process, name, "good", how);
-    assert_eq!(ran.code, 0, "{ran:?}");
-}
-
-/// Streams of five seconds, one after the other, and upgraded connections, which are made anew when they are closed.
-struct Long {
-    stop: Arc<AtomicBool>,
-    broken: Arc<AtomicU32>,
-    streamed: Arc<AtomicU32>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Long {
-    fn start(host: &Host, domain: &str) -> Self {
-        let (stop, broken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let streamed = Arc::new(AtomicU32::new(0));
-        let mut threads = Vec::new();
-        for _ in 0..2 {
-            let (stop, broken, domain) = (stop.clone(), broken.clone(), domain.to_owned());
-            let streamed = streamed.clone();
-            threads.push(host.inside(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    match streams(&domain) {
-                        Ok(()) => streamed.fetch_add(1, Ordering::Relaxed),
-                        Err(error) => {
-                            eprintln!("a stream broke: {error}");
-                            broken.fetch_add(1, Ordering::Relaxed)
-                        }
-                    };
-                }
-            }));
-        }
-        let (ended, domain) = (stop.clone(), domain.to_owned());
-        threads.push(host.inside(move || {
-            while !ended.load(Ordering::Relaxed) {
-                // It may be closed after the drain bound; only that it can be had again counts.
-                let _ = echoes(&domain, &ended);
-            }
-        }));
-        Self { stop, broken, streamed, threads }
-    }
-
-    /// Streams that broke, and those that came whole.
-    fn stop(self) -> (u32, u32) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        (self.broken.load(Ordering::Relaxed), self.streamed.load(Ordering::Relaxed))
-    }
-}
-
-fn connect() -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", PORT))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    Ok(stream)
-}
-
-fn streams(domain: &str) -> std::io::Result<()> {
-    let answer = Client::new(connect()?).get(domain, "/stream")?;
-    match answer.status == 200 && answer.text() == "tick".repeat(10) {
-        true => Ok(()),
-        false => Err(std::io::Error::other(format!("{} {}", answer.status, answer.text()))),
-    }
-}
-
-fn echoes(domain: &str, stop: &AtomicBool) -> std::io::Result<()> {
-    let mut stream = connect()?;
-    write!(
-        stream,
-        "GET /ws HTTP/1.1\r\nHost: {domain}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-    )?;
-    let mut byte = [0];
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    while !stop.load(Ordering::Relaxed) {
-        stream.write_all(b"x")?;
-        stream.read_exact(&mut byte)?;
-        tenement_tests::poll::pace_until(Instant::now() + Duration::from_millis(50));
-    }
-    Ok(())
-}
-
-fn under_load(host: &Host, domain: &str, rate: u32, work: impl FnOnce()) -> Outcome {
-    let load = Load::start(host, &[domain.to_owned()], rate);
-    let long = Long::start(host, domain);
+fn under_load(host: &Host, domain: &str, rate: u32, work: impl FnOnce()) {
+    let names = vec![domain.to_owned()];
+    let plan = Plan { names, rate, streams: 2, sockets: 1, uploads: 1 };
+    let traffic = Traffic::start(host, &plan, now_ms() * 1000);
     work();
-    let (broken, streamed) = long.stop();
-    let outcome = load.stop();
-    eprintln!(
-        "{domain}: {} requests in {:.0?}, {} failed, slowest {:.1?}; {streamed} streams, {broken} broken",
-        outcome.answered,
-        outcome.lasted,
-        outcome.failures.len(),
-        outcome.slowest
-    );
-    let failed = outcome.failures.len() as f64 + f64::from(broken);
-    Figure { name: "deploy.failed", value: failed, systemd: host.systemd(), ..Figure::default() }
-        .record();
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-    assert_eq!(broken, 0, "streams broke");
-    assert!(outcome.answered > 0 && streamed > 0);
-    outcome
+    let met = traffic.stop();
+    let (answered, failed, streams) = (met.answered.len(), met.failed.len(), met.streams);
+    eprintln!("{domain}: {answered} requests, {failed} failed, {streams} streams");
+    Figure {
+        name: "deploy.failed",
+        value: failed as f64,
+        systemd: host.systemd(),
+        ..Figure::default()
+    }
+    .record();
+    assert!(met.failed.is_empty(), "{:?}", met.failed);
+    assert!(answered > 0 && streams > 0 && met.frames > 0);
 }
 
 #[test]
@@ -297,8 +142,8 @@ fn b2_a_canary_goes_all_the_way_or_back_at_once() {
 fn c1_a_deployment_outlives_an_agent_that_is_killed() {
     let host = host();
     host.run("ten wake roll:a roll:b");
-    host.write(&format!("{APP}/kind"), "good");
-    host.run(&format!("ten deploy roll {APP} --release k1 --now --detach"));
+    let ran = deploy(host, "roll", "k1", "good", "--now --detach");
+    assert_eq!(ran.code, 0, "{ran:?}");
     host.run("systemctl kill -s KILL tenement.service");
     let over = || -> Result<(), String> {
         let ran = host.try_run("ten --json deploys roll");

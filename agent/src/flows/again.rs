@@ -21,7 +21,10 @@ impl<H: Host> Agent<H> {
         self: &Arc<Self>,
         instance: &Arc<Instance>,
     ) -> Result<Served, WakeError> {
-        refuse_while_backing_off(instance)?;
+        if refuse_while_backing_off(instance).is_err() {
+            // Refused there too, unless a start is on its way back to the release before.
+            return self.reach(instance).await.map(|()| Served::Cold);
+        }
         match self.host.units(&instance.name).await {
             Ok(units) => instance.set_units(units),
             Err(error) => log::warn!("looking at {} again: {error}", instance.name),

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::tunnels::{Notice, Tunnel, Tunnels};
 use super::{Instance, Turn};
 
 const CLOSED: u32 = 1 << 31;
@@ -19,9 +20,9 @@ const MOVING: u32 = 1 << 29;
 const FLAGS: u32 = CLOSED | CHECKED | MOVING;
 
 /// Lease count and gate in one word; and until when requests are asked to wait at it, on the clock of
-/// [`super::instance::mono_ms`].
+/// [`super::instance::mono_ms`]. Beside them, the tunnels among the leases.
 #[derive(Debug, Default)]
-pub struct Gate(AtomicU32, AtomicU64);
+pub struct Gate(AtomicU32, AtomicU64, Tunnels);
 
 impl Gate {
     /// Counts one more lease, unless the gate is closed or it is being moved.
@@ -118,6 +119,11 @@ impl Gate {
         self.0.load(Ordering::Acquire) & !FLAGS
     }
 
+    /// Gives notice to the tunnels that are open now.
+    pub(super) fn give_notice(&self) -> Notice {
+        self.2.give_notice()
+    }
+
     /// Whether a stop has closed it.
     pub fn is_closed(&self) -> bool {
         self.0.load(Ordering::Acquire) & CLOSED != 0
@@ -127,25 +133,32 @@ impl Gate {
 /// Keeps an instance awake until dropped. It belongs to the response *body* (or the upgraded
 /// stream), so that a long download, SSE or WebSocket holds its instance to its end.
 #[derive(Debug)]
-pub struct Lease(Arc<Instance>, Option<Turn>);
+pub struct Lease(Arc<Instance>, Option<Turn>, Option<Tunnel>);
 
 impl Lease {
     /// Takes a lease, or `None` while a stop is under way.
     #[must_use]
     pub fn take(instance: &Arc<Instance>) -> Option<Self> {
-        instance.gate.enter().then(|| Self(instance.clone(), None))
+        instance.gate.enter().then(|| Self(instance.clone(), None, None))
     }
 
     /// Takes a lease for who moves it.
     pub(super) fn of_move(moving: &Moving) -> Option<Self> {
         let instance = &moving.0;
-        instance.gate.enter_unless(CLOSED).then(|| Self(instance.clone(), None))
+        instance.gate.enter_unless(CLOSED).then(|| Self(instance.clone(), None, None))
     }
 
     /// The same lease with the request's turn, which then ends with it.
     #[must_use]
     pub fn with(mut self, turn: Turn) -> Self {
         self.1 = Some(turn);
+        self
+    }
+
+    /// The same lease for a tunnel: what has left HTTP and may stay open for hours.
+    #[must_use]
+    pub fn of_tunnel(mut self) -> Self {
+        self.2 = Some(self.0.gate.2.open());
         self
     }
 
@@ -159,10 +172,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.touch();
+        let was_tunnel = self.2.take().is_some();
         if self.0.gate.leave() == 0 {
             // Nobody waits for a first byte any more, whether it came or not.
             self.0.waking.store(false, Ordering::Relaxed);
             self.0.wake_abandoned();
+            self.0.idle.notify_waiters();
+        } else if was_tunnel || self.0.gate.holds() {
+            // Whoever replaces it may wait for the tunnels, or for all but them.
             self.0.idle.notify_waiters();
         }
     }
@@ -197,19 +214,30 @@ impl Drop for Closed {
 
 /// A move to another release, until this is dropped: requests wait, whether its service runs or not.
 #[derive(Debug)]
-pub struct Moving(Arc<Instance>);
+pub struct Moving(Arc<Instance>, Notice);
 
 impl Moving {
     /// Begins one; `None` if one is under way.
     #[must_use]
     pub fn begin(instance: &Arc<Instance>) -> Option<Self> {
-        instance.gate.begin_move().then(|| Self(instance.clone()))
+        instance.gate.begin_move().then(|| Self(instance.clone(), Notice::default()))
     }
 
     /// The instance.
     #[must_use]
     pub fn instance(&self) -> &Arc<Instance> {
         &self.0
+    }
+
+    /// The same after these tunnels had their time: it does not wait for them again.
+    pub(super) fn after(mut self, notice: Notice) -> Self {
+        self.1 = notice;
+        self
+    }
+
+    /// The tunnels that had their time.
+    pub(super) fn notice(&self) -> &Notice {
+        &self.1
     }
 }
 

@@ -53,6 +53,7 @@ pub mod tenants;
 pub mod throttle;
 mod tide;
 pub mod tokens;
+mod tunnels;
 mod unmet;
 mod view;
 mod wake;

@@ -17,6 +17,7 @@ use super::host::{Active, Host, HostError};
 use super::instance::{Instance, Phase};
 use super::lease::Closed;
 use super::story::Way;
+use super::tunnels::Notice;
 
 impl<H: Host> Agent<H> {
     /// Sees to it that exactly one task watches the idleness of a running instance.
@@ -171,18 +172,19 @@ impl<H: Host> Agent<H> {
     /// Gives requests that are under way `stop_timeout` to end; the gate is closed.
     pub(super) async fn drain(&self, instance: &Instance) {
         let drain = instance.setup().definition.stop_timeout.min(Duration::from_secs(30));
-        self.drain_for(instance, drain).await;
+        self.drain_for(instance, drain, &Notice::default()).await;
     }
 
-    /// Gives them so long.
-    pub(super) async fn drain_for(&self, instance: &Instance, drain: Duration) {
+    /// Gives them so long, but for tunnels that had their time.
+    pub(super) async fn drain_for(&self, instance: &Instance, drain: Duration, had: &Notice) {
         instance.care.hush.notify_waiters();
         let _ = tokio::time::timeout(drain, async {
             loop {
                 let idle = instance.idle.notified();
                 tokio::pin!(idle);
                 idle.as_mut().enable();
-                if instance.gate.leases() == 0 && !instance.gate.is_checked() {
+                let left = instance.gate.leases() as usize;
+                if left <= had.open() && !instance.gate.is_checked() {
                     return;
                 }
                 idle.await;

@@ -66,7 +66,15 @@ impl<H: Host> Agent<H> {
         if let Some(reason) = super::limits::disk_full(&instance.name, instance) {
             return Err(WakeError::DiskFull { name: instance.name.clone(), reason });
         }
-        refuse_while_backing_off(instance).inspect_err(|_| instance.wake_refused())?;
+        if let Err(refusal) = refuse_while_backing_off(instance) {
+            // A start that has just failed may be on its way back to the release before: its end counts.
+            let flight = instance.flight.lock().expect("no panic while held").clone();
+            let Some(flight) = flight else {
+                instance.wake_refused();
+                return Err(refusal);
+            };
+            return landed(instance, flight).await;
+        }
         let by_systemd = !instance.setup().is_awaited();
         let fresh = instance.staleness() == 0;
         let phase = instance.phase();
@@ -92,7 +100,7 @@ impl<H: Host> Agent<H> {
         instance: &Arc<Instance>,
         asked: bool,
     ) -> Result<(), WakeError> {
-        let mut flight = {
+        let flight = {
             let mut slot = instance.flight.lock().expect("no panic while held");
             match &*slot {
                 Some(flight) => flight.clone(),
@@ -118,10 +126,7 @@ impl<H: Host> Agent<H> {
                 }
             }
         };
-        match flight.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or_else(|| Err(given_up(instance))),
-            Err(_) => Err(given_up(instance)),
-        }
+        landed(instance, flight).await
     }
 
     /// One whole wake.
@@ -370,6 +375,14 @@ impl Drop for Landing {
         if slot.as_ref().is_some_and(|flight| flight.same_channel(&self.flight)) {
             *slot = None;
         }
+    }
+}
+
+/// What came of a flight.
+async fn landed(instance: &Instance, mut flight: Flight) -> Result<(), WakeError> {
+    match flight.wait_for(Option::is_some).await {
+        Ok(end) => end.clone().unwrap_or_else(|| Err(given_up(instance))),
+        Err(_) => Err(given_up(instance)),
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn start(
     active: Active,
     mut record: Option<Box<Record>>,
 ) {
+    let lease = lease.of_tunnel();
     active.client().switched.store(true, Ordering::Release);
     tokio::spawn(async move {
         let (client, instance) = tokio::join!(client, link.into_upgraded(answer));

@@ -119,6 +119,31 @@ async fn requests_wait_while_their_instance_is_replaced_and_none_fails() {
 }
 
 #[tokio::test]
+async fn open_web_sockets_have_their_time_while_requests_go_on() {
+    let config = format!("{APP}[process.app.deploy]\ndrain_timeout = \"2s\"\n");
+    for stays in [true, false] {
+        let world = world(&config, &["app:a"]).await;
+        let (lease, _) = world.request("app:a").await.unwrap();
+        let tunnel = lease.of_tunnel();
+        let deploy = world.agent.deploy(now("v2", 1)).await.unwrap();
+        let told = || deploy.view().log.iter().any(|line| line.text.contains("1 open WebSocket"));
+        until("it is given notice", told).await;
+        let begun = std::time::Instant::now();
+        serve(&world, &["app:a"]).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "a request waited for a WebSocket");
+        assert_eq!(made_from(&world, "app:a"), Some(release("v1")));
+        let kept = stays.then_some(tunnel);
+        let view = over(&deploy).await;
+        assert_eq!(view.state, DeployState::Succeeded);
+        assert_eq!(begun.elapsed() >= Duration::from_millis(1800), stays, "{:?}", begun.elapsed());
+        let waited = view.moves[0].took_ms.unwrap();
+        assert!(waited < 1500, "requests waited {waited} ms");
+        drop(kept);
+        serve(&world, &["app:a"]).await;
+    }
+}
+
+#[tokio::test]
 async fn an_instance_that_is_not_ready_takes_everybody_back() {
     for (config, app) in
         [(APP, App::Crashes), (APP, App::Mute), (FD, App::Crashes), (FD, App::Mute)]
@@ -183,6 +208,29 @@ async fn the_first_start_that_fails_takes_a_release_back_and_its_request_is_serv
         serve(&world, &["app:b"]).await;
         assert_eq!(world.host.count("up"), ups + 1, "something started on the broken release");
         assert_eq!(made_from(&world, "app:b"), Some(release("v1")));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_comes_while_a_release_is_being_taken_back_waits_for_that() {
+    for verb in ["stop", "unload", "load"] {
+        let world = world(APP, &["app:a"]).await;
+        world.host.breaks(&release("v2"), App::Crashes);
+        deployed(&world, order("v2", Strategy::InPlace)).await;
+        let ask = || {
+            let (agent, instance) = (world.agent.clone(), world.get("app:a"));
+            tokio::spawn(async move { request(&agent, &instance).await.map(drop) })
+        };
+        let first = ask();
+        let instance = world.get("app:a");
+        until("its start has failed", || instance.failure().is_some()).await;
+        let gate = world.host.hold(verb);
+        let second = ask();
+        tokio::task::yield_now().await;
+        gate.close();
+        first.await.unwrap().unwrap_or_else(|e| panic!("{verb}: {e}"));
+        second.await.unwrap().unwrap_or_else(|e| panic!("{verb}: {e}"));
+        assert_eq!(made_from(&world, "app:a"), Some(release("v1")));
     }
 }
 

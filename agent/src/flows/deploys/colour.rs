@@ -72,12 +72,12 @@ impl<H: Host> Agent<H> {
             return Ok(());
         };
         if let Some(broken) = deploy.stopped() {
-            let _ = self.rest(&instance).await;
+            let _ = self.rest(&instance, moving.notice()).await;
             return Err(broken);
         }
         let lines = self.last_lines(&name, Self::since_ms(began)).await;
         // It stays registered, so that its log can be looked at, and does not run.
-        if let Err(error) = self.rest(&instance).await {
+        if let Err(error) = self.rest(&instance, moving.notice()).await {
             self.say(deploy, format!("{name}: {error}"));
         }
         Err(Broken::release(&name, why, lines))

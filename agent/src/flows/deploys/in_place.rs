@@ -12,6 +12,7 @@ use super::record::{Broken, Deploy};
 use super::{DeployError, DeployOrder};
 use crate::flows::agent::Agent;
 use crate::flows::host::Host;
+use crate::flows::tunnels::Notice;
 
 impl<H: Host> Agent<H> {
     /// The whole way.
@@ -78,11 +79,15 @@ impl<H: Host> Agent<H> {
         deploy: &Arc<Deploy>,
         name: &InstanceName,
     ) -> Result<(), Broken> {
-        let began = Instant::now();
         // One that is gone, or was told to stay meanwhile, is not to be moved.
-        let instance = self.get(name).filter(|_| self.releases.pin_of(name).is_none());
-        let moving = match &instance {
-            Some(instance) => self.begin_move(instance).await,
+        let moved = || self.get(name).filter(|_| self.releases.pin_of(name).is_none());
+        let notice = match moved() {
+            Some(instance) => self.give_notice(deploy, &instance).await,
+            None => Notice::default(),
+        };
+        let began = Instant::now();
+        let moving = match moved() {
+            Some(instance) => self.begin_move(&instance).await.map(|moving| moving.after(notice)),
             None => None,
         };
         let Some(moving) = moving else {

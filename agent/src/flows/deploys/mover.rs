@@ -1,7 +1,7 @@
 //! Moving one instance: its requests wait from its stop until it is ready on the release that its next start is from.
 //!
 //! ```text
-//! hold ─► drain (drain_timeout) ─► stop ─► release_command ─► load ─► start ─► healthy ─► requests go on
+//! notice to WebSockets (drain_timeout) ─► hold ─► drain (drain_timeout) ─► stop ─► release_command ─► load ─► start ─► healthy ─► requests go on
 //! ```
 //! The hold outlasts the stop, so that no request sees a start that fails: whoever moves it can put it back before.
 
@@ -16,6 +16,7 @@ use tenement_wire::status::Cause;
 use tenement_wire::{InstanceName, ProcessName};
 use tokio::time::Instant;
 
+use super::record::Deploy;
 use crate::config::Definition;
 use crate::flows::agent::Agent;
 use crate::flows::checkup::{self, close_if_idle};
@@ -25,6 +26,7 @@ use crate::flows::instance::{Instance, Phase};
 use crate::flows::lease::{Lease, Moving};
 use crate::flows::logbook::Logs as _;
 use crate::flows::story::Way;
+use crate::flows::tunnels::Notice;
 use crate::flows::{WakeError, host};
 use crate::routes::host_of;
 use crate::upstream::{Check, Outcome};
@@ -79,6 +81,38 @@ impl<H: Host> Agent<H> {
         }
     }
 
+    /// Lets its WebSockets, and other tunnels, go on for `drain_timeout` while requests go on too, so that nobody waits
+    /// for these.
+    pub(super) async fn give_notice(&self, deploy: &Deploy, instance: &Instance) -> Notice {
+        let notice = instance.gate.give_notice();
+        let drain = drain_of(&instance.setup().definition);
+        if notice.open() == 0 || drain.is_zero() {
+            return notice;
+        }
+        let (name, open) = (&instance.name, notice.open());
+        let s = if open == 1 { "" } else { "s" };
+        self.say(
+            deploy,
+            format!("{name} has {open} open WebSocket{s}, which may go on for {drain:?}"),
+        );
+        let closed = async {
+            loop {
+                let idle = instance.idle.notified();
+                tokio::pin!(idle);
+                idle.as_mut().enable();
+                if notice.open() == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(drain, closed) => {}
+            () = deploy.until_stopped() => {}
+        }
+        notice
+    }
+
     /// Stops it and starts it from its release. When this returns without an error, it is ready.
     ///
     /// # Errors
@@ -102,7 +136,7 @@ impl<H: Host> Agent<H> {
 
     async fn replace_once(self: &Arc<Self>, moving: &Moving) -> Result<(), String> {
         let instance = moving.instance();
-        self.rest(instance).await?;
+        self.rest(instance, moving.notice()).await?;
         self.prepare(instance).await?;
         // What is known of its failures is of the release before.
         self.absolve(instance).await.map_err(|error| error.to_string())?;
@@ -131,11 +165,15 @@ impl<H: Host> Agent<H> {
     }
 
     /// Stops it, with time for what is open. Requests that come meanwhile wait.
-    pub(super) async fn rest(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<(), String> {
+    pub(super) async fn rest(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        had: &Notice,
+    ) -> Result<(), String> {
         let closed = self.shut(instance).await;
         let drain = drain_of(&instance.setup().definition);
         if instance.units().service == Active::Active && instance.gate.leases() > 0 {
-            self.drain_for(instance, drain).await;
+            self.drain_for(instance, drain, had).await;
         }
         // Whatever puts it to sleep later, it is not parked before somebody has used it.
         instance.taken.store(false, Ordering::SeqCst);

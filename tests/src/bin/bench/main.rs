@@ -4,6 +4,7 @@
 
 mod admin;
 mod api;
+mod deploys;
 mod domains;
 mod frozen;
 mod health;
@@ -24,6 +25,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         // One figure alone.
         Some("api") => return api::all(host, systemd),
+        Some("deploys") => return deploys::all(host, systemd),
         Some("domains") => return domains::all(host, systemd),
         Some("park") => return park::all(host, systemd),
         Some("logs") => return logs::all(host, systemd),
@@ -58,6 +60,8 @@ fn main() {
     domains::all(host, systemd);
     println!("== systemd {systemd}: the API on the domain");
     api::all(host, systemd);
+    println!("== systemd {systemd}: deployments under traffic");
+    deploys::all(host, systemd);
     println!("== systemd {systemd}: logs");
     logs::all(host, systemd);
 }
