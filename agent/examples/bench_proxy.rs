@@ -87,7 +87,7 @@ fn tls(path: &Path) -> Arc<Tls> {
     let files = CertificateFiles { certificate: path.into(), key: path.into() };
     let settings = TlsSettings { certificates: vec![files], ..TlsSettings::default() };
     let wanted = Wanted { settings, ..Wanted::default() };
-    let hooks = Hooks { allowed: Box::new(|_| false), tell: Box::new(|_| {}) };
+    let hooks = Hooks { allowed: Box::new(|_| None), tell: Box::new(|_| {}) };
     Tls::open(path.parent().expect("a file"), "bench", wanted, hooks).expect("random bytes")
 }
 

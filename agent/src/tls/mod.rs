@@ -297,7 +297,7 @@ impl Tls {
             return false;
         }
         let orders = self.orders();
-        let fine = |kept: &orders::Kept| {
+        let fine = |kept: &kept::Kept| {
             let good = kept.facts.as_ref().is_some_and(|facts| facts.not_after > now());
             good || kept.error.is_none()
         };

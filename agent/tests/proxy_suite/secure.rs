@@ -50,7 +50,7 @@ impl Secure {
         roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
         let settings = TlsSettings { certificates: vec![files], ..TlsSettings::default() };
         let wanted = Wanted { settings, domain: "example.com".into(), ..Wanted::default() };
-        let hooks = Hooks { allowed: Box::new(|_| false), tell: Box::new(|_| {}) };
+        let hooks = Hooks { allowed: Box::new(|_| None), tell: Box::new(|_| {}) };
         let tls = Tls::open(dir.path(), "test", wanted, hooks).unwrap();
         tls.listens(1);
         let world = World::at(policy, Some(tls.clone())).await;

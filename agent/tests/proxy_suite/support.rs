@@ -83,12 +83,6 @@ impl Tenants for Fake {
     fn lost(&self, _: &Arc<Instance>, outcome: Outcome) {
         self.lost.lock().unwrap().push(outcome);
     }
-
-    fn destination(&self, target: &RouteTarget) -> Option<Dest<Arc<Instance>>> {
-        let host = format!("{}.app.example.com", target.instance_name()?.id());
-        let instance = self.routes.lock().unwrap().get(&host)?.clone();
-        Some(Dest::Instance(instance, None))
-    }
 }
 
 /// A running proxy.
