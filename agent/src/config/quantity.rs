@@ -180,12 +180,29 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, String> {
     if host_bits {
         return Err(format!("`{text}` has bits set beyond its prefix"));
     }
-    Ok(cidr)
+    // Clients that come by IPv4 to a socket of both are compared as IPv4.
+    Ok(match cidr.address {
+        IpAddr::V6(v6) if prefix >= 96 => match v6.to_ipv4_mapped() {
+            Some(v4) => Cidr { address: v4.into(), prefix: prefix - 96 },
+            None => cidr,
+        },
+        _ => cidr,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv4_range_written_as_ipv6_means_the_ipv4_clients() {
+        let range = cidr("::ffff:192.0.2.0/120").unwrap();
+        assert_eq!(range, cidr("192.0.2.0/24").unwrap());
+        assert!(range.contains("192.0.2.7".parse().unwrap()));
+        assert!(!range.contains("192.0.3.7".parse().unwrap()));
+        assert_eq!(cidr("::ffff:192.0.2.7"), cidr("192.0.2.7"));
+        assert_eq!(cidr("2001:db8::/32").unwrap().prefix, 32);
+    }
 
     #[test]
     fn durations_read_as_people_write_them() {

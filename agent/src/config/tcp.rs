@@ -46,9 +46,14 @@ pub(super) fn read(merged: &Merged, settings: &Settings, problems: &mut Problems
         };
         for (instance, port, at) in ports(node, problems) {
             let (low, high) = settings.port_range;
-            if port == settings.port || (low..=high).contains(&port) {
+            let https = settings.tls.is_on() && port == settings.tls.port;
+            if https || port == settings.port || (low..=high).contains(&port) {
                 let message = format!("port {port} is used by the agent or its instances");
-                problems.add(&at, message, "choose one that is neither `port` nor in `port_range`");
+                problems.add(
+                    &at,
+                    message,
+                    "choose one that is neither `port`, that of `[tls]` nor in `port_range`",
+                );
             } else if let Some(first) = places.insert(port, at.clone()) {
                 let message = format!("port {port} is already used at {}", problems.place(&first));
                 problems.add(&at, message, "choose another port");

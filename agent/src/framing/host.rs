@@ -10,11 +10,11 @@ pub struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Whether both name the same host and port. A default port counts as none.
+    /// Whether both name the same host and port. A default port, of HTTP or HTTPS, counts as none.
     #[must_use]
     pub fn same_as(&self, other: &Host<'_>) -> bool {
         fn port<'a>(host: &Host<'a>) -> Option<&'a [u8]> {
-            host.port.filter(|port| !port.is_empty() && *port != b"80")
+            host.port.filter(|port| !port.is_empty() && !matches!(*port, b"80" | b"443"))
         }
         self.name.eq_ignore_ascii_case(other.name) && port(self) == port(other)
     }
@@ -76,6 +76,7 @@ mod tests {
         assert!(host.name.eq_ignore_ascii_case(b"prod.api.example.com"));
         assert_eq!(host.port, Some(&b"8080"[..]));
         assert!(parse(b"a.b:80").unwrap().same_as(&parse(b"A.B").unwrap()));
+        assert!(parse(b"a.b:443").unwrap().same_as(&parse(b"a.b").unwrap()));
         assert!(!parse(b"a.b:81").unwrap().same_as(&parse(b"a.b").unwrap()));
         assert_eq!(parse(b"[::1]:8080").unwrap().name, b"[::1]");
     }

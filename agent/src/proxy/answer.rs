@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::compress::Packed;
 use super::record::Record;
 use super::root::RootBody;
+use super::stall;
 use super::state::Active;
 use crate::flows::{Instance, Lease};
 use crate::upstream::{AnswerBody, BrokenBody, Link, timer};
@@ -132,6 +133,15 @@ impl ProxyBody {
     }
 }
 
+/// Takes the body off an answer to HEAD, which still says how long it would be.
+pub(super) fn without_body(answer: &mut http::Response<ProxyBody>) {
+    if let Kind::Full(Some(bytes)) = &answer.body().0 {
+        let length = bytes.len().into();
+        answer.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length);
+        *answer.body_mut() = ProxyBody::empty();
+    }
+}
+
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
@@ -194,12 +204,14 @@ impl Body for ProxyBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().0 {
+        let polled = match &mut self.get_mut().0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Stream(stream) => stream.poll(cx),
             Kind::Packed(packed) => packed.poll(cx),
             Kind::Root { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Root),
-        }
+        };
+        stall::polled(polled.is_ready());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -218,5 +230,18 @@ impl Body for ProxyBody {
             Kind::Packed(_) => SizeHint::default(),
             Kind::Root { body, .. } => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_head_says_its_length_and_has_no_body() {
+        let mut answer = http::Response::new(ProxyBody::full("hello"));
+        without_body(&mut answer);
+        assert!(answer.body().is_end_stream());
+        assert_eq!(answer.headers()[http::header::CONTENT_LENGTH], "5");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::guard_io::{GuardIo, Stop};
 use super::handle;
 use super::stage::{Stage, StageWatch};
+use super::stall::Watched;
 use super::state::{Active, Client, Counters, Proxy};
 use crate::flows::Tenants;
 
@@ -198,7 +199,7 @@ async fn serve_http2<T: Tenants, S: Stream>(
         })
     };
     let mut connection = pin!(
-        http2::Builder::new(TokioExecutor::new())
+        http2::Builder::new(Watched { patience: limits.body_timeout })
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_pending_accept_reset_streams(RESET_STREAMS_MAX)

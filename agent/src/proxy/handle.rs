@@ -9,16 +9,16 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::answer::ProxyBody;
+use super::answer::{self, ProxyBody};
 use super::error::{self, Failure};
 use super::forward::{self, Passage, Wake};
 use super::headers::Hop;
 use super::record;
 use super::stage::Stage;
-use super::state::{Active, Arrival, Counters, Proxy};
-use super::steer::{self, Steered};
+use super::state::{Active, Counters, Proxy};
+use super::steer::{self, Steered, Stripped, X_FORWARDED_PREFIX};
 use super::way::Way;
-use super::{headers, request_id, root, rules, secure, waiting};
+use super::{headers, request_id, root, rules, secure, stall, waiting};
 use crate::flows::Tenants;
 use crate::flows::metrics::meter::CLIENT_GONE;
 use crate::framing::{Reason, host};
@@ -31,15 +31,18 @@ const X_TENEMENT_WAKE: HeaderName = HeaderName::from_static("x-tenement-wake");
 pub(super) async fn handle<T: Tenants>(
     proxy: Arc<Proxy<T>>,
     active: Active,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ProxyBody>, Infallible> {
     Counters::add(&proxy.counters.requests);
     let version = request.version();
+    if version == Version::HTTP_2 {
+        headers::join_cookies(request.headers_mut());
+    }
     let id = take_id(&proxy, &active, &request);
     let is_head = request.method() == Method::HEAD;
     let html = error::wants_html(request.headers());
     let hsts = secure::hsts(active.client());
-    let mut answer = match answer(&proxy, active, request, &id).await {
+    let mut answer = match find(&proxy, active, request, &id).await {
         Ok(answer) => answer,
         Err(failure) => {
             if failure.is_ours() {
@@ -55,6 +58,11 @@ pub(super) async fn handle<T: Tenants>(
     }
     if version == Version::HTTP_2 {
         answer.headers_mut().remove(header::CONNECTION);
+        if is_head {
+            // hyper leaves the body out by itself in HTTP/1 only.
+            answer::without_body(&mut answer);
+        }
+        stall::begins();
     } else if proxy.stages.is(Stage::Draining) && !answer.headers().contains_key(header::CONNECTION)
     {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -73,12 +81,16 @@ fn take_id<T: Tenants>(
     id.unwrap_or_else(|| proxy.ids.next())
 }
 
-async fn answer<T: Tenants>(
+async fn find<T: Tenants>(
     proxy: &Arc<Proxy<T>>,
     active: Active,
     mut request: Request<Incoming>,
     id: &HeaderValue,
 ) -> Result<Response<ProxyBody>, Failure> {
+    // The guard counts the fields of HTTP/1 while it reads them; of HTTP/2, hyper bounds the bytes.
+    if request.headers().len() > active.client().policy.limits.header_count {
+        return Err(Failure::HeadTooLarge);
+    }
     let host = take_host(&mut request)?;
     let name = normalized(&host);
     let name = std::str::from_utf8(&name).map_err(|_| Failure::UnknownHost)?;
@@ -170,6 +182,12 @@ async fn pass<T: Tenants>(
     request.headers_mut().insert(X_REQUEST_ID, passage.id.clone());
     let client = active.client();
     client.headers.set(request.headers_mut(), passage.host, client.trusted);
+    if hop.prefixed && !client.trusted {
+        request.headers_mut().remove(X_FORWARDED_PREFIX);
+    }
+    if let Some(Stripped(prefix)) = request.extensions_mut().remove() {
+        request.headers_mut().insert(X_FORWARDED_PREFIX, prefix);
+    }
     if let Some(rules) = passage.way.with.as_ref().and_then(|with| with.rules.as_ref()) {
         rules::edit(request.headers_mut(), &rules.policy.request_headers);
     }
@@ -253,7 +271,7 @@ fn normalized(value: &HeaderValue) -> Cow<'_, [u8]> {
 pub(super) fn is_https(active: &Active, headers: &http::HeaderMap) -> bool {
     let client = active.client();
     let forwarded = || headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    matches!(client.arrival, Arrival::Tls { .. }) || (client.trusted && forwarded())
+    client.arrival.is_encrypted() || (client.trusted && forwarded())
 }
 
 pub(super) fn content_length(request: &Request<Incoming>) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! Hop-by-hop header fields (RFC 9110 section 7.6.1): taken off on the way in and out.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -15,6 +16,8 @@ pub(super) struct Hop {
     pub(super) trailers: bool,
     /// Whether there is a `traceparent`.
     pub(super) traced: bool,
+    /// Whether there is an `X-Forwarded-Prefix`.
+    pub(super) prefixed: bool,
 }
 
 /// The fields that are hop-by-hop whether `Connection` lists them or not.
@@ -37,7 +40,7 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Hop {
     for name in headers.keys() {
         found.look_at(name.as_str());
     }
-    let mut hop = Hop { traced: found.traced, ..Hop::default() };
+    let mut hop = Hop { traced: found.traced, prefixed: found.prefixed, ..Hop::default() };
     if found.underscore {
         let names: Vec<_> =
             headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
@@ -77,6 +80,7 @@ struct Found {
     fixed: u16,
     underscore: bool,
     traced: bool,
+    prefixed: bool,
 }
 
 impl Found {
@@ -88,8 +92,25 @@ impl Found {
         {
             self.fixed |= 1 << n;
         }
+        self.prefixed |= name.len() == 18 && name == "x-forwarded-prefix";
         self.traced |= name.len() == 11 && name == "traceparent";
         self.underscore |= memchr::memchr(b'_', name.as_bytes()).is_some();
+    }
+}
+
+/// Joins the `Cookie` fields of a request that came by HTTP/2, where clients split them, to the one that HTTP/1.1
+/// allows (RFC 9113 section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut fields = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (fields.next(), fields.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for field in std::iter::once(second).chain(fields) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(field.as_bytes());
+    }
+    // Made of values, it is one.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+        headers.insert(header::COOKIE, joined);
     }
 }
 

@@ -34,6 +34,7 @@ mod rules;
 mod secure;
 mod serve;
 mod stage;
+mod stall;
 mod state;
 mod steer;
 mod tcp;

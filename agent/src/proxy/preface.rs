@@ -18,22 +18,32 @@ const HEADER_MAX: usize = 4096;
 /// How long the rest of half a header is waited for until it is looked for again.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Reads the header, and not a byte more. None: the load balancer speaks for itself (a health check, say).
+/// What a load balancer says of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The client. None: the load balancer speaks for itself (a health check, say).
+    pub(super) client: Option<SocketAddr>,
+    /// The client came to it by TLS (`PP2_TYPE_SSL`, section 2.2.5).
+    pub(super) secured: bool,
+}
+
+/// The type of the value about TLS, and the bit of its first byte that says that there was TLS.
+const SSL: u8 = 0x20;
+const CLIENT_SSL: u8 = 0x01;
+
+/// Reads the header, and not a byte more.
 ///
 /// # Errors
 /// If there is none, it is malformed, or it does not come in time.
-pub(super) async fn read(
-    stream: &mut TcpStream,
-    within: Duration,
-) -> io::Result<Option<SocketAddr>> {
+pub(super) async fn read(stream: &mut TcpStream, within: Duration) -> io::Result<Told> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let (client, length) = tokio::time::timeout(within, look(stream)).await.map_err(late)??;
+    let (told, length) = tokio::time::timeout(within, look(stream)).await.map_err(late)??;
     // All of it has arrived.
     stream.read_exact(&mut vec![0; length]).await?;
-    Ok(client)
+    Ok(told)
 }
 
-async fn look(stream: &TcpStream) -> io::Result<(Option<SocketAddr>, usize)> {
+async fn look(stream: &TcpStream) -> io::Result<(Told, usize)> {
     let mut bytes = vec![0; HEADER_MAX];
     let mut seen = 0;
     loop {
@@ -55,8 +65,8 @@ async fn look(stream: &TcpStream) -> io::Result<(Option<SocketAddr>, usize)> {
     }
 }
 
-/// The client and the header's length.
-fn judge(header: HeaderResult<'_>) -> Option<(Option<SocketAddr>, usize)> {
+/// What is told, and the header's length.
+fn judge(header: HeaderResult<'_>) -> Option<(Told, usize)> {
     match header {
         HeaderResult::V1(Ok(header)) => {
             let client = match header.addresses {
@@ -64,7 +74,8 @@ fn judge(header: HeaderResult<'_>) -> Option<(Option<SocketAddr>, usize)> {
                 v1::Addresses::Tcp6(a) => Some((IpAddr::V6(a.source_address), a.source_port)),
                 v1::Addresses::Unknown => None,
             };
-            Some((client.map(Into::into), header.header.len()))
+            let told = Told { client: client.map(Into::into), secured: false };
+            Some((told, header.header.len()))
         }
         HeaderResult::V2(Ok(header)) => {
             let client = match header.addresses {
@@ -73,7 +84,11 @@ fn judge(header: HeaderResult<'_>) -> Option<(Option<SocketAddr>, usize)> {
                 v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
             };
             let client = client.filter(|_| header.command == v2::Command::Proxy);
-            Some((client.map(Into::into), header.as_bytes().len()))
+            let secured = client.is_some()
+                && header.tlvs().map_while(Result::ok).any(|one| {
+                    one.kind == SSL && one.value.first().is_some_and(|bits| bits & CLIENT_SSL != 0)
+                });
+            Some((Told { client: client.map(Into::into), secured }, header.as_bytes().len()))
         }
         HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => None,
     }
@@ -118,7 +133,7 @@ mod tests {
     use super::*;
 
     fn client_of(bytes: &[u8]) -> Option<(Option<SocketAddr>, usize)> {
-        judge(HeaderResult::parse(bytes))
+        judge(HeaderResult::parse(bytes)).map(|(told, length)| (told.client, length))
     }
 
     #[test]
@@ -144,5 +159,20 @@ mod tests {
         for bad in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1 2 3 4\r\n", b"PROXY\r\n"] {
             assert_eq!(client_of(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_load_balancer_says_whether_its_client_came_by_tls() {
+        let told = |bits: u8| {
+            let mut bytes =
+                header(2, "192.0.2.7:1".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
+            // ALPN, then SSL with its bits and whether the certificate was good.
+            bytes.extend(b"\x01\x00\x02h2\x20\x00\x05");
+            bytes.extend([bits, 0, 0, 0, 1]);
+            bytes[15] += 13;
+            judge(HeaderResult::parse(&bytes)).expect("a header").0.secured
+        };
+        assert!(told(0x01) && told(0x05));
+        assert!(!told(0x00), "the value is there, and says that there was none");
     }
 }

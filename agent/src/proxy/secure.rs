@@ -119,6 +119,7 @@ async fn first_bytes(
 pub(super) fn hsts(client: &Client) -> Option<HeaderValue> {
     match client.arrival {
         Arrival::Tls { .. } => client.policy.secure.hsts.clone(),
+        Arrival::Plain { secured: true, .. } => client.policy.secure.hsts.clone(),
         Arrival::Plain { .. } => None,
     }
 }
@@ -137,7 +138,7 @@ pub(super) fn before<T: Tenants>(
     let port = match &client.arrival {
         Arrival::Tls { host } if name().eq_ignore_ascii_case(host.as_bytes()) => return Ok(None),
         Arrival::Tls { .. } => return Err(Failure::Misdirected),
-        Arrival::Plain { port } => *port,
+        Arrival::Plain { port, .. } => *port,
     };
     let Some(tls) = proxy.tls.get() else { return Ok(None) };
     let path = request.uri().path();
@@ -147,7 +148,7 @@ pub(super) fn before<T: Tenants>(
     let Some(secure_port) = client.policy.secure.redirect else { return Ok(None) };
     // On another port than 80 it is most often this host's operator, by curl or a forwarded port.
     let local = port != 80 && client.peer.is_loopback();
-    let vouched = client.trusted && is_https(request);
+    let vouched = client.arrival.is_encrypted() || (client.trusted && is_https(request));
     if local || vouched || matches!(path, "/health" | "/healthz") {
         return Ok(None);
     }

@@ -32,6 +32,11 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Pause after accept(2) failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A client that says nothing is asked after the first, then every second, and is gone after so many that it did not answer.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_PAUSE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TRIES: u32 = 4;
+
 /// A listener, and what is spoken on it.
 #[derive(Debug)]
 pub struct Door {
@@ -85,6 +90,7 @@ async fn until_empty<T: Tenants>(proxy: &Proxy<T>, deadline: Instant) {
 async fn accept<T: Tenants>(door: Door, proxy: Arc<Proxy<T>>) {
     let Door { listener, secure } = door;
     let port = listener.local_addr().map_or(0, |address| address.port());
+    keep_alive(&listener);
     let watcher = Stages::watch(&proxy.stages);
     loop {
         let accepted = tokio::select! {
@@ -131,15 +137,17 @@ fn admit<T: Tenants>(
         tokio::spawn(behind_balancer(proxy.clone(), stream, peer, policy, admitted, plain));
         return;
     }
-    begin(proxy, stream, secure::Comer { peer, policy, admitted }, plain);
+    begin(proxy, stream, secure::Comer { peer, policy, admitted }, plain, false);
 }
 
-/// Serves a connection; `plain` is the port, if clients speak no TLS on it.
+/// Serves a connection; `plain` is the port, if clients speak no TLS on it. `secured`: its load balancer says that
+/// they did so there.
 fn begin<T: Tenants>(
     proxy: &Arc<Proxy<T>>,
     stream: TcpStream,
     comer: secure::Comer,
     plain: Option<u16>,
+    secured: bool,
 ) {
     let stage = Stages::watch(&proxy.stages);
     let Some(port) = plain else {
@@ -147,7 +155,7 @@ fn begin<T: Tenants>(
         return;
     };
     let secure::Comer { peer, policy, admitted } = comer;
-    let client = Arc::new(Client::new(peer, policy, admitted, Arrival::Plain { port }));
+    let client = Arc::new(Client::new(peer, policy, admitted, Arrival::Plain { port, secured }));
     tokio::spawn(connection::run(proxy.clone(), stream, client, stage));
 }
 
@@ -161,14 +169,28 @@ async fn behind_balancer<T: Tenants>(
     plain: Option<u16>,
 ) {
     match preface::read(&mut stream, policy.limits.header_timeout).await {
-        Ok(client) => {
-            let peer = client.unwrap_or(peer);
-            begin(&proxy, stream, secure::Comer { peer, policy, admitted }, plain);
+        Ok(told) => {
+            let peer = told.client.unwrap_or(peer);
+            let comer = secure::Comer { peer, policy, admitted };
+            begin(&proxy, stream, comer, plain, told.secured);
         }
         Err(error) => {
             Counters::add(&proxy.counters.connections_refused);
             log::debug!(peer:% = peer; "no PROXY protocol from a load balancer: {error}");
         }
+    }
+}
+
+/// Has the kernel ask clients that say nothing whether they are still there: one that vanished without a word would
+/// keep its instance awake for ever. Linux hands the options on to what the listener accepts (tcp(7)).
+pub(super) fn keep_alive(listener: &TcpListener) {
+    use rustix::net::sockopt;
+    let set = sockopt::set_socket_keepalive(listener, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(listener, KEEP_ALIVE_IDLE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(listener, KEEP_ALIVE_PAUSE))
+        .and_then(|()| sockopt::set_tcp_keepcnt(listener, KEEP_ALIVE_TRIES));
+    if let Err(error) = set {
+        log::warn!("no TCP keepalive: {error}");
     }
 }
 
@@ -182,4 +204,20 @@ fn is_about_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::WouldBlock
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_silent_clients_whether_they_are_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        keep_alive(&listener);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(rustix::net::sockopt::socket_keepalive(&accepted).unwrap());
+        let idle = rustix::net::sockopt::tcp_keepidle(&accepted).unwrap();
+        assert_eq!(idle, KEEP_ALIVE_IDLE);
+    }
 }

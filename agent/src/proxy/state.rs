@@ -133,10 +133,17 @@ impl<T: Tenants> Proxy<T> {
 /// By which way a connection came.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// Unencrypted, on this port.
-    Plain { port: u16 },
+    /// Unencrypted, on this port; `secured` if a load balancer says that its client came by TLS.
+    Plain { port: u16, secured: bool },
     /// By TLS, for this host, in lower case.
     Tls { host: Box<str> },
+}
+
+impl Arrival {
+    /// Whether the client's bytes were encrypted on their way.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::Plain { secured: true, .. })
+    }
 }
 
 /// One client connection, as its guard and its requests see it.
@@ -168,7 +175,7 @@ impl Client {
         Self {
             peer,
             trusted: policy.trusts(peer),
-            headers: PeerHeaders::new(peer, matches!(arrival, Arrival::Tls { .. })),
+            headers: PeerHeaders::new(peer, arrival.is_encrypted()),
             policy,
             arrival,
             active: AtomicU32::new(0),

@@ -16,7 +16,11 @@ use crate::flows::{Instance, Tenants};
 use crate::routes::{Dest, Redirect, Route, Rules};
 
 /// The prefix that an instance does not see.
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// What was taken off a request's path: its field is set when the client can't take it off any more.
+#[derive(Debug, Clone)]
+pub(super) struct Stripped(pub(super) HeaderValue);
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -136,7 +140,7 @@ impl<T: Tenants> Steering<'_, T> {
         let path = path.map_err(|_| Failure::BadRequest(crate::framing::Reason::Target))?;
         *self.request.uri_mut() = Uri::from(path);
         if let Ok(value) = HeaderValue::from_str(prefix) {
-            self.request.headers_mut().insert(X_FORWARDED_PREFIX, value);
+            self.request.extensions_mut().insert(Stripped(value));
         }
         Ok(())
     }

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 
 use super::error;
 use super::metered::Metered;
+use super::policy::Policy;
 use super::preface;
+use super::serve::keep_alive;
 use super::stage::{Stage, Stages};
 use super::state::{Counters, Proxy};
 use super::way::Picked;
@@ -108,6 +110,7 @@ async fn accept<T: Tenants>(
     route: watch::Receiver<TcpRoute>,
     proxy: Arc<Proxy<T>>,
 ) {
+    keep_alive(&listener);
     let watcher = Stages::watch(&proxy.stages);
     loop {
         let accepted = tokio::select! {
@@ -143,11 +146,17 @@ async fn serve<T: Tenants>(
 ) {
     Counters::add(&proxy.counters.connections);
     let policy = proxy.policy.load_full();
-    let limited = !policy.trusts(peer.ip());
+    let balanced = policy.awaits_client(peer.ip());
+    let limited = !policy.trusts(peer.ip()) && !balanced;
     let Some(_admitted) = proxy.admission.admit(peer.ip(), &policy.limits, limited) else {
         return Counters::add(&proxy.counters.connections_refused);
     };
     let _ = client.set_nodelay(true);
+    let peer = match balanced {
+        true => told(proxy, &mut client, peer, &policy).await,
+        false => Some(peer),
+    };
+    let Some(peer) = peer else { return };
     let came = Instant::now();
     let Some((mut instance, lease, served)) = reach(proxy, peer, route).await else {
         return Counters::add(&proxy.counters.failures);
@@ -167,6 +176,23 @@ async fn serve<T: Tenants>(
     // Either side may break at any time: that ends the connection, and is nobody's error.
     let _ = copy_bidirectional_with_sizes(&mut client, &mut instance, BUFFER, BUFFER).await;
     drop(lease);
+}
+
+/// The client that a load balancer names: who is judged, and named to the instance. None: it names nobody properly.
+async fn told<T: Tenants>(
+    proxy: &Proxy<T>,
+    stream: &mut TcpStream,
+    balancer: SocketAddr,
+    policy: &Policy,
+) -> Option<SocketAddr> {
+    match preface::read(stream, policy.limits.header_timeout).await {
+        Ok(told) => Some(told.client.unwrap_or(balancer)),
+        Err(error) => {
+            log::debug!(peer:% = balancer; "no PROXY protocol from a load balancer: {error}");
+            Counters::add(&proxy.counters.connections_refused);
+            None
+        }
+    }
 }
 
 /// A connection to an instance, the lease that keeps it awake, and how it was found.

@@ -40,7 +40,7 @@ impl<T: Clone> Clone for Dest<T> {
 pub struct Redirect {
     /// 301, 302, 307 or 308.
     pub status: u16,
-    /// `https://example.com/new`; without a path, that of the request follows.
+    /// `https://example.com/new`; without a path, that of the request follows; without a query, that.
     pub to: String,
 }
 
@@ -50,7 +50,9 @@ impl Redirect {
     pub fn location(&self, path_and_query: &str) -> String {
         let after = self.to.split_once("://").map_or("", |(_, rest)| rest);
         if after.contains('/') {
-            return self.to.clone();
+            let query = path_and_query.split_once('?').filter(|_| !self.to.contains(['?', '#']));
+            return query
+                .map_or_else(|| self.to.clone(), |(_, query)| format!("{}?{query}", self.to));
         }
         // A path of `//evil` after a bare `https://host` stays on that host: the authority is there already.
         format!("{}{path_and_query}", self.to)
@@ -144,10 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_keeps_the_path_unless_it_names_one() {
+    fn a_redirect_keeps_path_and_query_unless_it_names_them() {
         let to = |to: &str| Redirect { status: 301, to: to.into() };
         assert_eq!(to("https://a.b").location("/x?y"), "https://a.b/x?y");
         assert_eq!(to("https://a.b").location("//evil"), "https://a.b//evil");
-        assert_eq!(to("https://a.b/new").location("/x?y"), "https://a.b/new");
+        assert_eq!(to("https://a.b/new").location("/x"), "https://a.b/new");
+        assert_eq!(to("https://a.b/new").location("/x?y"), "https://a.b/new?y");
+        assert_eq!(to("https://a.b/new?z").location("/x?y"), "https://a.b/new?z");
     }
 }

@@ -264,11 +264,25 @@ impl Tls {
         Ok(Chosen { config: self.clients.load_full(), host, is_challenge: false })
     }
 
-    /// Whether HTTPS is there for `host`, in lower case.
+    /// Whether clients that ask for `host`, in lower case, by plain HTTP can be sent to HTTPS: it is served at all, and
+    /// there is a certificate, or one comes with the first handshake as far as known.
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
-        self.certificates.has_fixed(host)
-            || (self.wanted.load().settings.acme.is_some() && (self.hooks.allowed)(host))
+        let served = self.listeners.load(Ordering::Relaxed) > 0;
+        served && (self.certificates.has_fixed(host) || self.can_bring(host))
+    }
+
+    /// Whether `host` is a custom domain that has a certificate, or none of whose orders has failed.
+    fn can_bring(&self, host: &str) -> bool {
+        if self.wanted.load().settings.acme.is_none() || !(self.hooks.allowed)(host) {
+            return false;
+        }
+        let orders = self.orders();
+        let fine = |kept: &orders::Kept| {
+            let good = kept.facts.as_ref().is_some_and(|facts| facts.not_after > now());
+            good || kept.error.is_none()
+        };
+        orders.acme.is_some() && orders.kept.get(host).is_none_or(fine)
     }
 
     /// What a CA that asks for `token` by HTTP is answered.

@@ -173,3 +173,18 @@ async fn the_domain_itself_says_that_tenement_is_running() {
     assert_eq!(world.fetch(get("/healthz")).await.status(), 200);
     assert_eq!(world.fetch(get("/other")).await.status(), 404);
 }
+
+#[tokio::test]
+async fn a_prefix_that_a_client_makes_up_does_not_reach_the_instance() {
+    let world = World::start().await;
+    let backend = world.answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-Prefix: /admin\r\n\r\n");
+    assert_eq!(world.fetch(&request).await.status(), 200);
+    assert_eq!(backend.last().get("x-forwarded-prefix"), None);
+    let mut policy = policy();
+    policy.trusted_proxies = vec![Cidr { address: "127.0.0.0".parse().unwrap(), prefix: 8 }];
+    let world = World::with(policy).await;
+    let backend = world.answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(world.fetch(&request).await.status(), 200);
+    assert_eq!(backend.last().get("x-forwarded-prefix"), Some("/admin"));
+}

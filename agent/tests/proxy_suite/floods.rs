@@ -105,3 +105,42 @@ async fn a_client_that_never_reads_is_cut_off_at_the_body_timeout_and_its_backen
     // Both sockets' buffers and one piece between them, not the answer.
     assert!(sent < 64 * 1024 * 1024, "{sent} bytes were taken from the backend");
 }
+
+#[tokio::test]
+async fn an_http2_client_with_a_closed_window_that_answers_pings_loses_its_streams() {
+    let mut policy = policy();
+    policy.limits.body_timeout = Duration::from_millis(300);
+    let world = World::with(policy).await;
+    let body = "x".repeat(100_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let backend = world.answering(answer);
+    let mut client = TcpStream::connect(world.addr).await.unwrap();
+    let mut begin = PREFACE.to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) is 0.
+    begin.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    begin.extend(request(1));
+    client.write_all(&begin).await.unwrap();
+    let reset = async {
+        let mut pings = 0;
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.expect("the connection stays");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            client.read_exact(&mut payload).await.unwrap();
+            match (head[3], head[4] & 1) {
+                (3, _) => return pings,
+                (4, 0) => client.write_all(&frame(4, 1, 0, &[])).await.unwrap(),
+                (6, 0) => {
+                    pings += 1;
+                    client.write_all(&frame(6, 1, 0, &payload)).await.unwrap();
+                }
+                (0, _) => panic!("nothing may be sent into a closed window"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reset).await.expect("the stream is reset");
+    crate::poll::until("its instance is let go", || backend.instance.leases() == 0).await;
+    assert_eq!(world.fetch(get("/")).await.status(), 200);
+}

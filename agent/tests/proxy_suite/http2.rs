@@ -70,3 +70,34 @@ async fn an_upgrade_to_h2c_is_ignored() {
     assert_eq!(answer.status(), 200);
     assert_eq!(backend.last().get("upgrade"), None);
 }
+
+#[tokio::test]
+async fn cookies_that_a_client_of_http2_splits_reach_the_instance_as_one_field() {
+    let world = World::start().await;
+    let backend = world.answering(OK);
+    let mut sender = connect(&world).await;
+    let request = Request::get(format!("http://{HOST}/"))
+        .header("cookie", "a=1")
+        .header("cookie", "b=2; c=3")
+        .header("cookie", "d=4")
+        .body(Full::default())
+        .unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    assert_eq!(backend.last().all("cookie"), ["a=1; b=2; c=3; d=4"]);
+}
+
+#[tokio::test]
+async fn more_fields_than_allowed_are_refused_in_http2_too() {
+    let mut policy = policy();
+    policy.limits.header_count = 10;
+    let world = World::with(policy).await;
+    let backend = world.answering(OK);
+    let mut sender = connect(&world).await;
+    let mut request = Request::get(format!("http://{HOST}/"));
+    for n in 0..11 {
+        request = request.header(format!("x-{n}"), "y");
+    }
+    let answer = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 431);
+    assert_eq!(backend.count(), 0);
+}

@@ -1,5 +1,6 @@
 //! The proxy, from a client's socket to a backend's, without systemd.
 
+mod balancers;
 mod basics;
 mod breaker;
 mod counted;

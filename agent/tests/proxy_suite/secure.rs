@@ -23,11 +23,11 @@ use crate::support::*;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
 
 /// A world with a certificate for the hosts below `app.example.com`.
-struct Secure {
-    world: World,
+pub struct Secure {
+    pub world: World,
     roots: RootCertStore,
     dir: tempfile::TempDir,
-    tls: Arc<Tls>,
+    pub tls: Arc<Tls>,
 }
 
 fn write_pair(dir: &std::path::Path, name: &str, hosts: &[&str]) -> CertificateFiles {
@@ -43,7 +43,7 @@ fn write_pair(dir: &std::path::Path, name: &str, hosts: &[&str]) -> CertificateF
 }
 
 impl Secure {
-    async fn start(policy: Policy) -> Self {
+    pub async fn start(policy: Policy) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let files = write_pair(dir.path(), "app", &["*.app.example.com", "example.com"]);
         let mut roots = RootCertStore::empty();
@@ -52,6 +52,7 @@ impl Secure {
         let wanted = Wanted { settings, domain: "example.com".into(), ..Wanted::default() };
         let hooks = Hooks { allowed: Box::new(|_| false), tell: Box::new(|_| {}) };
         let tls = Tls::open(dir.path(), "test", wanted, hooks).unwrap();
+        tls.listens(1);
         let world = World::at(policy, Some(tls.clone())).await;
         Self { world, roots, dir, tls }
     }
