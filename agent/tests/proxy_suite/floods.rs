@@ -141,6 +141,6 @@ async fn an_http2_client_with_a_closed_window_that_answers_pings_loses_its_strea
         }
     };
     tokio::time::timeout(PATIENCE, reset).await.expect("the stream is reset");
-    crate::poll::until("its instance is let go", || backend.instance.leases() == 0).await;
+    crate::poll::until("its instance is let go", || backend.instance.gate.leases() == 0).await;
     assert_eq!(world.fetch(get("/")).await.status(), 200);
 }
