@@ -46,11 +46,6 @@ impl Tenants for Fake {
         }
     }
 
-    fn destination(&self, target: &RouteTarget) -> Option<Dest<Arc<Instance>>> {
-        let host = format!("{}.{}.example.com", target.instance.as_ref()?, target.process);
-        self.routes.lock().unwrap().get(&host).map(|one| Dest::Instance(one.clone(), None))
-    }
-
     async fn spawn(&self, name: &InstanceName) -> Result<Arc<Instance>, WakeError> {
         Err(WakeError::Gone { name: name.clone() })
     }
