@@ -153,7 +153,8 @@ export interface paths {
         /**
          * Add a custom domain
          * @description It is pending until it is verified: by its TXT record, or by an HTTP request to it where the answer has a URL for that.
-         *     The same domain with the same target again is answered as it is.
+         *     The same domain with the same target again is answered as it is. A name that somebody else has added and not proven
+         *     is given to whoever puts the TXT record there that `hint` names, and asks again.
          */
         post: operations["add_domain"];
         delete?: never;
@@ -1013,7 +1014,9 @@ export interface paths {
         put?: never;
         /**
          * Run from a release
-         * @description Each instance of the process does from its next start on, unless it is pinned to another.
+         * @description A deployment in place: each instance of the process does from its next start on, unless it is pinned to another.
+         *     The release is on trial until one is ready on it, and is taken back if that fails. Where the process runs from it
+         *     already, nothing is done. It is refused while a deployment of the process is under way.
          */
         post: operations["use_release"];
         delete?: never;
@@ -2983,6 +2986,8 @@ export interface components {
         Removed: {
             /** @description Where its data is, or was. */
             data_dir: string;
+            /** @description Custom domains that lead to it alone. They are removed if its data was deleted, and else kept with it. */
+            domains?: string[];
             /** @description The instance that was removed. */
             name: components["schemas"]["InstanceName"];
             /** @description Whether its data was deleted. */
@@ -3052,7 +3057,11 @@ export interface components {
              * @description Its weight; without it, the default of the process again
              */
             weight?: number | null;
-        };
+        } & ({
+            weight?: null;
+        } | {
+            instance: string;
+        });
         /**
          * @description What a token may do. Each may do what those before it may.
          * @enum {string}
@@ -3230,7 +3239,24 @@ export interface components {
             /** @description Shares of the requests, growing to 100 (`canary`); without it, what the config says */
             steps?: number[] | null;
             strategy?: components["schemas"]["Strategy"] | null;
-        };
+        } & (({
+            instance?: null;
+        } | {
+            /** @enum {unknown} */
+            strategy: "blue-green" | "canary";
+        }) & ({
+            step_s?: null;
+            steps?: null;
+        } | {
+            /** @enum {unknown} */
+            strategy: "canary";
+        }) & ({
+            /** @constant */
+            now?: false;
+        } | {
+            /** @enum {unknown} */
+            strategy?: "in-place" | null;
+        }));
         /** @description The body of `POST /processes/{process}/rollback`. */
         StartRollback: {
             /**
@@ -6827,6 +6853,7 @@ export interface operations {
              * @description `already_answered`: What was answered under this key is shown once.
              *     `already_exists`: An instance of this name exists.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              *     `not_reached`: The instance is not there after the wait.
              */
             409: {
@@ -6836,7 +6863,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "already_exists" | "busy" | "not_reached";
+                        code: "already_answered" | "already_exists" | "busy" | "no_release" | "not_reached";
                     };
                 };
             };
@@ -7945,6 +7972,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              */
             409: {
                 headers: {
@@ -7953,7 +7981,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy";
+                        code: "already_answered" | "busy" | "no_release";
                     };
                 };
             };
@@ -8425,6 +8453,7 @@ export interface operations {
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
              *     `no_backup_target`: The config keeps backups of the process nowhere.
+             *     `no_release`: The process has no release to run from.
              */
             409: {
                 headers: {
@@ -8433,7 +8462,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "no_backup_target";
+                        code: "already_answered" | "busy" | "no_backup_target" | "no_release";
                     };
                 };
             };
@@ -8883,6 +8912,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              */
             409: {
                 headers: {
@@ -8891,7 +8921,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy";
+                        code: "already_answered" | "busy" | "no_release";
                     };
                 };
             };
@@ -9291,6 +9321,8 @@ export interface operations {
             /**
              * @description `no_route`: There is nothing at this path.
              *     `unknown_instance`: There is no such instance.
+             *     `unknown_process`: There is no such process.
+             *     `unknown_release`: The process has no such release.
              */
             404: {
                 headers: {
@@ -9299,7 +9331,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "no_route" | "unknown_instance";
+                        code: "no_route" | "unknown_instance" | "unknown_process" | "unknown_release";
                     };
                 };
             };
@@ -9312,6 +9344,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
                         code: "body_late";
+                    };
+                };
+            };
+            /** @description `no_releases`: The process runs from no releases. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ApiError"] & {
+                        /** @enum {unknown} */
+                        code: "no_releases";
                     };
                 };
             };
@@ -9503,6 +9547,7 @@ export interface operations {
             /**
              * @description `no_route`: There is nothing at this path.
              *     `unknown_instance`: There is no such instance.
+             *     `unknown_process`: There is no such process.
              */
             404: {
                 headers: {
@@ -9511,7 +9556,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "no_route" | "unknown_instance";
+                        code: "no_route" | "unknown_instance" | "unknown_process";
                     };
                 };
             };
@@ -9527,7 +9572,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description `already_answered`: What was answered under this key is shown once. */
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `no_releases`: The process runs from no releases.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9535,7 +9583,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered";
+                        code: "already_answered" | "no_releases";
                     };
                 };
             };
@@ -10010,6 +10058,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              *     `not_reached`: The instance is not there after the wait.
              */
             409: {
@@ -10019,7 +10068,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "not_reached";
+                        code: "already_answered" | "busy" | "no_release" | "not_reached";
                     };
                 };
             };
@@ -10176,6 +10225,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/octet-stream": string;
                 "application/zstd": string;
             };
         };
@@ -10267,6 +10317,7 @@ export interface operations {
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
              *     `no_backup_target`: The config keeps backups of the process nowhere.
+             *     `no_release`: The process has no release to run from.
              */
             409: {
                 headers: {
@@ -10275,7 +10326,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "no_backup_target";
+                        code: "already_answered" | "busy" | "no_backup_target" | "no_release";
                     };
                 };
             };
@@ -10437,6 +10488,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/octet-stream": string;
                 "application/vnd.tenement.run": string;
             };
         };
@@ -10523,7 +10575,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description `already_answered`: What was answered under this key is shown once. */
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `no_release`: The process has no release to run from.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10531,7 +10586,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered";
+                        code: "already_answered" | "no_release";
                     };
                 };
             };
@@ -11669,6 +11724,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              *     `not_reached`: The instance is not there after the wait.
              */
             409: {
@@ -11678,7 +11734,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "not_reached";
+                        code: "already_answered" | "busy" | "no_release" | "not_reached";
                     };
                 };
             };
@@ -12166,6 +12222,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_release`: The process has no release to run from.
              *     `not_reached`: The instance is not there after the wait.
              */
             409: {
@@ -12175,7 +12232,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "not_reached";
+                        code: "already_answered" | "busy" | "no_release" | "not_reached";
                     };
                 };
             };
@@ -15110,6 +15167,7 @@ export interface operations {
             /**
              * @description `no_route`: There is nothing at this path.
              *     `unknown_process`: There is no such process.
+             *     `unknown_release`: The process has no such release.
              */
             404: {
                 headers: {
@@ -15118,7 +15176,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "no_route" | "unknown_process";
+                        code: "no_route" | "unknown_process" | "unknown_release";
                     };
                 };
             };
@@ -15137,6 +15195,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `deploy_running`: Another deployment of the process is under way.
+             *     `no_releases`: The process runs from no releases.
              */
             409: {
                 headers: {
@@ -15145,7 +15204,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "deploy_running";
+                        code: "already_answered" | "deploy_running" | "no_releases";
                     };
                 };
             };
@@ -16021,6 +16080,7 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `busy`: Another operation is in the way.
+             *     `no_releases`: The process runs from no releases.
              *     `release_exists`: The process has a release of this name.
              */
             409: {
@@ -16030,7 +16090,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "release_exists";
+                        code: "already_answered" | "busy" | "no_releases" | "release_exists";
                     };
                 };
             };
@@ -16885,7 +16945,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description `already_answered`: What was answered under this key is shown once. */
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `deploy_running`: Another deployment of the process is under way.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16893,7 +16956,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered";
+                        code: "already_answered" | "deploy_running";
                     };
                 };
             };
@@ -17104,6 +17167,7 @@ export interface operations {
             /**
              * @description `no_route`: There is nothing at this path.
              *     `unknown_process`: There is no such process.
+             *     `unknown_release`: The process has no such release.
              */
             404: {
                 headers: {
@@ -17112,7 +17176,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "no_route" | "unknown_process";
+                        code: "no_route" | "unknown_process" | "unknown_release";
                     };
                 };
             };
@@ -17131,6 +17195,8 @@ export interface operations {
             /**
              * @description `already_answered`: What was answered under this key is shown once.
              *     `deploy_running`: Another deployment of the process is under way.
+             *     `no_release`: The process has no release to run from.
+             *     `no_releases`: The process runs from no releases.
              */
             409: {
                 headers: {
@@ -17139,7 +17205,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "deploy_running";
+                        code: "already_answered" | "deploy_running" | "no_release" | "no_releases";
                     };
                 };
             };
