@@ -96,6 +96,18 @@ async fn every_error_has_its_status_and_code_and_says_what_to_do() {
             "ten logs api:prod",
         ),
         (
+            ManageError::StopFailed { name: prod(), reason: "no".into() },
+            503,
+            "stop_failed",
+            "ten why api:prod",
+        ),
+        (
+            ManageError::NoFreePort { first: 20_000, last: 20_001 },
+            409,
+            "no_free_port",
+            "widen port_range",
+        ),
+        (
             ManageError::TimedOut {
                 name: prod(),
                 wanted: "ready",

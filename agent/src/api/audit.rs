@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::Method;
+use tenement_wire::RouteTarget;
 use tenement_wire::events::{Actor, Event, EventKind};
 
 use super::access::{Caller, Where};
@@ -29,6 +30,10 @@ use words::Asked;
 
 /// Bodies that say what is changed are not looked at beyond this many bytes.
 const BODY_MAX: u64 = 16 * 1024;
+
+/// On an answer, for the event of it: whose domain was changed.
+#[derive(Debug, Clone)]
+pub(super) struct About(pub(super) RouteTarget);
 
 /// Wraps every route, and who may use it: counts those who may not.
 pub(super) async fn refusals(events: Option<Events>, request: Request, next: Next) -> Response {
@@ -60,15 +65,20 @@ pub(super) async fn refusals(events: Option<Events>, request: Request, next: Nex
 pub(super) async fn audit(events: Option<Events>, request: Request, next: Next) -> Response {
     let Some(events) = events else { return next.run(request).await };
     let mut who = Who::of(&request);
+    let caller = request.extensions().get::<Caller>().cloned();
     let method = request.method().clone();
     let path = path_of(&request);
     if matches!(method, Method::GET | Method::HEAD) || words::is_read(&method, &path) {
         return next.run(request).await;
     }
-    let (request, asked) = match look(request, &method, &path).await {
+    let (request, mut asked) = match look(request, &method, &path).await {
         Ok(looked) => looked,
         Err(problem) => return problem.into_response(),
     };
+    // What somebody tried with a process of others is not for those others to read.
+    if caller.is_some_and(|caller| !asked.process.as_ref().is_none_or(|p| caller.sees_process(p))) {
+        (asked.process, asked.instance) = (None, None);
+    }
     // In a task of its own: a client that hangs up must not make a change that nobody knows of.
     let recorded = tokio::spawn(async move {
         let served = within(Some(who.request_id.clone()), next.run(request));
@@ -162,7 +172,10 @@ fn change(who: Who, asked: Asked, response: &Response) -> Event {
         Some(code) => format!("not done: {code}"),
     };
     let mut event = Event::new(EventKind::Change, format!("{}: {end}", asked.words)).by(who.actor);
-    (event.process, event.instance_id) = (asked.process, asked.instance);
+    (event.process, event.instance_id) = match response.extensions().get() {
+        Some(About(target)) => (Some(target.process.clone()), target.instance.clone()),
+        None => (asked.process, asked.instance),
+    };
     (event.address, event.request_id) = (Some(who.address), Some(who.request_id));
     event.action = Some(asked.action);
     (event.status, event.code) = (Some(status.as_u16()), code);

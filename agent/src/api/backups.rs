@@ -2,30 +2,36 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{FromRequest as _, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::StatusCode;
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use tenement_wire::backups::{BackupList, BackupMethod, Restored, StoredBackup, StoredBackups};
-use tenement_wire::{InstanceName, ProcessName};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tenement_wire::{FieldError, InstanceName, ProcessName};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
+use super::drain::drain;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Name, collect};
 use crate::flows::ManageError;
 use crate::flows::backups::{Archives, BackupError, From, Restore};
+use crate::flows::events::{request, within};
 use crate::vault::VaultError;
 
 /// Archives that are on their way in or out at once: each has a unit, and bytes on disk.
 const AT_ONCE: usize = 8;
+/// How long a body that should be empty may take to be so.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Longest name of a backup.
 const FILE_MAX: usize = 255;
 
@@ -51,7 +57,10 @@ impl Desk {
         self.slots.clone().try_acquire_owned().map_err(|_| {
             let detail = format!("{AT_ONCE} archives are on their way already");
             let hint = "try again when one of them is done";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many", detail, hint)
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let mut problem = Problem::new(status, "too_many", detail, hint);
+            problem.retry_after = Some(Duration::from_secs(5));
+            problem
         })
     }
 }
@@ -170,9 +179,27 @@ async fn restore_backup(
     caller: Caller,
     request: Request,
 ) -> Result<Json<Restored>, Problem> {
-    let (mut parts, body) = request.into_parts();
-    parts.headers.remove(CONTENT_TYPE);
-    let mut input = Input::from_request(Request::from_parts(parts, Body::empty()), &()).await?;
+    let (parts, body) = request.into_parts();
+    let body = Arc::new(Mutex::new(body));
+    let restored = restore(desk, name, caller, &parts.uri, body.clone()).await;
+    if restored.is_err() {
+        drain(&mut *body.lock().await).await;
+    }
+    restored
+}
+
+/// The body of a request, which whoever reads the archive shares with whoever refuses it.
+type SharedBody = Arc<Mutex<Body>>;
+
+async fn restore(
+    desk: Desk,
+    name: InstanceName,
+    caller: Caller,
+    uri: &Uri,
+    body: SharedBody,
+) -> Result<Json<Restored>, Problem> {
+    // Only the query: the body is no JSON.
+    let mut input = Input::of_query(uri)?;
     let from: Option<Which> = input.parameter("from");
     let of: Option<InstanceName> = input.parameter("of");
     let keep_old = input.flag("keep_old");
@@ -181,14 +208,19 @@ async fn restore_backup(
     if !caller.sees(&of) {
         return Err(Problem::unknown_instance(&of));
     }
+    if from.is_some() && has_bytes(&body).await? {
+        let message = "goes without a body: it names an archive that is kept".to_owned();
+        return Err(Problem::invalid(vec![FieldError { field: "from".into(), message }]));
+    }
     let slot = desk.slot()?;
     let from = match from {
         Some(Which(file)) if file == "latest" => From::Latest,
         Some(Which(file)) => From::Stored(file),
-        None => {
-            let broke = |error: axum::Error| VaultError::Failed(error.to_string());
-            From::Sent(Box::pin(body.into_data_stream().map_err(broke)))
-        }
+        None => From::Sent(Box::pin(stream::try_unfold(body, |body| async move {
+            let bytes = next_bytes(&body).await;
+            let bytes = bytes.map_err(|error| VaultError::Failed(error.to_string()))?;
+            Ok(bytes.map(|bytes| (bytes, body)))
+        }))),
     };
     let order = Restore { name, of, keep_old };
     detached(async move {
@@ -197,6 +229,35 @@ async fn restore_backup(
         restored
     })
     .await
+}
+
+/// What comes next of a body; none at its end.
+async fn next_bytes(body: &SharedBody) -> Result<Option<Bytes>, axum::Error> {
+    let mut body = body.lock().await;
+    while let Some(frame) = body.frame().await {
+        // Trailers are nothing here.
+        if let Ok(bytes) = frame?.into_data() {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a body has anything in it.
+async fn has_bytes(body: &SharedBody) -> Result<bool, Problem> {
+    let look = async {
+        loop {
+            match next_bytes(body).await {
+                Ok(Some(bytes)) if bytes.is_empty() => {}
+                other => return other,
+            }
+        }
+    };
+    match tokio::time::timeout(FIRST_BYTE, look).await {
+        Err(_) => Err(Problem::body_late()),
+        Ok(Err(_)) => Err(Problem::malformed("the body broke off")),
+        Ok(Ok(found)) => Ok(found.is_some()),
+    }
 }
 
 /// The name of a backup, or `latest`.
@@ -217,7 +278,7 @@ impl FromStr for Which {
 async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, BackupError>> + Send + 'static,
 ) -> Result<Json<T>, Problem> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(within(request(), work)).await {
         Ok(done) => Ok(Json(done?)),
         Err(error) => Err(ManageError::Internal(Box::new(error)).into()),
     }

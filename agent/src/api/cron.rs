@@ -13,6 +13,7 @@ use super::access::Caller;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, Name, collect};
+use crate::flows::events::{request, within};
 use crate::flows::tasks::Commands;
 
 type Desk = State<Arc<dyn Commands>>;
@@ -85,6 +86,6 @@ async fn jobs_of_instance(
     extensions(("x-problems" = json!(["busy", "no_release", "unknown_job"]))))]
 async fn run_job(State(commands): Desk, Names(name, job): Names, input: Input) -> Answer<CronView> {
     input.finish(Some(()))?;
-    let begun = tokio::spawn(commands.run_job(&name, &job)).await;
+    let begun = tokio::spawn(within(request(), commands.run_job(&name, &job))).await;
     Ok(Json(begun.map_err(|error| Problem::internal(&error))??))
 }

@@ -22,6 +22,7 @@ use super::access::Caller;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Name, ProcessInPath, collect};
+use super::seats::{Seat, Waiter};
 use crate::flows::ManageError;
 use crate::flows::deploys::desk::Rollouts;
 use crate::flows::deploys::{Deploy, DeployError, DeployOrder};
@@ -77,9 +78,9 @@ struct Waiting {
     wait: Option<String>,
 }
 
-struct Wait(Duration);
+struct Bound(Duration);
 
-impl FromStr for Wait {
+impl FromStr for Bound {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -90,6 +91,24 @@ impl FromStr for Wait {
             Some(seconds @ 1..=WAIT_MAX) => Ok(Self(Duration::from_secs(seconds))),
             _ => Err(format!("must be seconds such as 30s, from 1s to {WAIT_MAX}s")),
         }
+    }
+}
+
+/// How long the answer waits, and whether it may.
+struct Wait {
+    bound: Option<Duration>,
+    waiter: Waiter,
+}
+
+impl Wait {
+    fn of(input: &mut Input) -> Self {
+        let bound = input.parameter("wait").map(|Bound(bound)| bound);
+        Self { bound, waiter: input.waiter() }
+    }
+
+    /// A seat, if it is to be waited. It is taken before anything is begun.
+    fn seat(&self) -> Result<Option<(Duration, Seat)>, Problem> {
+        self.bound.map(|bound| Ok((bound, self.waiter.seat()?))).transpose()
     }
 }
 
@@ -104,11 +123,12 @@ async fn whole<T: Send + 'static>(
 type Begun = (StatusCode, Json<DeployView>);
 
 /// 202 while it goes on, 200 once it is over.
-async fn begun(deploy: Arc<Deploy>, wait: Option<Wait>) -> Begun {
+async fn begun(deploy: Arc<Deploy>, wait: Option<(Duration, Seat)>) -> Begun {
     let mut watch = deploy.watch();
-    if let Some(Wait(bound)) = wait {
+    if let Some((bound, seat)) = &wait {
+        seat.rest();
         let over = watch.wait_for(|view| view.state.is_over());
-        let _ = tokio::time::timeout(bound, over).await;
+        let _ = tokio::time::timeout(*bound, over).await;
     }
     let view = deploy.view();
     let status = if view.state.is_over() { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -145,7 +165,7 @@ async fn start_deploy(
     ProcessInPath(process): ProcessInPath,
     mut input: Input,
 ) -> Result<Begun, Problem> {
-    let wait = input.parameter("wait");
+    let wait = Wait::of(&mut input);
     let release = input.required("release");
     let strategy = input.optional("strategy").unwrap_or(Strategy::InPlace);
     let now = input.switch("now", false);
@@ -179,6 +199,7 @@ async fn start_deploy(
         rollback: false,
     });
     let order = input.finish(order)?;
+    let wait = wait.seat()?;
     let deploy = whole(async move { desk.begin(order).await }).await?;
     Ok(begun(deploy, wait).await)
 }
@@ -217,9 +238,10 @@ async fn abort_deploy(
     Names(process, id): Names,
     mut input: Input,
 ) -> Result<Begun, Problem> {
-    let wait = input.parameter("wait");
+    let wait = Wait::of(&mut input);
     input.finish(Some(()))?;
-    let deploy = desk.abort(process, id, caller.to_string()).await?;
+    let wait = wait.seat()?;
+    let deploy = whole(desk.abort(process, id, caller.to_string())).await?;
     Ok(begun(deploy, wait).await)
 }
 
@@ -237,11 +259,12 @@ async fn start_rollback(
     ProcessInPath(process): ProcessInPath,
     mut input: Input,
 ) -> Result<Begun, Problem> {
-    let wait = input.parameter("wait");
+    let wait = Wait::of(&mut input);
     let to = input.optional("to");
     let now = input.switch("now", false);
     let batch = batch(&mut input);
     input.finish(Some(()))?;
+    let wait = wait.seat()?;
     let order = DeployOrder::back(process, now, batch);
     let deploy = whole(async move { desk.back(order, to).await }).await?;
     Ok(begun(deploy, wait).await)

@@ -19,11 +19,13 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::codes::{OF_ALL, OF_GUARDED, OF_KEYED, OF_NAMED, OF_WRITING, known};
 use super::exclusive;
-use super::idempotency::KEY_MAX;
+use super::idempotency::{KEY_MAX, is_keyed};
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
 
+/// The operation whose body, which is no JSON, may be left out: with `from` there is none.
+const BODY_OPTIONAL: &str = "restore_backup";
 /// The methods that an OpenAPI document tells of.
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
@@ -88,7 +90,7 @@ impl Document {
         for (path, item) in value["paths"].as_object_mut().into_iter().flatten() {
             for method in METHODS {
                 if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
-                    headers(method, operation);
+                    headers(path, method, operation);
                     body(operation);
                     parameters(operation);
                     problems(path, method, operation);
@@ -111,13 +113,13 @@ impl Document {
 }
 
 /// What all operations of a method take and answer beside their own.
-fn headers(method: &str, operation: &mut Map<String, Value>) {
+fn headers(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let mut add = |name: &str, what: &str, schema: Value| {
         let parameter = json!({"name": name, "in": "header", "required": false, "description": what, "schema": schema});
         let list = operation.entry("parameters").or_insert_with(|| json!([]));
         list.as_array_mut().into_iter().for_each(|list| list.push(parameter.clone()));
     };
-    if matches!(method, "post" | "patch" | "delete") {
+    if is_keyed(method, path) {
         let what = "A key of the client's own: the same request under the same key is carried out once, and \
             answered the same for 24 hours";
         let schema =
@@ -143,7 +145,11 @@ fn operations(document: &Value) -> BTreeSet<(String, String)> {
 
 /// A body that may be left out is not one that may be null.
 fn body(operation: &mut Map<String, Value>) {
+    let optional = operation["operationId"] == BODY_OPTIONAL;
     let Some(body) = operation.get_mut("requestBody") else { return };
+    if optional {
+        body["required"] = json!(false);
+    }
     let any = body.pointer("/content/application~1json/schema/oneOf").and_then(Value::as_array);
     if let Some(one) = any.and_then(|any| any.iter().find(|one| one["type"] != "null")).cloned() {
         body["content"]["application/json"]["schema"] = one;
@@ -187,7 +193,7 @@ fn problems(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if method != "get" {
         codes.extend(OF_WRITING);
     }
-    if matches!(method, "post" | "patch" | "delete") {
+    if is_keyed(method, path) {
         codes.extend(OF_KEYED);
     }
     let mut statuses: BTreeMap<u16, Vec<(&str, &str)>> = BTreeMap::new();

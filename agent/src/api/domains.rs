@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
+use axum::{Extension, Json};
 use http::StatusCode;
 use tenement_wire::domains::{
     AddDomain, DomainList, DomainRemoved, DomainState, DomainView, ProcessRouting, RoutingChange,
@@ -16,11 +16,13 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
+use super::audit::About;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{ProcessInPath, collect};
 use crate::flows::ManageError;
 use crate::flows::domains::{DomainError, Domains, Page, Wish};
+use crate::flows::events::{request, within};
 use crate::routes::DomainName;
 
 /// Domains on one page at most.
@@ -58,7 +60,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 async fn whole<T: Send + 'static, E: Into<Problem> + Send + 'static>(
     change: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = tokio::spawn(change).await;
+    let done = tokio::spawn(within(request(), change)).await;
     done.map_err(|error| Problem::from(ManageError::Internal(error.into())))?.map_err(Into::into)
 }
 
@@ -195,10 +197,11 @@ async fn check_domain(
     caller: Caller,
     Named(name): Named,
     input: Input,
-) -> Result<Json<DomainView>, Problem> {
+) -> Result<(Extension<About>, Json<DomainView>), Problem> {
     input.finish(Some(()))?;
     let reach = caller.reach().clone();
-    Ok(Json(whole(async move { domains.check(&name, &reach).await }).await?))
+    let view = whole(async move { domains.check(&name, &reach).await }).await?;
+    Ok((Extension(About(view.target.clone())), Json(view)))
 }
 
 /// Remove a custom domain
@@ -213,11 +216,12 @@ async fn remove_domain(
     caller: Caller,
     Named(name): Named,
     input: Input,
-) -> Result<Json<DomainRemoved>, Problem> {
+) -> Result<(Extension<About>, Json<DomainRemoved>), Problem> {
     input.finish(Some(()))?;
     let (reach, domain) = (caller.reach().clone(), name.to_string());
+    let about = About(domains.show(&name, &reach)?.target);
     whole(async move { domains.remove(&name, &reach).await }).await?;
-    Ok(Json(DomainRemoved { domain }))
+    Ok((Extension(about), Json(DomainRemoved { domain })))
 }
 
 /// How requests to a process are shared

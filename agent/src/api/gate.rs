@@ -36,8 +36,34 @@ struct Inside {
 /// One request that was let in, until dropped.
 #[derive(Debug)]
 pub(super) struct Pass {
-    _running: OwnedSemaphorePermit,
+    turn: Turn,
     _place: Place,
+}
+
+/// A request's part of the work that may be done at once. It may be given back before the request ends.
+#[derive(Debug, Clone)]
+pub(super) struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Lets another request work.
+    pub(super) fn give_back(&self) {
+        // An option is always whole.
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Pass {
+    /// What the request may give back.
+    pub(super) fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        // Whoever else holds it goes on by themselves: the client is gone.
+        self.turn.give_back();
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +81,8 @@ impl Gate {
     pub(super) async fn enter(&self, address: IpAddr) -> Option<Pass> {
         let place = self.place(network_of(address))?;
         let running = timeout(WAIT, self.running.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Pass { _running: running, _place: place })
+        let turn = Turn(Arc::new(Mutex::new(Some(running))));
+        Some(Pass { turn, _place: place })
     }
 
     fn place(&self, address: IpAddr) -> Option<Place> {
@@ -114,7 +141,11 @@ mod tests {
         assert!(gate.enter(address(100)).await.is_none(), "all places are taken");
         passes.pop();
         assert!(gate.enter(address(100)).await.is_some());
-        drop(passes);
+        let waits = gate.enter(address(100)).await.unwrap();
+        assert!(gate.enter(address(101)).await.is_none());
+        waits.turn().give_back();
+        assert!(gate.enter(address(101)).await.is_some(), "one that only waits is in nobody's way");
+        drop((passes, waits));
         assert!(lock(&gate.inside).by_address.is_empty() && lock(&gate.inside).all == 0);
     }
 }

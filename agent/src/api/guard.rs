@@ -117,6 +117,12 @@ impl Rules {
         rules
     }
 
+    /// Whether every method of `path` is open to all.
+    fn is_open(&self, path: &str) -> bool {
+        let methods = self.paths.get(below_prefix(path));
+        methods.is_some_and(|methods| methods.values().all(|need| *need == Need::Nothing))
+    }
+
     /// What the route at `path`, as the router matched it, needs; None if it is not known. HEAD is GET without a body.
     #[must_use]
     pub fn need(&self, method: &Method, path: &str) -> Option<Need> {
@@ -153,6 +159,12 @@ pub(super) async fn authorize(
     let need = route.and_then(|route| guard.rules.need(&parts.method, route));
     if need == Some(Need::Nothing) {
         return next.run(Request::from_parts(parts, body)).await;
+    }
+    // Whoever may use every method of a path may learn that there is no other.
+    if let (None, Some(route)) = (need, route)
+        && guard.rules.is_open(route)
+    {
+        return guard.other_methods(&parts.method, route);
     }
     let lapse = match guard.authenticate(&mut parts).await {
         Ok(lapse) => lapse,

@@ -82,7 +82,7 @@ async fn config_check<M: Management>(
 /// A config with errors is refused with all of them, and the running one stays.
 #[utoipa::path(post, path = "/config/reload", tag = "config", security(("token" = ["admin"])),
     responses((status = 200, description = "The config now", body = ConfigView)),
-    extensions(("x-problems" = json!(["config_rejected"]))))]
+    extensions(("x-problems" = json!(["config_rejected", "no_free_port"]))))]
 async fn config_reload<M: Management>(State(m): Manager<M>, input: Input) -> Answer<ConfigView> {
     input.finish(Some(()))?;
     detached(async move { m.reload().await }).await

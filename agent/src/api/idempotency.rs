@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use super::access::Caller;
 use super::document::Document;
 use super::input::read;
 use super::problem::Problem;
+use crate::flows::events::{request as served, within};
 
 /// The header of a request.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -39,8 +40,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest key.
 pub const KEY_MAX: usize = 255;
 
-/// Where uploads of any length go.
-const UPLOADS: &str = "/processes/{process}/releases";
+/// Where bodies of any length go, or such as go on and on: a key is not looked at there.
+const STREAMED: [&str; 3] =
+    ["/processes/{process}/releases", "/instances/{name}/restore", "/instances/{name}/run"];
 
 /// On an answer that must not be kept, because it holds a secret that is shown once: the same request
 /// under the same key is told that it was done.
@@ -90,11 +92,9 @@ enum Turn {
 pub(super) async fn once(State(answers): State<Answers>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     // What is no route has its own answer, whatever the key is.
-    let writes = matches!(*request.method(), Method::POST | Method::PATCH | Method::DELETE)
-        && path.is_some_and(|path| answers.document.has(request.method(), path.as_str()));
-    // An upload is too long to be held, and its name does what a key does.
-    let upload = path.is_some_and(|path| path.as_str().ends_with(UPLOADS));
-    let Some(key) = request.headers().get(KEY).filter(|_| writes && !upload) else {
+    let writes = path.is_some_and(|path| answers.document.has(request.method(), path.as_str()));
+    let keyed = path.is_some_and(|path| is_keyed(request.method().as_str(), path.as_str()));
+    let Some(key) = request.headers().get(KEY).filter(|_| writes && keyed) else {
         return next.run(request).await;
     };
     // A login: its answer is for whoever logged in, and nobody can be told apart yet.
@@ -129,6 +129,13 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
             }
         }
     }
+}
+
+/// Whether an operation takes a key. `path` is that of the document, or below a prefix.
+pub(super) fn is_keyed(method: &str, path: &str) -> bool {
+    let writes = ["POST", "PATCH", "DELETE"].iter().any(|one| method.eq_ignore_ascii_case(one));
+    // The first frames or bytes of those would be all that there is to compare.
+    writes && !(STREAMED.iter().any(|streamed| path.ends_with(streamed)))
 }
 
 /// As it is in the document: visible ASCII.
@@ -192,7 +199,7 @@ impl Answers {
         request: Request,
         next: Next,
     ) -> Response {
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(within(served(), async move {
             let response = next.run(request).await;
             let (outcome, response) = keep(response).await;
             if let Outcome::Done(kept) = &outcome
@@ -203,7 +210,7 @@ impl Answers {
             }
             let _ = sender.send(outcome);
             response
-        });
+        }));
         task.await.unwrap_or_else(|error| Problem::internal(&error).into_response())
     }
 }

@@ -4,7 +4,7 @@
 //! bad field is named at once, and an unknown one is never silently ignored.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use http::header::CONTENT_TYPE;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tenement_wire::dto::ConfigFile;
 use tenement_wire::{FieldError, Limit, LimitUnit};
 
 use super::problem::Problem;
+use super::seats::Waiter;
+use super::strict::Strict;
 
 /// Longest body, in bytes.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -31,6 +32,7 @@ pub struct Input {
     query: Vec<(String, String)>,
     body: Map<String, Value>,
     errors: Vec<FieldError>,
+    waiter: Waiter,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Input {
@@ -43,13 +45,14 @@ impl<S: Send + Sync> FromRequest<S> for Input {
             let kind = value.to_str().unwrap_or("").split(';').next().unwrap_or("");
             kind.trim().eq_ignore_ascii_case("application/json")
         });
+        let waiter = Waiter::of(request.extensions());
         let bytes = read(request).await?;
         let body = match (bytes.is_empty(), json) {
             (true, _) => Map::new(),
             (false, false) => return Err(Problem::not_json()),
             (false, true) => object(&bytes)?,
         };
-        Ok(Self { query, body, errors: Vec::new() })
+        Ok(Self { query, body, errors: Vec::new(), waiter })
     }
 }
 
@@ -70,39 +73,14 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+/// The fields of a JSON object; none of them, nor any below them, is there twice.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let no =
+        |why: &dyn Display| Problem::malformed(format!("the body is not one JSON object{why}"));
     match serde_json::from_slice(bytes) {
-        Ok(Object(fields)) => Ok(fields),
-        Err(error) => Err(Problem::malformed(format!("the body is not one JSON object: {error}"))),
-    }
-}
-
-/// A JSON object whose fields are there once. `serde_json` alone takes the last of several, and
-/// another reader of the same text might take the first.
-struct Object(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format_args!("{key:?} is there twice")));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(Object(fields))
-            }
-        }
-        deserializer.deserialize_map(Fields)
+        Ok(Strict(Value::Object(fields))) => Ok(fields),
+        Ok(_) => Err(no(&"")),
+        Err(error) => Err(no(&format_args!(": {error}"))),
     }
 }
 
@@ -111,7 +89,13 @@ impl Input {
     pub(super) fn of_query(uri: &http::Uri) -> Result<Self, Problem> {
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Problem::malformed("the query can't be read"))?;
-        Ok(Self { query, body: Map::new(), errors: Vec::new() })
+        let waiter = Waiter::default();
+        Ok(Self { query, body: Map::new(), errors: Vec::new(), waiter })
+    }
+
+    /// Whoever sent it, should they want to wait.
+    pub(super) fn waiter(&self) -> Waiter {
+        self.waiter.clone()
     }
 
     /// An optional parameter of the query.

@@ -126,7 +126,7 @@ impl FromStr for Text {
     params(Waiting),
     request_body = SpawnRequest,
     responses((status = 201, description = "Every instance that was meant", body = InstanceList)),
-    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["unknown_process", "already_exists", "busy", "no_free_port", "no_release", "start_failed", "timed_out", "not_reached"]))))]
 async fn spawn<M: Management>(
     State(m): Manager<M>,
     caller: Caller,
@@ -138,12 +138,15 @@ async fn spawn<M: Management>(
     let wait = Wait::of(&mut input);
     let request = input.finish(process.map(|process| Spawn { process, ids, start }))?;
     may_spawn(&caller, &request)?;
+    let seat = wait.seat()?;
     let spawner = m.clone();
     let Json(spawned) = detached(async move { spawner.spawn(request).await }).await?;
     let total = spawned.len() as u64;
+    // One time for all of them.
+    let deadline = wait.begin(seat.as_ref());
     let mut instances = Vec::with_capacity(spawned.len());
     for view in spawned {
-        instances.push(wait.until(m.clone(), view).await?.0);
+        instances.push(wait.until(m.clone(), view, deadline).await?.0);
     }
     Ok((StatusCode::CREATED, Json(InstanceList { instances, total, next: None })))
 }
@@ -207,7 +210,7 @@ async fn set<M: Management>(
         ("purge" = Option<bool>, Query, description = "Delete its data too"),
     ),
     responses((status = 200, description = "What was removed", body = Removed)),
-    extensions(("x-problems" = json!(["busy", "timed_out"]))))]
+    extensions(("x-problems" = json!(["busy", "stop_failed", "timed_out"]))))]
 async fn remove<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,

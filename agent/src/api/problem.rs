@@ -226,6 +226,7 @@ impl From<ManageError> for Problem {
         problem.cause = Some(chain(&error));
         match error {
             ManageError::StartFailed { retry_after, .. } => problem.retry_after = retry_after,
+            ManageError::TooMany { .. } => problem.retry_after = Some(Duration::from_secs(5)),
             ManageError::Invalid { field, message } => {
                 problem.api.errors = vec![FieldError { field: field.into(), message }];
             }
@@ -319,6 +320,12 @@ fn classify(error: &ManageError) -> (StatusCode, &'static str, String) {
         }
         ManageError::StartFailed { name, .. } => {
             (S::SERVICE_UNAVAILABLE, "start_failed", format!("see its log: ten logs {name}"))
+        }
+        ManageError::StopFailed { name, .. } => {
+            (S::SERVICE_UNAVAILABLE, "stop_failed", format!("see why: ten why {name}"))
+        }
+        ManageError::NoFreePort { .. } => {
+            (S::CONFLICT, "no_free_port", "widen port_range, or remove instances".into())
         }
         ManageError::TimedOut { name, .. } => {
             (S::GATEWAY_TIMEOUT, "timed_out", format!("see its log: ten logs {name}"))

@@ -28,6 +28,16 @@ impl Problem {
         problem
     }
 
+    /// Too many answers are waited for.
+    pub fn too_many_waits() -> Self {
+        let detail = "as many requests wait for something as may";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let hint = "ask without wait, and again in a while";
+        let mut problem = Self::new(status, "too_many", detail, hint);
+        problem.retry_after = Some(Duration::from_secs(1));
+        problem
+    }
+
     /// A page of another origin sends what only ours may.
     pub fn cross_origin() -> Self {
         let detail = "a page of another origin has sent this";

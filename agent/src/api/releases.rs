@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{StatusCode, Uri};
@@ -19,13 +19,16 @@ use jiff::Zoned;
 use tenement_wire::{
     ProcessName, ReleaseList, ReleaseName, ReleaseSource, ReleaseView, releases::ReleaseRemoved,
 };
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::Caller;
+use super::drain::drain;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{ProcessInPath, collect};
+use super::serve::{Stopping, stopped};
 use crate::flows::ManageError;
 use crate::flows::events::{request, within};
 use crate::flows::releases::ReleaseError;
@@ -35,11 +38,21 @@ use crate::flows::releases::make::Upload;
 /// How long nothing may come of an upload.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of a refused upload that are read all the same, and for how long.
-const DRAINED: usize = 256 << 20;
-const DRAINING: Duration = Duration::from_secs(10);
+/// Logs that are followed at once.
+const FOLLOWED: usize = 32;
 
-type Desk = Arc<dyn ReleaseDesk>;
+/// What the routes need.
+#[derive(Clone)]
+pub(super) struct Desk {
+    shelf: Arc<dyn ReleaseDesk>,
+    follows: Arc<Semaphore>,
+}
+
+impl Desk {
+    pub(super) fn new(shelf: Arc<dyn ReleaseDesk>) -> Self {
+        Self { shelf, follows: Arc::new(Semaphore::new(FOLLOWED)) }
+    }
+}
 
 /// The routes, below `/api/v1` and `/api`.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> OpenApiRouter<S> {
@@ -85,7 +98,7 @@ async fn all_releases(
     input: Input,
 ) -> Result<Json<ReleaseList>, Problem> {
     input.finish(Some(()))?;
-    let releases = whole(async move { desk.list(None).await }).await?;
+    let releases = whole(async move { desk.shelf.list(None).await }).await?;
     Ok(Json(ReleaseList { releases }))
 }
 
@@ -93,14 +106,14 @@ async fn all_releases(
 #[utoipa::path(get, path = "/processes/{process}/releases", tag = "releases", security(("token" = ["read"])),
     params(("process" = ProcessName, Path)),
     responses((status = 200, description = "The newest first", body = ReleaseList)),
-    extensions(("x-problems" = json!(["unavailable"]))))]
+    extensions(("x-problems" = json!(["unknown_process"]))))]
 async fn list_releases(
     State(desk): State<Desk>,
     ProcessInPath(process): ProcessInPath,
     input: Input,
 ) -> Result<Json<ReleaseList>, Problem> {
     input.finish(Some(()))?;
-    let releases = whole(async move { desk.list(Some(process)).await }).await?;
+    let releases = whole(async move { desk.shelf.list(Some(process)).await }).await?;
     Ok(Json(ReleaseList { releases }))
 }
 
@@ -149,7 +162,7 @@ async fn upload_release(
         }
     };
     let by = caller.to_string();
-    let view = whole(async move { desk.make(upload, source, by).await }).await?;
+    let view = whole(async move { desk.shelf.make(upload, source, by).await }).await?;
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
@@ -169,7 +182,7 @@ async fn take(
         Some(name) => name,
         None => time_stamp()?,
     };
-    let mut upload = desk.begin(process, &name)?;
+    let mut upload = desk.shelf.begin(process, &name)?;
     loop {
         let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
             Err(_) => return Err(Problem::body_late()),
@@ -182,20 +195,6 @@ async fn take(
         }
     }
     Ok((upload, source.unwrap_or_else(|| ReleaseSource::lossy(""))))
-}
-
-/// Reads what still comes of a refused upload, within bounds: a client that is writing would otherwise see a broken
-/// connection instead of the answer.
-async fn drain(body: &mut Body) {
-    let rest = async {
-        let mut left = DRAINED;
-        while let Some(Ok(frame)) = body.frame().await {
-            let read = frame.data_ref().map_or(0, Bytes::len);
-            let Some(less) = left.checked_sub(read) else { return };
-            left = less;
-        }
-    };
-    let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
 /// Such as `20261121-233015`, in the host's local time.
@@ -216,7 +215,7 @@ async fn show_release(
     input: Input,
 ) -> Result<Json<ReleaseView>, Problem> {
     input.finish(Some(()))?;
-    Ok(Json(whole(async move { desk.show(process, name).await }).await?))
+    Ok(Json(whole(async move { desk.shelf.show(process, name).await }).await?))
 }
 
 /// What the build of a release has printed
@@ -231,17 +230,28 @@ async fn show_release(
 async fn release_log(
     State(desk): State<Desk>,
     Names(process, name): Names,
+    stopping: Option<Extension<Stopping>>,
     mut input: Input,
 ) -> Result<Response, Problem> {
     let follow = input.flag("follow");
     input.finish(Some(()))?;
-    let body = match desk.printed(process, name).await? {
+    let slot = follow.then(|| desk.follows.clone().try_acquire_owned()).transpose();
+    let slot = slot.map_err(|_| Problem::too_many_follow(FOLLOWED))?;
+    let body = match desk.shelf.printed(process, name).await? {
         Printed::Past(bytes) => Body::from(bytes),
         Printed::Live(log) if !follow => Body::from(log.since(0).0),
-        Printed::Live(log) => Body::from_stream(stream::unfold((log, 0), |(log, at)| async move {
-            let (bytes, at) = log.next(at).await?;
-            Some((Ok::<_, std::convert::Infallible>(Bytes::from(bytes)), (log, at)))
-        })),
+        Printed::Live(log) => {
+            let begun = (log, 0, stopping.map(|Extension(stopping)| stopping), slot);
+            Body::from_stream(stream::unfold(begun, |(log, at, mut stopping, slot)| async move {
+                let (bytes, at) = tokio::select! {
+                    biased;
+                    () = stopped(&mut stopping) => return None,
+                    next = log.next(at) => next?,
+                };
+                let next = (log, at, stopping, slot);
+                Some((Ok::<_, std::convert::Infallible>(Bytes::from(bytes)), next))
+            }))
+        }
     };
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
 }
@@ -262,7 +272,7 @@ async fn remove_release(
 ) -> Result<Json<ReleaseRemoved>, Problem> {
     input.finish(Some(()))?;
     let removed = ReleaseRemoved { process: process.clone(), name: name.clone() };
-    whole(async move { desk.remove(process, name).await }).await?;
+    whole(async move { desk.shelf.remove(process, name).await }).await?;
     Ok(Json(removed))
 }
 
@@ -282,5 +292,5 @@ async fn use_release(
     input: Input,
 ) -> Result<Json<ReleaseView>, Problem> {
     input.finish(Some(()))?;
-    Ok(Json(whole(async move { desk.adopt(process, name).await }).await?))
+    Ok(Json(whole(async move { desk.shelf.adopt(process, name).await }).await?))
 }

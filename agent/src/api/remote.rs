@@ -108,8 +108,9 @@ impl Remote {
             Some(problem) => problem.render(&known),
             None => match self.gate.enter(visitor.address).await {
                 None => Problem::too_many().render(&known),
-                Some(_pass) => {
+                Some(pass) => {
                     let extensions = request.extensions_mut();
+                    extensions.insert(pass.turn());
                     if scrapes
                         && self
                             .metrics

@@ -25,6 +25,7 @@ use super::etag::tag;
 use super::guard::{Guard, Rules, authorize};
 use super::idempotency::{Answers, once};
 use super::problem::Problem;
+use super::seats::Seats;
 use super::trace::trace;
 use super::{
     alerts, backups, cron, deploys, domains, events, health, host, instances, logs, metrics,
@@ -160,6 +161,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         rollouts,
     } = services;
     let vaults = backups::Desk::new(archives);
+    let shelf = releases::Desk::new(releases);
     let counter = session::Desk { sessions: sessions.clone(), tokens: tokens.clone() };
     let desk = logs::Desk::new(logs.clone());
     let list = rows::Desk::new();
@@ -169,7 +171,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         let more = more.merge(alerts::routes(alerts.clone())).merge(tls::routes(tls.clone()));
         let more = more.merge(domains::routes(domains.clone()));
         let more = more.merge(run::routes(commands.clone())).merge(cron::routes(commands.clone()));
-        let more = more.merge(releases::routes(releases.clone()));
+        let more = more.merge(releases::routes(shelf.clone()));
         let more = more.merge(backups::routes(vaults.clone()));
         let more = more.merge(deploys::routes(rollouts.clone()));
         let more =
@@ -199,6 +201,7 @@ pub fn router_with<M: Management>(management: Arc<M>, services: Services) -> Rou
         .layer(middleware::from_fn(move |request, next| audit(trail.clone(), request, next)))
         .layer(middleware::from_fn_with_state(guard, authorize))
         .layer(Extension(document))
+        .layer(Extension(Seats::default()))
         .layer(middleware::from_fn(bounds))
         .layer(middleware::from_fn(move |request, next| refusals(events.clone(), request, next)))
         .layer(middleware::from_fn(trace))

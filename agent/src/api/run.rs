@@ -29,9 +29,10 @@ use tokio::task::AbortHandle;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::input::{Input as Query, object};
 use super::problem::Problem;
 use super::routes::{Name, collect};
-use super::serve::Stopping;
+use super::serve::{Stopping, stopped};
 use crate::flows::events::{request as request_id, within};
 use crate::flows::tasks::{Commands, Input, Output, RunAsk};
 use crate::plan::{bad_variable, is_control};
@@ -77,13 +78,14 @@ async fn run_command(
     stopping: Option<Extension<Stopping>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Query::of_query(request.uri())?.finish(Some(()))?;
     let mut frames = Incoming::new(request.into_body());
     let first = tokio::time::timeout(FIRST, frames.next()).await;
     let first = match first.map_err(|_| Problem::body_late())? {
         Some(Frame { kind: Kind::Request, payload }) => payload,
         _ => return Err(Problem::malformed("the body does not begin with a frame of kind 1")),
     };
-    let ask: RunRequest = serde_json::from_slice(&first)
+    let ask: RunRequest = serde_json::from_value(object(&first)?.into())
         .map_err(|error| Problem::malformed(format!("the first frame: {error}")))?;
     let ask = checked(ask)?;
     let program = Program(ask.command[0].clone());
@@ -229,14 +231,6 @@ impl Feed {
     fn last(&mut self, end: &RunEnd) -> Vec<u8> {
         self.over = true;
         frames::encode(Kind::End, &serde_json::to_vec(end).unwrap_or_default())
-    }
-}
-
-async fn stopped(stopping: &mut Option<Stopping>) {
-    match stopping {
-        // A sender that is gone says the same as a word from it.
-        Some(Stopping(word)) => drop(word.changed().await),
-        None => std::future::pending().await,
     }
 }
 

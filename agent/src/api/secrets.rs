@@ -70,6 +70,8 @@ async fn set_secret<M: Management>(
     Names(name, secret): Names,
     request: Request,
 ) -> Answer<SecretList> {
+    // Only the query: the body is no JSON.
+    Input::of_query(request.uri())?.finish(Some(()))?;
     let value = read(request).await?;
     if value.len() > SECRET_MAX {
         return Err(Problem::too_long_a_secret());

@@ -35,6 +35,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(super) struct Stopping(pub(super) watch::Receiver<()>);
 
+/// Ends when the agent stops; without a word about that, never.
+pub(super) async fn stopped(stopping: &mut Option<Stopping>) {
+    match stopping {
+        // A sender that is gone says the same as a word from it.
+        Some(Stopping(word)) => drop(word.changed().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Serves `router` to those whom `access` allows, until `shutdown`; then lets open requests end, with
 /// a bound. Each request carries its [`Peer`] as an extension. `turned_away` hears of each request of others.
 pub async fn serve(

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::input::Input;
 use super::logs::ask::Seq;
-use super::serve::Stopping;
+use super::serve::{Stopping, stopped};
 
 /// Silence after which a comment is sent. Proxies cut connections that are silent for 30 or 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -126,14 +126,5 @@ impl<S: Source> Feed<S> {
     fn end(&mut self) -> Bytes {
         self.state = Phase::Ended;
         Bytes::from_static(BYE)
-    }
-}
-
-/// Ends when the agent stops.
-async fn stopped(stopping: &mut Option<Stopping>) {
-    match stopping {
-        // A sender that is gone says the same as a word from it.
-        Some(Stopping(word)) => drop(word.changed().await),
-        None => std::future::pending().await,
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use http::StatusCode;
 use tenement_wire::tls::{CertificateList, CertificateView, RootCertificate};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,6 +13,9 @@ use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, collect};
 use crate::tls::Tls;
+
+/// Longest name of a host.
+const NAME_MAX: usize = 255;
 
 /// None: this agent has no certificates.
 type Desk = Option<Arc<Tls>>;
@@ -24,6 +28,21 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(tls: Desk) -> OpenApiRout
         .routes(collect!(renew_certificate))
         .routes(collect!(show_root))
         .with_state(tls)
+}
+
+/// The host name in the path, cut to what a name can have.
+struct HostName(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for HostName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(name) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::malformed("the path is not UTF-8"))?;
+        // What is longer is nobody's name.
+        Ok(Self(name.chars().take(NAME_MAX + 1).collect()))
+    }
 }
 
 /// Certificates
@@ -43,7 +62,7 @@ async fn list_certificates(State(tls): State<Desk>, input: Input) -> Answer<Cert
     extensions(("x-problems" = json!(["no_certificate"]))))]
 async fn show_certificate(
     State(tls): State<Desk>,
-    Path(name): Path<String>,
+    HostName(name): HostName,
     input: Input,
 ) -> Answer<CertificateView> {
     input.finish(Some(()))?;
@@ -59,7 +78,7 @@ async fn show_certificate(
     extensions(("x-problems" = json!(["no_certificate", "not_renewable"]))))]
 async fn renew_certificate(
     State(tls): State<Desk>,
-    Path(name): Path<String>,
+    HostName(name): HostName,
     input: Input,
 ) -> Answer<CertificateView> {
     input.finish(Some(()))?;

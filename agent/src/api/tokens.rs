@@ -18,6 +18,7 @@ use super::idempotency::ShownOnce;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::collect;
+use crate::flows::events::{request, within};
 use crate::flows::tokens::{TokenError, Tokens, Wish};
 use crate::token::{Grant, Reach, Token};
 
@@ -56,7 +57,7 @@ pub(super) fn limit(caller: &Caller) -> Option<Arc<Grant>> {
 async fn whole<T: Send + 'static>(
     change: impl Future<Output = Result<T, TokenError>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = tokio::spawn(change).await;
+    let done = tokio::spawn(within(request(), change)).await;
     Ok(done.map_err(|error| crate::flows::ManageError::Internal(error.into()))??)
 }
 

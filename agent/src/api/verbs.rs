@@ -58,7 +58,7 @@ async fn start<M: Management>(m: Manager<M>, name: Name, input: Input) -> Answer
         ("force" = Option<bool>, Query, description = "Cut off what is open"),
     ),
     responses((status = 200, description = "It sleeps", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "in_use", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "in_use", "stop_failed", "timed_out", "not_reached"]))))]
 async fn sleep<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
@@ -77,7 +77,7 @@ async fn sleep<M: Management>(
 #[utoipa::path(post, path = "/instances/{name}/stop", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It is stopped", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "stop_failed", "timed_out", "not_reached"]))))]
 async fn stop<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,
@@ -93,7 +93,7 @@ async fn stop<M: Management>(
 #[utoipa::path(post, path = "/instances/{name}/restart", tag = "instances", security(("token" = ["operator"])),
     params(("name" = InstanceName, Path), Waiting),
     responses((status = 200, description = "It can be reached", body = InstanceView)),
-    extensions(("x-problems" = json!(["busy", "no_release", "start_failed", "timed_out", "not_reached"]))))]
+    extensions(("x-problems" = json!(["busy", "no_release", "start_failed", "stop_failed", "timed_out", "not_reached"]))))]
 async fn restart<M: Management>(
     State(m): Manager<M>,
     Name(name): Name,

@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 use super::input::Input;
 use super::problem::Problem;
 use super::routes::{Answer, detached};
+use super::seats::{Seat, Waiter};
 use crate::flows::{ManageError, Management};
 
 /// Longest wait, in seconds.
@@ -40,10 +41,11 @@ pub(super) struct Waiting {
 }
 
 /// What is waited for, and until when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Wait {
     wanted: Option<Wanted>,
     timeout: Duration,
+    waiter: Waiter,
 }
 
 struct Timeout(Duration);
@@ -67,7 +69,21 @@ impl Wait {
     pub fn of(input: &mut Input) -> Self {
         let wanted = input.parameter("wait");
         let timeout = input.parameter("timeout").map_or(TIMEOUT, |Timeout(timeout)| timeout);
-        Self { wanted, timeout }
+        Self { wanted, timeout, waiter: input.waiter() }
+    }
+
+    /// A seat, if it is to be waited. It is taken before anything is done.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn seat(&self) -> Result<Option<Seat>, Problem> {
+        self.wanted.map(|_| self.waiter.seat()).transpose()
+    }
+
+    /// Begins to wait, and says until when.
+    pub fn begin(&self, seat: Option<&Seat>) -> Instant {
+        seat.into_iter().for_each(Seat::rest);
+        Instant::now() + self.timeout
     }
 
     /// Does `verb`, which answers with the instance, and then as [`Self::until`].
@@ -76,25 +92,28 @@ impl Wait {
         m: Arc<M>,
         verb: impl Future<Output = Result<InstanceView, ManageError>> + Send + 'static,
     ) -> Answer<InstanceView> {
+        let seat = self.seat()?;
         let Json(view) = detached(verb).await?;
-        self.until(m, view).await
+        let deadline = self.begin(seat.as_ref());
+        self.until(m, view, deadline).await
     }
 
     /// The instance once it is there. `view` is how it was when last seen.
     pub async fn until<M: Management>(
-        self,
+        &self,
         m: Arc<M>,
         mut view: InstanceView,
+        deadline: Instant,
     ) -> Answer<InstanceView> {
         let Some(wanted) = self.wanted else { return Ok(Json(view)) };
-        let (name, deadline) = (view.name.clone(), Instant::now() + self.timeout);
+        let name = view.name.clone();
         let mut pause = PAUSE;
         while !wanted.is_reached(&view) {
             let hopeless = view.state == Doing::Failed;
             if hopeless || Instant::now() >= deadline {
                 return Err(Problem::not_reached(&view, wanted, self.timeout, hopeless));
             }
-            tokio::time::sleep(pause.min(deadline - Instant::now())).await;
+            tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
             let (m, name) = (m.clone(), name.clone());
             Json(view) = detached(async move { m.show(&name).await }).await?;

@@ -42,6 +42,7 @@ pub(super) async fn services(
     };
     let sessions = Sessions::load(&tokens, agent.store.clone(), Seal::new(key)).await;
     let sessions = Arc::new(sessions.map_err(|e| format!("browser sessions: {e}"))?);
+    tokio::spawn(sessions.clone().keep_sweeping());
     let figures = Arc::new(Measured(agent.clone()));
     let (events, alerts) = (Some(trail.events.clone()), Some(trail.alerts.clone()));
     let (tls, domains) = (Some(tls.clone()), agent.domains.clone());

@@ -12,17 +12,17 @@ use tenement_wire::dto::{
 use tenement_wire::status::{Cause, History, StateDatabase};
 use tenement_wire::{InstanceId, InstanceName, Limit, SecretView};
 
-use super::WakeError;
 use super::agent::Agent;
 use super::events::of_operation;
-use super::host::{Host, HostError};
+use super::host::Host;
 use super::instance::Instance;
 use super::management::{ManageError, Management, Spawn};
+use super::mishaps::not_stopped;
 use super::secrets::SecretOrder;
 use super::story::Way;
 use super::view::AT_ONCE;
 use crate::config;
-use crate::store::{Origin, StoreError};
+use crate::store::Origin;
 
 /// Reads the config files from disk; a text says why it can't.
 pub type ReadConfig = dyn Fn() -> Result<Vec<config::SourceFile>, String> + Send + Sync;
@@ -103,7 +103,7 @@ impl<H: Host> Manager<H> {
         let instance = self.agent.get(name);
         let _because = instance.as_ref().map(|one| one.because(Way::Down, Cause::Removed));
         if let Some(instance) = &instance {
-            self.agent.stop(instance).await.map_err(|e| unavailable(instance, e))?;
+            self.agent.stop(instance).await.map_err(|e| not_stopped(instance, e))?;
         }
         self.agent.end_tasks(name).await;
         let host = &self.agent.host;
@@ -197,7 +197,7 @@ impl<H: Host> Management for Manager<H> {
             return Err(ManageError::InUse { name: name.clone(), holds: vec![busy] });
         }
         let sleeps = self.agent.put_to_sleep(&instance).await;
-        if !sleeps.map_err(|e| unavailable(&instance, e))? {
+        if !sleeps.map_err(|e| not_stopped(&instance, e))? {
             let holds = self.agent.explain(&instance).await.holds;
             if !holds.is_empty() {
                 return Err(ManageError::InUse { name: name.clone(), holds });
@@ -209,7 +209,7 @@ impl<H: Host> Management for Manager<H> {
     async fn stop(&self, name: &InstanceName) -> Result<InstanceView, ManageError> {
         let instance = self.find(name)?;
         let _because = instance.because(Way::Down, Cause::Operator);
-        self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        self.agent.stop(&instance).await.map_err(|e| not_stopped(&instance, e))?;
         Ok(self.agent.view(&instance).await)
     }
 
@@ -218,7 +218,7 @@ impl<H: Host> Management for Manager<H> {
         // One that can't start again is not stopped.
         instance.has_release()?;
         let _because = instance.because(Way::Down, Cause::Operator);
-        self.agent.stop(&instance).await.map_err(|e| unavailable(&instance, e))?;
+        self.agent.stop(&instance).await.map_err(|e| not_stopped(&instance, e))?;
         instance.mark_stale();
         self.agent.record(of_operation("stopped, to be restarted,", name, 1, 2));
         self.start(&instance).await?;
@@ -357,46 +357,6 @@ impl Drop for Removing {
     fn drop(&mut self) {
         if !self.done {
             self.instance.removed.store(false, Ordering::Release);
-        }
-    }
-}
-
-fn unavailable(instance: &Instance, error: HostError) -> ManageError {
-    match error {
-        HostError::Unreachable(_) => {
-            ManageError::Unavailable { what: "the unit helper or systemd", source: error.into() }
-        }
-        HostError::Config(reason) | HostError::Failed(reason) => {
-            ManageError::StartFailed { name: instance.name.clone(), reason, retry_after: None }
-        }
-    }
-}
-
-impl From<WakeError> for ManageError {
-    fn from(error: WakeError) -> Self {
-        match error {
-            WakeError::Failed { name, reason, retry_after } => {
-                Self::StartFailed { name, reason, retry_after: Some(retry_after) }
-            }
-            WakeError::TimedOut { name, after, last } => {
-                Self::TimedOut { name, wanted: "ready", after, last }
-            }
-            WakeError::GaveUp { name, reason }
-            | WakeError::NotStarted { name, reason }
-            | WakeError::DiskFull { name, reason } => {
-                Self::StartFailed { name, reason, retry_after: None }
-            }
-            WakeError::Gone { name } => Self::NotFound { name, similar: Vec::new() },
-        }
-    }
-}
-
-impl From<StoreError> for ManageError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Full(_) => Self::StoreFull,
-            StoreError::ReadOnly(_) => Self::StoreReadOnly,
-            other => Self::Internal(other.into()),
         }
     }
 }

@@ -130,6 +130,22 @@ pub enum ManageError {
         /// When the next try makes sense, while a back-off runs.
         retry_after: Option<Duration>,
     },
+    /// It did not stop. What it was doing it may still do.
+    #[error("{name} did not stop: {reason}")]
+    StopFailed {
+        /// Which instance.
+        name: InstanceName,
+        /// What systemd or the unit helper said.
+        reason: String,
+    },
+    /// Every port of the range belongs to an instance; nothing was changed.
+    #[error("every port of port_range {first}-{last} is taken: nothing was changed")]
+    NoFreePort {
+        /// The first port of the range.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
     /// It did not get there in time. It stays registered.
     #[error("{name} was not {wanted} within {after:?}{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]
     TimedOut {

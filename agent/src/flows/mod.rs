@@ -35,6 +35,7 @@ pub mod logs;
 pub mod manage;
 pub mod management;
 pub mod metrics;
+mod mishaps;
 pub mod observe;
 mod park;
 pub mod phase;

@@ -213,9 +213,21 @@ impl<H: Host> Agent<H> {
         &self,
         process: &ProcessName,
         name: &ReleaseName,
-    ) -> Result<bool, ManageError> {
+    ) -> Result<bool, ReleaseError> {
         let _turn = self.releases.changes.lock().await;
-        let was = self.store.remove_release(process.clone(), name.clone()).await?;
+        // It may have come to be needed since it was looked at.
+        let current = self.releases.current(process).is_some_and(|current| current.name == *name);
+        let mut pins = self.releases.pins(process).into_iter();
+        let pinned = pins.find(|(_, release)| release == name);
+        let why = match pinned {
+            Some((instance, _)) => Some(format!("{instance} is pinned to it")),
+            None => current.then(|| format!("{process} runs from it")),
+        };
+        if let Some(why) = why {
+            return Err(ReleaseError::InUse { process: process.clone(), name: name.clone(), why });
+        }
+        let removed = self.store.remove_release(process.clone(), name.clone()).await;
+        let was = removed.map_err(ManageError::from)?;
         let mut known = self.releases.write();
         known.releases.remove(&(process.clone(), name.clone()));
         if let Some(current) = known.current.get_mut(process) {

@@ -26,6 +26,8 @@ type Result<T> = std::result::Result<T, ManageError>;
 pub struct Fake {
     pub told: Mutex<Vec<String>>,
     pub fails: Mutex<Option<ManageError>>,
+    /// The request that each was told in.
+    pub requests: Mutex<Vec<Option<String>>>,
     /// `show` waits for it, to be caught in the middle.
     pub hold: tokio::sync::Mutex<()>,
 }
@@ -33,6 +35,7 @@ pub struct Fake {
 impl Fake {
     fn note(&self, what: String) -> Result<()> {
         self.told.lock().unwrap().push(what);
+        self.requests.lock().unwrap().push(tenement_agent::flows::events::request());
         self.fails.lock().unwrap().take().map_or(Ok(()), Err)
     }
 

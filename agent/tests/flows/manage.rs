@@ -142,6 +142,7 @@ async fn a_stop_after_one_that_failed_is_no_success() {
     let name = "sock:1".parse().unwrap();
     world.host.fail("stop", Some(HostError::Failed("no".into())));
     let (one, two) = tokio::join!(world.manager.stop(&name), world.manager.stop(&name));
+    assert!(matches!(one, Err(ManageError::StopFailed { .. })), "{one:?}");
     assert!(one.is_err() && two.is_err());
     assert_eq!(world.request("sock:1").await.unwrap().1, Served::Hot);
 }

@@ -53,6 +53,19 @@ async fn without_a_release_nothing_is_started_stopped_or_counted_as_a_failure() 
 }
 
 #[tokio::test]
+async fn a_release_that_has_come_to_be_needed_is_not_forgotten() {
+    let (world, app, [v1, v2]) = world().await;
+    world.agent.set_current_release(&app, &v1).await.unwrap();
+    world.agent.pin(&"app:a".parse().unwrap(), Some(&v2)).await.unwrap();
+    for (release, why) in [(&v1, "app runs from it"), (&v2, "app:a is pinned to it")] {
+        let error = world.agent.forget_release(&app, release).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    world.agent.pin(&"app:a".parse().unwrap(), None).await.unwrap();
+    assert!(world.agent.forget_release(&app, &v2).await.unwrap());
+}
+
+#[tokio::test]
 async fn instances_move_to_the_current_release_at_their_next_start() {
     let (world, app, [v1, v2]) = world().await;
     world.agent.set_current_release(&app, &v1).await.unwrap();

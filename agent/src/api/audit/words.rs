@@ -2,23 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use axum::extract::Query;
+use http::{Method, Uri};
 use serde_json::{Map, Value};
-use tenement_wire::{InstanceId, InstanceName, ProcessName};
+use tenement_wire::{InstanceId, InstanceName, Limit, ProcessName, RouteTarget};
 
 /// Requests that are sent like changes and change nothing.
 const READS: [(&str, &str); 2] = [("POST", "/config/check"), ("POST", "/logs/sql")];
 
-/// Requests whose bodies hold no secret and say what is changed.
-const OPEN_BODIES: [(&str, &str); 8] = [
-    ("POST", "/instances"),
-    ("PATCH", "/instances/{name}"),
-    ("POST", "/domains"),
-    ("PATCH", "/processes/{process}/routing"),
-    ("POST", "/processes/{process}/deploys"),
-    ("POST", "/processes/{process}/rollback"),
-    ("POST", "/processes/{process}/route"),
-    ("PUT", "/instances/{name}/pin"),
+/// Requests whose bodies say what is changed, and the fields of them that do. No other field is looked at: a client
+/// may send anything, a secret too.
+const OPEN_BODIES: [(&str, &str, &[&str]); 8] = [
+    ("POST", "/instances", &["process", "ids", "start"]),
+    ("PATCH", "/instances/{name}", &["limits"]),
+    ("POST", "/domains", &["domain", "target"]),
+    ("PATCH", "/processes/{process}/routing", &["instance", "weight", "maintenance"]),
+    (
+        "POST",
+        "/processes/{process}/deploys",
+        &["release", "strategy", "now", "batch", "instance", "steps", "step_s"],
+    ),
+    ("POST", "/processes/{process}/rollback", &["to", "now", "batch"]),
+    ("POST", "/processes/{process}/route", &["from", "to", "force"]),
+    ("PUT", "/instances/{name}/pin", &["release"]),
 ];
 
 /// Parameters of queries that say what is changed.
@@ -35,7 +41,7 @@ pub(super) fn is_read(method: &Method, path: &str) -> bool {
 
 /// Whether its body may be looked at.
 pub(super) fn may_be_read(method: &Method, path: &str) -> bool {
-    OPEN_BODIES.contains(&(method.as_str(), path))
+    OPEN_BODIES.iter().any(|(m, p, _)| (*m, *p) == (method.as_str(), path))
 }
 
 pub(super) fn below_prefix(path: &str) -> &str {
@@ -115,18 +121,20 @@ impl Asked {
             },
         };
         let name: Option<InstanceName> = name.parse().ok();
-        let process = name.as_ref().map(|name| name.process().clone());
+        let process = match &name {
+            Some(name) => Some(name.process().clone()),
+            None => one("process").parse().ok(),
+        };
         let instance = name.as_ref().map(|name| name.id().clone());
         let mut detail = BTreeMap::new();
         for (key, value) in &params {
-            if key != "name" || process.is_none() {
+            if key != "name" || name.is_none() {
                 detail.insert(key.clone(), value.clone());
             }
         }
-        for pair in query.split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
-            if OPEN_PARAMETERS.contains(&key) {
-                detail.insert(key.to_owned(), value.to_owned());
+        for (key, value) in pairs(query) {
+            if OPEN_PARAMETERS.contains(&key.as_str()) {
+                detail.insert(key, value);
             }
         }
         Self { words, action, process, instance, detail }
@@ -135,7 +143,15 @@ impl Asked {
     /// Takes what the body says.
     pub fn take_body(&mut self, bytes: &[u8]) {
         let Ok(body) = serde_json::from_slice::<Map<String, Value>>(bytes) else { return };
+        let action = self.action.as_str();
+        let known = OPEN_BODIES.iter().find(|(method, path, _)| {
+            action.split_once(' ').is_some_and(|asked| asked == (*method, *path))
+        });
+        let known = known.map_or(&[][..], |(_, _, fields)| *fields);
         for (key, value) in body {
+            if !known.contains(&key.as_str()) {
+                continue;
+            }
             let text = match value {
                 Value::String(text) => text,
                 Value::Array(items) => {
@@ -145,6 +161,7 @@ impl Asked {
                 Value::Object(fields) => {
                     let texts: Vec<_> = fields
                         .iter()
+                        .filter(|(key, _)| key.parse::<Limit>().is_ok())
                         .map(|(key, value)| format!("{key}={}", plain(value)))
                         .collect();
                     texts.join(", ")
@@ -153,9 +170,20 @@ impl Asked {
             };
             self.detail.insert(key, text);
         }
-        if self.action != "POST /instances" {
-            return;
+        match self.action.as_str() {
+            "POST /instances" => self.name_spawned(),
+            "POST /domains" => {
+                let target = self.detail.get("target").map(|target| target.parse());
+                if let Some(Ok(RouteTarget { process, instance })) = target {
+                    (self.process, self.instance) = (Some(process), instance);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Says which instances are spawned.
+    fn name_spawned(&mut self) {
         self.process = self.detail.get("process").and_then(|name| name.parse().ok());
         let process = self.detail.get("process").map_or("", String::as_str);
         let ids: Vec<&str> =
@@ -172,6 +200,15 @@ impl Asked {
             self.words.push_str(&format!(" and {} more", ids.len() - NAMED));
         }
     }
+}
+
+/// The parameters of a query, decoded. One without a value counts as `true`.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let Ok(uri) = format!("/?{query}").parse::<Uri>() else { return Vec::new() };
+    let decoded = Query::<Vec<(String, String)>>::try_from_uri(&uri).map(|Query(pairs)| pairs);
+    let mut pairs = decoded.unwrap_or_default();
+    pairs.iter_mut().filter(|(_, value)| value.is_empty()).for_each(|(_, v)| v.push_str("true"));
+    pairs
 }
 
 fn plain(value: &Value) -> String {
@@ -237,5 +274,44 @@ mod tests {
         let mut set = asked("PATCH", "/instances/{name}", "api:a", "");
         set.take_body(br#"{"limits": {"memory_max": "256M", "tasks_max": null}}"#);
         assert_eq!(set.detail["limits"], "memory_max=256M, tasks_max=null");
+    }
+
+    #[test]
+    fn a_change_of_a_process_or_a_domain_says_whose_it_is() {
+        let of = |method: &str, path: &str| {
+            let mut params = vec![("process".to_owned(), "api".to_owned())];
+            params.push(("release".to_owned(), "v2".to_owned()));
+            Asked::new(&method.parse().unwrap(), path, params, "").process.map(|p| p.to_string())
+        };
+        for (method, path) in [
+            ("POST", "/processes/{process}/deploys"),
+            ("POST", "/processes/{process}/rollback"),
+            ("POST", "/processes/{process}/route"),
+            ("PATCH", "/processes/{process}/routing"),
+            ("POST", "/processes/{process}/releases"),
+            ("DELETE", "/processes/{process}/releases/{release}"),
+        ] {
+            assert_eq!(of(method, path).as_deref(), Some("api"), "{method} {path}");
+        }
+        let mut add = asked("POST", "/domains", "", "");
+        add.take_body(br#"{"domain": "a.example", "target": "api:alice"}"#);
+        assert_eq!(add.process.unwrap().as_str(), "api");
+        assert_eq!(add.instance.unwrap().as_str(), "alice");
+        assert_eq!(add.detail["domain"], "a.example");
+    }
+
+    #[test]
+    fn only_known_fields_of_a_body_are_kept_and_parameters_are_decoded() {
+        let mut spawn = asked("POST", "/instances", "", "");
+        spawn.take_body(br#"{"process": "api", "token": "ten_secret"}"#);
+        assert_eq!(spawn.detail.keys().collect::<Vec<_>>(), ["process"]);
+        let mut set = asked("PATCH", "/instances/{name}", "api:a", "");
+        set.take_body(br#"{"limits": {"cpu": 1, "ten_secret": "x"}, "name": "web:b"}"#);
+        assert_eq!(set.detail, BTreeMap::from([("limits".into(), "cpu=1".into())]));
+        let query = "source=a%20b%3Ac+d&force&token=ten_x";
+        let upload = asked("POST", "/processes/{process}/releases", "", query);
+        assert_eq!(upload.detail["source"], "a b:c d");
+        assert_eq!(upload.detail["force"], "true");
+        assert_eq!(upload.detail.len(), 2);
     }
 }

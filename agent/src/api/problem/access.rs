@@ -61,6 +61,14 @@ impl Problem {
         if matches!(self.api.code.as_str(), "unknown_instance" | "unknown_process") {
             self.api.hint = Some("your token shows only some instances: ten ps lists them".into());
         }
+        // Where the host keeps backups, and what its disks say, is for those who see the whole host.
+        if self.api.code == "backup_failed" {
+            let told = std::mem::replace(&mut self.api.detail, "it did not go".into());
+            self.cause = Some(told);
+            let hint =
+                "the data is as it was; the log of the agent has the cause under the request id";
+            self.api.hint = Some(hint.into());
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is told of releases that could not be had.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use tenement_wire::ReleaseNameError;
 
@@ -11,6 +13,17 @@ impl Problem {
     pub fn bad_release(error: &ReleaseNameError) -> Self {
         let hint = "ten releases lists them";
         Self::new(StatusCode::BAD_REQUEST, "invalid_name", error.to_string(), hint)
+    }
+}
+
+impl Problem {
+    /// Too many logs are followed.
+    pub fn too_many_follow(most: usize) -> Self {
+        let detail = format!("{most} logs of builds are followed already");
+        let hint = "ask without follow, or again in a while";
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many", detail, hint);
+        problem.retry_after = Some(Duration::from_secs(1));
+        problem
     }
 }
 

@@ -125,7 +125,16 @@ impl<H: Host> ReleaseDesk for Shelf<H> {
     fn list(&self, only: Option<ProcessName>) -> Coming<'_, Vec<ReleaseView>> {
         Box::pin(async move {
             let mut views = Vec::new();
-            for process in self.agent.releases.processes() {
+            let known = self.agent.releases.processes();
+            let config = self.agent.config.load_full();
+            if let Some(process) = &only
+                && !known.contains(process)
+                && !config.processes.contains_key(process)
+            {
+                let known = config.processes.keys().cloned().collect();
+                return Err(ManageError::UnknownProcess { process: process.clone(), known }.into());
+            }
+            for process in known {
                 if only.as_ref().is_none_or(|only| *only == process) {
                     let all = self.agent.releases.of_process(&process);
                     views.extend(self.views(&process, all).await);
@@ -190,8 +199,9 @@ impl NoReleases {
 }
 
 impl ReleaseDesk for NoReleases {
-    fn list(&self, _process: Option<ProcessName>) -> Coming<'_, Vec<ReleaseView>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn list(&self, process: Option<ProcessName>) -> Coming<'_, Vec<ReleaseView>> {
+        let none = process.map_or(Ok(Vec::new()), |process| Err(Self::unknown(&process)));
+        Box::pin(std::future::ready(none))
     }
 
     fn show(&self, process: ProcessName, name: ReleaseName) -> Coming<'_, ReleaseView> {

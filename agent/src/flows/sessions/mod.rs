@@ -9,12 +9,13 @@
 mod factor;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tenement_wire::TokenId;
 use tenement_wire::sessions::BrowserSession;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::ManageError;
 use super::tokens::{Clocks, Tokens, Verified};
@@ -34,6 +35,9 @@ pub const PER_TOKEN: usize = 20;
 const MOST: usize = 10_000;
 /// How often at most the time of use is written to the store.
 const NOTE_EVERY_MS: u64 = 5 * 60_000;
+
+/// How often sessions are looked through for idle ones.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// What a cookie is kept as.
 pub type SessionHash = [u8; 32];
@@ -209,6 +213,27 @@ impl Sessions {
         self.end_those(|_, held| token.is_none_or(|token| held.verified.grant.id == *token)).await
     }
 
+    /// Ends those that nobody has used for too long, so that what they have open breaks off.
+    ///
+    /// # Errors
+    /// As [`Self::logout`].
+    pub async fn end_idle(&self) -> Result<u64, ManageError> {
+        let now = (self.wall_ms)();
+        self.end_those(|_, held| held.is_over(now)).await
+    }
+
+    /// Ends what is idle once a minute, for as long as the agent lives.
+    pub async fn keep_sweeping(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.end_idle().await {
+                log::warn!("browser sessions that have ended are not forgotten yet: {error}");
+            }
+        }
+    }
+
     async fn end_those(
         &self,
         which: impl Fn(&SessionHash, &Held) -> bool,
@@ -217,7 +242,7 @@ impl Sessions {
         let hashes: Vec<_> = ended.iter().map(|(hash, _)| *hash).collect();
         ended.into_iter().for_each(|(_, held)| held.end());
         let count = hashes.len() as u64;
-        if let Some(store) = &self.store {
+        if let Some(store) = self.store.as_ref().filter(|_| count > 0) {
             store.drop_sessions(hashes).await?;
         }
         Ok(count)

@@ -84,6 +84,22 @@ async fn a_session_stands_for_its_token_until_it_ends_either_way() {
 }
 
 #[tokio::test]
+async fn an_idle_session_ends_what_it_has_open_without_being_asked_for_again() {
+    let world = World::new();
+    let token = world.token(None).await;
+    let (idle, used) = (world.login(&token).await, world.login(&token).await);
+    let live = world.sessions.find(&idle).unwrap();
+    world.later(IDLE - Duration::from_secs(60));
+    assert!(world.sessions.find(&used).is_some());
+    assert_eq!(world.sessions.end_idle().await.unwrap(), 0);
+    world.later(Duration::from_secs(60));
+    assert!(!live.verified.lapse.is_over(), "nobody has looked yet");
+    assert_eq!(world.sessions.end_idle().await.unwrap(), 1);
+    assert!(live.verified.lapse.is_over());
+    assert!(world.sessions.find(&used).is_some(), "that one was used");
+}
+
+#[tokio::test]
 async fn a_session_dies_with_its_token_and_when_that_gets_another_secret() {
     let world = World::new();
     let (a, b) = (world.token(None).await, world.token(None).await);
