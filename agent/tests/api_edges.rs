@@ -45,6 +45,10 @@ fn filled(path: &str) -> String {
 async fn an_unknown_query_parameter_is_named_by_every_route() {
     let door = door();
     for (method, path) in operations(&door).await {
+        // Scrapers may be configured to send parameters, which mean nothing there.
+        if path == "/metrics" {
+            continue;
+        }
         let line = format!("{method} {}?nobody_knows=1", filled(&path));
         let reply = door.ask(&line, "").await;
         assert_eq!(
