@@ -179,7 +179,7 @@ fn each_verb_asks_its_own_route() {
 
 #[test]
 fn rm_keeps_data_and_purge_asks_before_it_deletes_any() {
-    let removed = |purged: bool| json!({"name": "api:a", "data_dir": "/d/api/a", "purged": purged});
+    let removed = |purged: bool| json!({"name": "api:a", "data_dir": "/d/api/a", "purged": purged, "domains": []});
     let fake = Fake::start(move |asked| (200, removed(asked.line.contains("purge=true"))));
     let run = fake.ten(&["rm", "api:a"]).exits(0);
     assert_eq!(run.err, "api:a is removed; its data in /d/api/a is kept\n");

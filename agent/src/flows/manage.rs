@@ -50,22 +50,6 @@ pub struct Manager<H> {
 }
 
 impl<H: Host> Manager<H> {
-    pub(super) fn find(&self, name: &InstanceName) -> Result<Arc<Instance>, ManageError> {
-        self.agent.get(name).ok_or_else(|| {
-            let mut similar: Vec<_> = self
-                .agent
-                .all()
-                .iter()
-                .map(|one| (strsim::jaro_winkler(&one.name.to_string(), &name.to_string()), one))
-                .filter(|(score, _)| *score > 0.85)
-                .map(|(score, one)| (score, one.name.clone()))
-                .collect();
-            similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let similar = similar.into_iter().take(3).map(|(_, name)| name).collect();
-            ManageError::NotFound { name: name.clone(), similar }
-        })
-    }
-
     /// Starts it for an operator, who also gives one that had failed a new chance.
     async fn start(&self, instance: &Arc<Instance>) -> Result<(), ManageError> {
         instance.has_release()?;

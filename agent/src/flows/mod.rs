@@ -47,6 +47,7 @@ mod reload;
 mod routing;
 pub mod secrets;
 pub mod sessions;
+mod similar;
 pub mod sleep;
 mod story;
 pub mod tasks;
