@@ -182,8 +182,11 @@ async fn restore_backup(
     let (parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body));
     let restored = restore(desk, name, caller, &parts.uri, body.clone()).await;
-    if restored.is_err() {
-        drain(&mut *body.lock().await).await;
+    // Whoever still holds it still reads it.
+    if restored.is_err()
+        && let Ok(mut body) = body.try_lock()
+    {
+        drain(&mut body).await;
     }
     restored
 }
