@@ -10,6 +10,7 @@ const CONFIG: &str = r#"
 [process.metnap2]
 command = "/srv/apps/hello-static"
 idle_timeout = "1s"
+park = 0
 
 [process.mettry]
 command = "python3 /srv/apps/mettry.py {port}"

@@ -4640,7 +4640,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description `already_answered`: What was answered under this key is shown once. */
+            /**
+             * @description `already_answered`: What was answered under this key is shown once.
+             *     `no_free_port`: Every port of the range is taken.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4648,7 +4651,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered";
+                        code: "already_answered" | "no_free_port";
                     };
                 };
             };
@@ -6853,6 +6856,7 @@ export interface operations {
              * @description `already_answered`: What was answered under this key is shown once.
              *     `already_exists`: An instance of this name exists.
              *     `busy`: Another operation is in the way.
+             *     `no_free_port`: Every port of the range is taken.
              *     `no_release`: The process has no release to run from.
              *     `not_reached`: The instance is not there after the wait.
              */
@@ -6863,7 +6867,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "already_exists" | "busy" | "no_release" | "not_reached";
+                        code: "already_answered" | "already_exists" | "busy" | "no_free_port" | "no_release" | "not_reached";
                     };
                 };
             };
@@ -7593,7 +7597,8 @@ export interface operations {
                 };
             };
             /**
-             * @description `too_many`: As many of these run as may.
+             * @description `stop_failed`: The instance did not stop.
+             *     `too_many`: As many of these run as may.
              *     `unavailable`: Something that the agent needs does not answer.
              */
             503: {
@@ -7603,7 +7608,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "too_many" | "unavailable";
+                        code: "stop_failed" | "too_many" | "unavailable";
                     };
                 };
             };
@@ -10161,6 +10166,7 @@ export interface operations {
             };
             /**
              * @description `start_failed`: The instance did not start.
+             *     `stop_failed`: The instance did not stop.
              *     `too_many`: As many of these run as may.
              *     `unavailable`: Something that the agent needs does not answer.
              */
@@ -10171,7 +10177,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "start_failed" | "too_many" | "unavailable";
+                        code: "start_failed" | "stop_failed" | "too_many" | "unavailable";
                     };
                 };
             };
@@ -10214,16 +10220,13 @@ export interface operations {
                 /** @description Keep the data that is there now, beside it */
                 keep_old?: boolean;
             };
-            header?: {
-                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 name: components["schemas"]["InstanceName"];
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/octet-stream": string;
                 "application/zstd": string;
@@ -10314,8 +10317,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `already_answered`: What was answered under this key is shown once.
-             *     `busy`: Another operation is in the way.
+             * @description `busy`: Another operation is in the way.
              *     `no_backup_target`: The config keeps backups of the process nowhere.
              *     `no_release`: The process has no release to run from.
              */
@@ -10326,7 +10328,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "no_backup_target" | "no_release";
+                        code: "busy" | "no_backup_target" | "no_release";
                     };
                 };
             };
@@ -10369,7 +10371,6 @@ export interface operations {
             /**
              * @description `bad_archive`: The archive can't be taken.
              *     `invalid_request`: Some fields can't be taken.
-             *     `key_reused`: The idempotency key was used for another request.
              */
             422: {
                 headers: {
@@ -10378,7 +10379,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "bad_archive" | "invalid_request" | "key_reused";
+                        code: "bad_archive" | "invalid_request";
                     };
                 };
             };
@@ -10477,10 +10478,7 @@ export interface operations {
     run_command: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 name: components["schemas"]["InstanceName"];
             };
@@ -10575,10 +10573,7 @@ export interface operations {
                     };
                 };
             };
-            /**
-             * @description `already_answered`: What was answered under this key is shown once.
-             *     `no_release`: The process has no release to run from.
-             */
+            /** @description `no_release`: The process has no release to run from. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10586,7 +10581,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "no_release";
+                        code: "no_release";
                     };
                 };
             };
@@ -10626,10 +10621,7 @@ export interface operations {
                     };
                 };
             };
-            /**
-             * @description `invalid_request`: Some fields can't be taken.
-             *     `key_reused`: The idempotency key was used for another request.
-             */
+            /** @description `invalid_request`: Some fields can't be taken. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10637,7 +10629,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "invalid_request" | "key_reused";
+                        code: "invalid_request";
                     };
                 };
             };
@@ -11577,7 +11569,8 @@ export interface operations {
                 };
             };
             /**
-             * @description `too_many`: As many of these run as may.
+             * @description `stop_failed`: The instance did not stop.
+             *     `too_many`: As many of these run as may.
              *     `unavailable`: Something that the agent needs does not answer.
              */
             503: {
@@ -11587,7 +11580,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "too_many" | "unavailable";
+                        code: "stop_failed" | "too_many" | "unavailable";
                     };
                 };
             };
@@ -12075,7 +12068,8 @@ export interface operations {
                 };
             };
             /**
-             * @description `too_many`: As many of these run as may.
+             * @description `stop_failed`: The instance did not stop.
+             *     `too_many`: As many of these run as may.
              *     `unavailable`: Something that the agent needs does not answer.
              */
             503: {
@@ -12085,7 +12079,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "too_many" | "unavailable";
+                        code: "stop_failed" | "too_many" | "unavailable";
                     };
                 };
             };
@@ -15847,7 +15841,10 @@ export interface operations {
                     };
                 };
             };
-            /** @description `no_route`: There is nothing at this path. */
+            /**
+             * @description `no_route`: There is nothing at this path.
+             *     `unknown_process`: There is no such process.
+             */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -15855,7 +15852,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "no_route";
+                        code: "no_route" | "unknown_process";
                     };
                 };
             };
@@ -15980,10 +15977,7 @@ export interface operations {
                 /** @description Where it comes from, for people */
                 source?: string;
             };
-            header?: {
-                /** @description A key of the client's own: the same request under the same key is carried out once, and answered the same for 24 hours */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 process: components["schemas"]["ProcessName"];
             };
@@ -16078,8 +16072,7 @@ export interface operations {
                 };
             };
             /**
-             * @description `already_answered`: What was answered under this key is shown once.
-             *     `busy`: Another operation is in the way.
+             * @description `busy`: Another operation is in the way.
              *     `no_releases`: The process runs from no releases.
              *     `release_exists`: The process has a release of this name.
              */
@@ -16090,7 +16083,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "already_answered" | "busy" | "no_releases" | "release_exists";
+                        code: "busy" | "no_releases" | "release_exists";
                     };
                 };
             };
@@ -16133,10 +16126,7 @@ export interface operations {
                     };
                 };
             };
-            /**
-             * @description `invalid_request`: Some fields can't be taken.
-             *     `key_reused`: The idempotency key was used for another request.
-             */
+            /** @description `invalid_request`: Some fields can't be taken. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16144,7 +16134,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ApiError"] & {
                         /** @enum {unknown} */
-                        code: "invalid_request" | "key_reused";
+                        code: "invalid_request";
                     };
                 };
             };
