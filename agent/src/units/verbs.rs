@@ -145,9 +145,10 @@ impl Builder {
         let deadline = tokio::time::Instant::now() + FREEZER_BOUND;
         loop {
             match self.manager().thaw_unit(&service).await {
-                // Somebody is freezing or thawing it at this moment.
+                // Somebody is freezing or thawing it at this moment, or has taken its turn from this one.
                 Err(SystemdError::Other(error))
-                    if error.contains("UnitBusy") && tokio::time::Instant::now() < deadline =>
+                    if ["UnitBusy", "FreezeCancelled"].iter().any(|word| error.contains(word))
+                        && tokio::time::Instant::now() < deadline =>
                 {
                     tokio::time::sleep(FREEZER_PAUSE).await;
                 }
