@@ -253,12 +253,12 @@ fn the_owner_takes_a_name_from_whoever_claims_it_and_a_namesake_gets_no_domain_o
     assert_eq!((&given["state"], &given["target"]), (&"verified".into(), &"dapp:carol".into()));
     assert_eq!(host.get("wanted.customer.dev", "/").status, 200);
 
-    let kept = host.run("ten rm dapp:carol").out;
+    let kept = host.run("ten rm dapp:carol").err;
     assert!(kept.contains("wanted.customer.dev"), "{kept}");
     assert_eq!(host.get("wanted.customer.dev", "/").status, 404);
     host.run("ten spawn dapp:carol");
     assert_eq!(host.get("wanted.customer.dev", "/").status, 200, "it stays with the data");
-    let purged = host.run("ten rm dapp:carol --purge --yes").out;
+    let purged = host.run("ten rm dapp:carol --purge --yes").err;
     assert!(purged.contains("wanted.customer.dev"), "{purged}");
     host.run("ten spawn dapp:carol");
     assert_eq!(host.get("wanted.customer.dev", "/").status, 404, "somebody else's instance");
