@@ -6,7 +6,7 @@ use tenement_tests::Host;
 fn remove_keeps_data_and_purge_deletes_it() {
     let host = Host::the();
     host.configure("removal.toml", "[process.gone]\ncommand = \"/srv/apps/hello-static\"\n");
-    host.run("ten spawn gone:a");
+    host.run("ten spawn gone:a gone:frozen && systemctl freeze ten-gone@frozen.service");
     host.run("apt-get remove -y tenement");
     host.run("test -d /var/lib/tenement/gone/a && test -e /var/lib/tenement/_agent/state.db");
     let units = host.run("systemctl list-units --no-legend --plain 'ten-*'").out;
